@@ -1,0 +1,312 @@
+"""Swin Transformer: a pyramid from self-attention inside shifted windows (Liu et al., ICCV 2021).
+
+Read from the bottom up: ``Swin`` is four ``Stage``s; a stage shrinks the map, then runs ``Block``s; a block is
+attention inside windows, then an MLP on each token; every second block shifts its windows by half, so that what one
+block keeps apart the next one joins. Maps are [B, H, W, C] throughout, one token a pixel, until a level is returned.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segkit.backbones.backbone import ImageBackbone, select_levels
+from segkit.backbones.linear import Linear
+from segkit.backbones.windows import join_windows, split_windows, window_mask
+
+
+class PatchEmbedding(nn.Module):
+    """One token for each patch of the image: [B, in_channels, H, W] → [B, ⌈H/patch⌉, ⌈W/patch⌉, dim].
+
+    A last row or column of patches that the image only partly covers is filled up with zeros.
+    """
+
+    def __init__(self, in_channels: int, dim: int, patch_size: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.project = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Tokens [B, ⌈H/patch⌉, ⌈W/patch⌉, dim] of an image."""
+        bottom, right = -image.shape[-2] % self.patch_size, -image.shape[-1] % self.patch_size
+        image = F.pad(image, (0, right, 0, bottom))
+        tokens: Tensor = self.norm(self.project(image).permute(0, 2, 3, 1))
+        return tokens
+
+
+class PatchMerging(nn.Module):
+    """One token for every 2×2 tokens: [B, H, W, dim] → [B, ⌈H/2⌉, ⌈W/2⌉, 2·dim]; odd maps are filled up with zeros."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * dim)
+        self.reduction = Linear(4 * dim, 2 * dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The map at half the size with twice the channels."""
+        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
+        batch, height, width, dim = x.shape
+        x = x.view(batch, height // 2, 2, width // 2, 2, dim)
+        x = x.permute(0, 1, 3, 4, 2, 5).reshape(batch, height // 2, width // 2, 4 * dim)  # column by column
+        merged: Tensor = self.reduction(self.norm(x))
+        return merged
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention inside each window, aware of where tokens stand to each other: same shape out.
+
+    The map is filled up with zeros to whole windows, then rolled by ``shift``, so that windows of the rolled map
+    straddle the borders of the unshifted ones. Rolling brings opposite edges of the map together in one window; a mask
+    keeps them from seeing each other.
+
+    Args:
+        dim: channels of the map.
+        heads: attention heads; must divide ``dim``.
+        window: side of a window, in tokens.
+        shift: tokens to roll by; no axis is shifted on which one window covers the whole map.
+        mask_padding: keep real tokens from attending to the zeros that fill up the last windows.
+        shrink_window: where the map is smaller than a window, use a window of the map's size, not a filled-up one.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, window: int, *, shift: int, mask_padding: bool = False, shrink_window: bool = False
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window = window
+        self.shift = shift
+        self.mask_padding = mask_padding
+        self.shrink_window = shrink_window
+        self.qkv = Linear(dim, 3 * dim)
+        self.project = Linear(dim, dim)
+
+        # One learned number per head for each of the (2·window - 1)² ways two tokens of a window can stand.
+        self.bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+        offset = torch.arange(window)[:, None] - torch.arange(window) + window - 1  # [query, key], from 0
+        rows, columns = offset[:, None, :, None], offset[None, :, None, :]
+        self.bias_index: Tensor
+        # [query row, query column, key row, key column] → row of the table
+        self.register_buffer("bias_index", rows * (2 * window - 1) + columns, persistent=False)
+        self._kept_bias: tuple[tuple[Any, ...], Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What each token gathers from its window, [B, H, W, dim]."""
+        batch, height, width, dim = x.shape
+        window_h, padded_h, shift_h = self._fit(height)
+        window_w, padded_w, shift_w = self._fit(width)
+        window, shift = (window_h, window_w), (shift_h, shift_w)
+
+        x = F.pad(x, (0, 0, 0, padded_w - width, 0, padded_h - height))
+        if shift_h or shift_w:
+            x = torch.roll(x, (-shift_h, -shift_w), dims=(1, 2))
+        x = split_windows(x, window)  # → [B, windows, tokens, dim]
+        windows, tokens = x.shape[1:3]
+
+        qkv = self.qkv(x).view(batch * windows, tokens, 3, self.heads, dim // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B·windows, heads, tokens, dim/heads]
+        bias = self._position_bias(window, query.dtype)[None]  # [1, heads, tokens, tokens]
+        if shift_h or shift_w or (self.mask_padding and (padded_h, padded_w) != (height, width)):
+            real = (height, width) if self.mask_padding else (padded_h, padded_w)
+            mask = window_mask(real, (padded_h, padded_w), window, shift, query.dtype, query.device)
+            bias = bias + mask[:, None]  # [windows, heads, tokens, tokens]
+            bias = bias.repeat(batch, 1, 1, 1)  # the fused kernels want one batch axis
+        x = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+
+        x = x.transpose(1, 2).reshape(batch, windows, tokens, dim)
+        x = join_windows(self.project(x), window, (padded_h, padded_w))  # → [B, padded_h, padded_w, dim]
+        if shift_h or shift_w:
+            x = torch.roll(x, (shift_h, shift_w), dims=(1, 2))
+        return x[:, :height, :width]
+
+    def _fit(self, size: int) -> tuple[int, int, int]:
+        """Along one axis of the map: the window's side, the size filled up to whole windows, and the shift."""
+        window = min(self.window, size) if self.shrink_window else self.window
+        padded = size + -size % window
+        return window, padded, self.shift if padded > window else 0
+
+    def _position_bias(self, window: tuple[int, int], dtype: torch.dtype) -> Tensor:
+        """The table spread out to [heads, tokens, tokens]; kept between calls while nothing can learn.
+
+        What is kept holds for one state of the table: ``load_state_dict`` and other writes change its version, a move
+        to another device its address. A fused optimiser's step changes neither, so nothing is kept across ``train``,
+        a call with gradients, or while a gradient waits. Only writing through ``Tensor.data`` goes unnoticed.
+        """
+        table = self.bias_table
+        if torch.compiler.is_compiling() or not isinstance(table, nn.Parameter):  # functional_call swaps in tensors
+            return self._spread_bias(window, dtype)
+        if self.training or torch.is_grad_enabled() or table.grad is not None or table.is_inference():
+            self._kept_bias = None
+            return self._spread_bias(window, dtype)
+        state = (id(table), table._version, table.data_ptr(), table.device, table.dtype, window, dtype)
+        kept = self._kept_bias
+        if kept is None or kept[0] != state:
+            kept = self._kept_bias = (state, self._spread_bias(window, dtype))
+        return kept[1]
+
+    def train(self, mode: bool = True) -> Self:
+        """Train or evaluate from here on, forgetting what was kept."""
+        self._kept_bias = None
+        return super().train(mode)
+
+    def _spread_bias(self, window: tuple[int, int], dtype: torch.dtype) -> Tensor:
+        height, width = window
+        index = self.bias_index[:height, :width, :height, :width].flatten()
+        bias = self.bias_table[index].view(height * width, height * width, self.heads)
+        return bias.permute(2, 0, 1).to(dtype).contiguous()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept_bias": None}  # copies and pickles start without what was kept
+
+
+class DropPath(nn.Module):
+    """Zeros for a random share ``rate`` of the batch's rows while training, the rest scaled up to keep the mean.
+
+    Dropping a residual branch for whole images trains an ensemble of shallower networks (Huang et al., ECCV 2016).
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` in eval mode; else ``x`` scaled or zero, row by row."""
+        if not self.training or self.rate == 0:
+            return x
+        kept = 1 - self.rate
+        rows = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(kept)
+        return x * (rows / kept if kept > 0 else rows)
+
+    def extra_repr(self) -> str:
+        """The rate, for ``print(model)``."""
+        return f"{self.rate:.3f}"
+
+
+class Block(nn.Module):
+    """Attention inside windows, then an MLP on each token, each added to what came in: [B, H, W, dim] → the same."""
+
+    def __init__(self, attention: WindowAttention, dim: int, *, mlp_ratio: float, drop_path: float) -> None:
+        super().__init__()
+        hidden = int(dim * mlp_ratio)
+        self.norm1 = nn.LayerNorm(dim)
+        self.attention = attention
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The map after attention and MLP."""
+        x = x + self.drop_path(self.attention(self.norm1(x)))
+        y: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return y
+
+
+class Stage(nn.Module):
+    """Shrink the map (the first stage: cut the image into patches), then run the blocks: one level of the pyramid."""
+
+    def __init__(self, shrink: nn.Module, blocks: Sequence[Block]) -> None:
+        super().__init__()
+        self.shrink = shrink
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The level, before any norm; [B, H, W, C] (the first stage takes an image [B, C, H, W])."""
+        x = self.shrink(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Swin(ImageBackbone):
+    """A pyramid of strides patch_size · (1, 2, 4, 8) with embed_dim · (1, 2, 4, 8) channels, for images of any size.
+
+    Args:
+        in_channels: channels of the image.
+        levels: indices of the levels to return; None returns all. Stages coarser than the last one are not built.
+        patch_size: side of a patch of the image, the finest level's stride.
+        window: side of an attention window, in tokens.
+        embed_dim: channels of the finest level; each further level has twice as many.
+        depths: blocks in each stage.
+        heads: attention heads in each stage; must divide the stage's channels.
+        mlp_ratio: hidden channels of a block's MLP, as a multiple of the stage's channels.
+        drop_path: share of residual branches dropped in the last block while training; rises linearly from 0.
+        out_norm: give every returned level a LayerNorm of its own.
+        mask_padding: see ``WindowAttention``; off, as in the published models.
+        shrink_window: see ``WindowAttention``; off, as in the published models.
+
+    Raises ValueError for a combination that can't be built.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        levels: Sequence[int] | None = None,
+        patch_size: int = 4,
+        window: int = 7,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        heads: Sequence[int] = (3, 6, 12, 24),
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.2,
+        out_norm: bool = False,
+        mask_padding: bool = False,
+        shrink_window: bool = False,
+    ) -> None:
+        super().__init__(in_channels)
+        dims = [embed_dim * 2**i for i in range(len(depths))]
+        if len(heads) != len(depths) or any(dim % n for dim, n in zip(dims, heads, strict=False)):
+            raise ValueError(f"heads is {list(heads)}; expected one divisor for each stage's channels {dims}")
+        if patch_size < 1 or window < 1:
+            raise ValueError(f"patch_size is {patch_size} and window {window}; expected 1 or more")
+        if not 0 <= drop_path <= 1:
+            raise ValueError(f"drop_path is {drop_path}; expected a share in 0..1")
+        self.levels = select_levels(levels, len(depths))
+        self.channels = tuple(dims[i] for i in self.levels)
+        self.strides = tuple(patch_size * 2**i for i in self.levels)
+
+        rates = [drop_path * i / max(1, sum(depths) - 1) for i in range(sum(depths))]
+        self.layers = nn.ModuleList()
+        for i in range(self.levels[-1] + 1):
+            dim = dims[i]
+            shrink = PatchMerging(dims[i - 1]) if i else PatchEmbedding(in_channels, dim, patch_size)
+            blocks = []
+            for j in range(depths[i]):
+                attention = WindowAttention(
+                    dim,
+                    heads[i],
+                    window,
+                    shift=window // 2 if j % 2 else 0,
+                    mask_padding=mask_padding,
+                    shrink_window=shrink_window,
+                )
+                blocks.append(Block(attention, dim, mlp_ratio=mlp_ratio, drop_path=rates[sum(depths[:i]) + j]))
+            self.layers.append(Stage(shrink, blocks))
+        self.norms = nn.ModuleDict({str(i): nn.LayerNorm(dims[i]) for i in self.levels if out_norm})
+        self.apply(_initialise)
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The stages, from the image on."""
+        return list(self.layers)
+
+    def pyramid(self, image: Tensor) -> list[Tensor]:
+        """The selected levels [B, C, H, W], in channels-last memory; before any norm unless ``out_norm``."""
+        x, levels = image, []
+        for i, stage in enumerate(self.layers):
+            x = stage(x)
+            if i in self.levels:
+                level = self.norms[str(i)](x) if self.norms else x
+                levels.append(level.permute(0, 3, 1, 2))
+        return levels
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, WindowAttention):
+        nn.init.trunc_normal_(module.bias_table, std=0.02)

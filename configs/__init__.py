@@ -1,0 +1,1 @@
+"""Recipes shipped with the toolkit; read them with ``segkit config show NAME``."""

@@ -1,0 +1,58 @@
+"""U-Net's decoder: step by step back to the finest level, each step joined by that level's features.
+
+Ronneberger et al., MICCAI 2015; with padded convolutions, BatchNorm and bilinear upsampling.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segkit.necks.neck import Neck, step_ratios
+from segkit.necks.resample import upsample
+
+
+class UNet(Neck):
+    """Enlarge the coarsest level step by step; at each, stack the backbone's level and run two 3×3 convolutions.
+
+    Args:
+        channels: channels of each incoming level, finest first; at least two levels.
+        strides: stride of each incoming level, finest first; each a multiple of the one before.
+        widths: channels of each outgoing map, finest first, one for each level but the coarsest. None: 16 for each
+            pixel of stride, at most 256; so strides 1, 2, 4, 8, 16 have 16, 32, 64, 128, 256.
+
+    Returns from ``forward``: the maps at every stride but the coarsest, finest first ([1:] for deep supervision).
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, widths: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.ratios = step_ratios(channels, strides)
+        if len(channels) < 2:
+            raise ValueError(f"got one level of stride {strides[0]}; a U-Net joins two or more")
+        widths = tuple(min(16 * stride, 256) for stride in strides[:-1]) if widths is None else tuple(widths)
+        if len(widths) != len(self.ratios):
+            raise ValueError(f"widths is {list(widths)}; expected {len(self.ratios)}, one per level but the coarsest")
+        incoming = (*widths[1:], channels[-1])
+        self.steps = nn.ModuleList(
+            nn.Sequential(*_conv(coarse + skip, width), *_conv(width, width))
+            for coarse, skip, width in zip(incoming, channels[:-1], widths, strict=True)
+        )
+        self.channels = widths
+        self.strides = tuple(strides[:-1])
+
+    def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Decoder maps [B, widths[i], hᵢ, wᵢ], finest first."""
+        *skips, x = pyramid
+        maps: list[Tensor] = []
+        for step, skip, ratio in reversed(list(zip(self.steps, skips, self.ratios, strict=True))):
+            x = step(torch.cat([upsample(x, ratio, like=skip), skip], dim=1))
+            maps.insert(0, x)
+        return maps
+
+
+def _conv(incoming: int, outgoing: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(incoming, outgoing, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outgoing),
+        nn.ReLU(inplace=True),
+    ]

@@ -1,0 +1,55 @@
+"""segkit: masks from images, from a folder of pictures to trained ensembles and what they predict.
+
+Public names are resolved on first use, so that ``import segkit`` doesn't wait for PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from segkit import backbones, heads, necks
+    from segkit.artifact import load, save
+    from segkit.data.folder import open_dataset
+    from segkit.ensemble import Ensemble
+    from segkit.evaluation.report import evaluate
+    from segkit.model import Segmenter
+    from segkit.prediction.predictor import Predictor
+    from segkit.training.run import train
+
+__version__ = "0.1.0"
+__all__ = [
+    "Ensemble",
+    "Predictor",
+    "Segmenter",
+    "backbones",
+    "evaluate",
+    "heads",
+    "load",
+    "necks",
+    "open_dataset",
+    "save",
+    "train",
+]
+
+_HOMES = {
+    "Ensemble": "segkit.ensemble",
+    "Predictor": "segkit.prediction.predictor",
+    "Segmenter": "segkit.model",
+    "evaluate": "segkit.evaluation.report",
+    "load": "segkit.artifact",
+    "open_dataset": "segkit.data.folder",
+    "save": "segkit.artifact",
+    "train": "segkit.training.run",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in ("backbones", "necks", "heads"):
+        return import_module(f"segkit.{name}")
+    raise AttributeError(f"module 'segkit' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,220 @@
+"""A saved model: a folder (or a zip of it) with ``segkit.json``, one safetensors file a member, and a model card."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+import segkit
+from segkit.data.reader import Reader
+from segkit.ensemble import Ensemble
+from segkit.errors import ModelError, UsageError
+from segkit.files import atomic_path
+from segkit.model import Segmenter, Task
+
+FORMAT = 1
+DESCRIPTION = "segkit.json"
+LARGEST_FILE = 16 << 30  # bytes; a zip that claims more for one file is refused before memory is taken
+LARGEST_DESCRIPTION = 16 << 20
+
+
+class _Member(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    file: str
+    sha256: str
+    architecture: dict[str, Any]
+
+
+class _Description(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    segkit: str
+    kind: str
+    task: Task
+    classes: list[str]
+    background: int | None
+    reader: Reader
+    members: list[_Member] = Field(min_length=1)
+    weights: list[list[float]] | None
+    about: dict[str, Any]
+
+
+def save(model: Segmenter | Ensemble, folder: str | Path) -> Path:
+    """Write a model as a folder and return its path; :func:`load` gives an equal one.
+
+    Every file is written under a temporary name and renamed, tensors before the description that names them, so
+    that a stopped process leaves either the old model or the new one. Auxiliary heads are not saved.
+
+    Raises:
+        UsageError: the model was not built by name, or the folder holds something else.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / DESCRIPTION).is_file())):
+        raise UsageError(f"{folder}: not empty and not a saved model; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    names, segmenters = _members_of(model)
+    members = []
+    for name, segmenter in zip(names, segmenters, strict=True):
+        if segmenter.architecture is None:
+            raise UsageError(f"{name}: only models built with Segmenter.create can be saved")
+        content = safetensors.torch.save(_tensors(segmenter))
+        digest = hashlib.sha256(content).hexdigest()
+        # The digest in the name keeps the old tensors in place until the new description is.
+        file = f"{name}.{digest[:8]}.safetensors"
+        _write(folder / file, content)
+        members.append(_Member(name=name, file=file, sha256=digest, architecture=segmenter.architecture))
+    description = _Description(
+        format=FORMAT,
+        segkit=segkit.__version__,
+        kind="ensemble" if isinstance(model, Ensemble) else "segmenter",
+        task=model.task,
+        classes=list(model.classes),
+        background=model.background,
+        reader=model.reader,
+        members=members,
+        weights=model.weights.tolist() if isinstance(model, Ensemble) else None,
+        about=model.about,
+    )
+    _write(folder / "README.md", _card(description).encode())
+    _write(folder / DESCRIPTION, description.model_dump_json(indent=2).encode())
+    for stale in folder.glob("*.safetensors"):
+        if stale.name not in {member.file for member in members}:
+            stale.unlink()
+    return folder
+
+
+def load(path: str | Path) -> Segmenter | Ensemble:
+    """Give the model saved at ``path`` (a folder, its ``segkit.json``, or a zip of it), in eval mode on the CPU.
+
+    Raises:
+        ModelError: nothing there, damaged, of another format, or its hashes don't match. Nothing in it is executed.
+    """
+    path = Path(path)
+    if path.name == DESCRIPTION:
+        path = path.parent
+    if path.is_dir():
+        return _load(path, lambda name, _limit: _read_file(path, name))
+    if not path.exists():
+        raise ModelError(f"{path}: no model there; expected a folder with {DESCRIPTION}, or a zip of one")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _load(path, lambda name, limit: _read_zipped(archive, path, name, limit))
+    except zipfile.BadZipFile:
+        raise ModelError(f"{path}: neither a model folder nor a zip of one") from None
+
+
+def _load(path: Path, read: Callable[[str, int], bytes]) -> Segmenter | Ensemble:
+    description = _described(path, read(DESCRIPTION, LARGEST_DESCRIPTION))
+    members = []
+    for member in description.members:
+        if Path(member.file).name != member.file:
+            raise ModelError(f"{path}: member {member.name!r} names the file {member.file!r} outside the folder")
+        content = read(member.file, LARGEST_FILE)
+        if hashlib.sha256(content).hexdigest() != member.sha256:
+            raise ModelError(f"{path}: {member.file} is damaged (its hash is not the one recorded); copy it again")
+        members.append(_segmenter(path, description, member, content))
+    model: Segmenter | Ensemble = members[0]
+    if description.kind == "ensemble":
+        weights = torch.tensor(description.weights) if description.weights is not None else None
+        model = Ensemble(members, weights, names=[member.name for member in description.members])
+    model.about = description.about
+    return model.eval()
+
+
+def _described(path: Path, text: bytes) -> _Description:
+    try:
+        values = json.loads(text)
+        found = values.get("format") if isinstance(values, dict) else None
+        if found != FORMAT:
+            raise ModelError(f"{path}: {DESCRIPTION} has format {found!r}, this segkit reads {FORMAT}")
+        return _Description.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{path}: {DESCRIPTION} is damaged at {where!r}: {first['msg']}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: {DESCRIPTION} is not readable JSON ({error})") from None
+
+
+def _segmenter(path: Path, description: _Description, member: _Member, content: bytes) -> Segmenter:
+    try:
+        segmenter = Segmenter.create(
+            **member.architecture,
+            classes=description.classes,
+            task=description.task,
+            background=description.background,
+            window=description.reader.window,
+        )
+        segmenter.load_state_dict(safetensors.torch.load(content))
+    except (ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ModelError(f"{path}: member {member.name!r} can't be built from its description: {first_line}") from error
+    segmenter.background = description.background
+    return segmenter
+
+
+def _read_file(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: {name} is missing; this is not a whole model folder") from None
+    except OSError as error:
+        raise ModelError(f"{folder / name}: can't be read ({error.strerror})") from None
+
+
+def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str, limit: int) -> bytes:
+    entries = [entry for entry in archive.infolist() if Path(entry.filename).name == name]
+    if len(entries) != 1:
+        raise ModelError(f"{path}: {name} occurs {len(entries)} times in this zip, expected once")
+    if entries[0].file_size > min(limit, 100 * max(entries[0].compress_size, 1)):
+        raise ModelError(f"{path}: {name} claims {entries[0].file_size} bytes unpacked; refused")
+    return archive.read(entries[0])
+
+
+def _members_of(model: Segmenter | Ensemble) -> tuple[tuple[str, ...], list[Segmenter]]:
+    if isinstance(model, Ensemble):
+        return model.names, [member for member in model.members if isinstance(member, Segmenter)]
+    return ("model",), [model]
+
+
+def _tensors(segmenter: Segmenter) -> dict[str, Tensor]:
+    return {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in segmenter.state_dict().items()
+        if not name.startswith("auxiliary.")
+    }
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _card(description: _Description) -> str:
+    """The model card: what it is, what it was trained on, how good it is, how to use it."""
+    about = description.about
+    trained = "".join(f"- {key}: {value}\n" for key, value in about.get("trained_on", {}).items())
+    metrics = "".join(f"- {key}: {value}\n" for key, value in about.get("metrics", {}).items())
+    members = "".join(
+        f"- {member.name}: {member.architecture['backbone']['name']} backbone, {member.architecture['neck']['name']} neck\n"
+        for member in description.members
+    )
+    return (
+        "---\nlibrary_name: segkit\npipeline_tag: image-segmentation\n---\n\n"
+        f"# A segkit {description.kind}\n\n"
+        f"Task: {description.task}. Classes: {', '.join(description.classes)}. "
+        f"Input: {description.reader.channels} channels.\n\n"
+        f"## Members\n\n{members}\n"
+        f"## Trained on\n\n{trained or '- not recorded'}\n\n## Measured\n\n{metrics or '- not recorded'}\n\n"
+        "## Use\n\n```python\nimport segkit\n\n"
+        'model = segkit.load("path/of/this/folder")\n'
+        'prediction = segkit.Predictor(model).predict("image.png")\nprediction.save("masks")\n```\n'
+    )

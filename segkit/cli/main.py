@@ -1,0 +1,91 @@
+"""The command ``segkit``: puts the commands together and turns what goes wrong into one line and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import segkit
+from segkit.cli import config, demo, evaluate, models, predict, train
+from segkit.errors import SegkitError
+
+INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
+
+app = typer.Typer(
+    name="segkit",
+    help="Segmentation, from a folder of pictures to trained ensembles and the masks they draw.",
+    epilog="Example: segkit demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo", epilog=demo.EPILOG)(demo.demo)
+app.command("train", epilog=train.EPILOG)(train.train)
+app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command("predict", epilog=predict.EPILOG)(predict.predict)
+app.command("models", epilog=models.EPILOG)(models.models)
+app.add_typer(config.app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"segkit {segkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _segkit(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Leave the process with the exit code of the command in ``sys.argv``; the installed ``segkit`` calls this."""
+    sys.exit(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code of one command: 0 fine, 1 our fault, 2 wrong use or recipe, 3 bad data, 130 interrupted.
+
+    What went wrong is one line on stderr; with ``SEGKIT_DEBUG=1`` in the environment the traceback comes before it.
+
+    Args:
+        arguments: what follows ``segkit`` on the command line; None takes it from ``sys.argv``.
+    """
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="segkit")
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 0
+        if code == INTERRUPTED:
+            _say("interrupted")
+        return code
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except SegkitError as error:
+        _trace()
+        _say(f"error: {error}")
+        return error.exit_code
+    except Exception as error:
+        hint = "" if _trace() else " (SEGKIT_DEBUG=1 in the environment shows where)"
+        _say(f"error: unexpected {type(error).__name__}: {' '.join(str(error).split())}{hint}")
+        return 1
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _trace() -> bool:
+    """Print the traceback where the environment asks for it; whether it did."""
+    wanted = os.environ.get("SEGKIT_DEBUG", "0") not in ("", "0")
+    if wanted:
+        traceback.print_exc()
+    return wanted

@@ -1,0 +1,1 @@
+"""Pictures and masks: datasets opened from folders, read, augmented and cut into training crops."""

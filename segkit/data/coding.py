@@ -1,0 +1,110 @@
+"""What the values in a dataset's masks mean, decided once for the whole dataset."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.data.description import MOST_CLASSES, Description
+from segkit.data.masks import IGNORE, NO_CLASS, Ids, read_values, shown_values
+from segkit.errors import DataError
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How a mask's values become class ids."""
+
+    classes: tuple[str, ...]
+    table: Ids = field(repr=False, compare=False)
+    """[256]: class id of each value; 255 = ignore, 254 = no class."""
+    notes: tuple[str, ...] = ()
+
+
+def find_coding(masks: Sequence[Path], description: Description) -> Coding:
+    """Return the coding of a dataset's masks, from its description and, where that leaves it open, the masks.
+
+    Values within {0, 255} in all masks mean background and foreground; where any other id occurs, 255 is ignore. The
+    masks are read only as far as the answer needs: the first mask that holds a 1 settles it.
+
+    Raises:
+        DataError: there is no description and the masks' values can't be class ids.
+    """
+    classes = description.classes
+    if description.palette:
+        return Coding(classes, _table(len(classes), None))
+    if not classes:
+        return _from_values(masks)
+    ids = 2 if description.task == "multilabel" else max(2, len(classes))
+    names = classes if description.task == "multilabel" else _with_background(classes)
+    if ids > 2 or description.ignore_index == IGNORE or not _only_0_and_255(masks):
+        return Coding(names, _table(ids, description.ignore_index))
+    table = _table(1, description.ignore_index)
+    table[255] = 1
+    return Coding(names, table, ("the masks hold {0, 255}: read as background and foreground",))
+
+
+def _with_background(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """One class is a foreground; naming what it stands before keeps names and ids in step."""
+    return ("background", *classes) if len(classes) == 1 else classes
+
+
+def _from_values(masks: Sequence[Path]) -> Coding:
+    """Classes from every value that occurs."""
+    counts = np.zeros(1 << 16, dtype=np.int64)
+    for values in _all_values(masks):
+        counts[values] += 1
+    found = np.flatnonzero(counts)
+    if 255 in found and set(found.tolist()) <= {0, 255}:
+        table = _table(1, None)
+        table[255] = 1
+        return Coding(
+            ("background", "foreground"), table, ("the masks hold {0, 255}: read as background and foreground",)
+        )
+    ids = found[found != IGNORE]
+    largest = int(ids.max(initial=0))
+    if largest == 0:
+        raise DataError(f"{masks[0].parent}: every mask is empty (all values are {shown_values(found)})")
+    if largest >= MOST_CLASSES or 2 * len(ids) < largest + 1:
+        raise DataError(
+            f"{masks[0].parent}: the masks hold the values {shown_values(found)}, which can't be class ids 0, 1, 2, …; "
+            "name the classes in dataset.yaml, or export the masks again without smoothing"
+        )
+    names = (
+        ("background", "foreground") if largest == 1 else ("background", *(f"class_{i}" for i in range(1, largest + 1)))
+    )
+    ignored = " and 255 to ignore" if IGNORE in found else ""
+    return Coding(names, _table(len(names), None), (f"the masks hold class ids 0..{largest}{ignored}",))
+
+
+def _table(ids: int, ignore_index: int | None) -> Ids:
+    table = np.full(256, NO_CLASS, dtype=np.uint8)
+    table[:ids] = np.arange(ids)
+    table[IGNORE] = IGNORE
+    if ignore_index is not None:
+        table[ignore_index] = IGNORE
+    return table
+
+
+def _only_0_and_255(masks: Sequence[Path]) -> bool:
+    some = False
+    for values in _all_values(masks):
+        if not set(values.tolist()) <= {0, 255}:
+            return False
+        some = some or 255 in values
+    return some
+
+
+def _all_values(masks: Sequence[Path]) -> Iterator[NDArray[np.intp]]:
+    """The distinct values of each mask, in batches read side by side (decoding leaves Python free)."""
+    files = [file for mask in masks for file in (sorted(mask.glob("*.png")) if mask.is_dir() else [mask])]
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(files), 16):
+            yield from pool.map(_values, files[start : start + 16])
+
+
+def _values(file: Path) -> NDArray[np.intp]:
+    values = read_values(file)
+    return np.flatnonzero(np.bincount(values.ravel(), minlength=256))

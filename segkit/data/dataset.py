@@ -1,0 +1,261 @@
+"""Training crops and evaluation pictures as tensors; a crop depends on (seed, epoch, index) alone."""
+
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler, get_worker_info
+
+from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.masks import IGNORE, Ids
+from segkit.data.reader import Pixels, Reader, read_pixels
+from segkit.data.transforms import Spec, build_augmentation, window_size
+from segkit.errors import DataError
+
+CACHE_BYTES = 2 << 30
+
+Item = dict[str, Any]
+
+
+class SegmentationDataset(Dataset[Item]):
+    """Random crops of a dataset's pictures with their masks.
+
+    ``dataset[epoch, index]`` is a dict of ``image`` float32 [C, h, w] in 0..1, ``target`` int64 [h, w] with 255 =
+    ignore (multilabel: float32 [K, h, w] of 0, 1 or 255), and ``name``. The same (seed, epoch, index) gives the same
+    item, whatever was asked before and in whatever process.
+
+    Args:
+        folder: the dataset.
+        samples: the pictures to take crops from.
+        reader: how the model wants its pictures.
+        crop: side or (height, width); what hangs over a smaller picture is its reflection, ignored in the target.
+            None: whole pictures.
+        crops_per_image: items a picture gives in an epoch.
+        foreground: share of the crops laid around a pixel of a class that is not background, each such class of the
+            picture being equally likely.
+        augment: a name or a list for ``build_augmentation``.
+        seed: of all randomness.
+        cache: keep the decoded pictures in memory if all of them take less than 2 GiB; they are then read, and
+            their faults found, at once.
+    """
+
+    def __init__(
+        self,
+        folder: DatasetFolder,
+        samples: Sequence[Sample],
+        reader: Reader,
+        *,
+        crop: int | tuple[int, int] | None,
+        crops_per_image: int = 1,
+        foreground: float = 0.0,
+        augment: str | Sequence[Spec] = "none",
+        seed: int = 0,
+        cache: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.samples = list(samples)
+        self.reader = reader
+        self.crop = (crop, crop) if isinstance(crop, int) else crop
+        self.crops_per_image = crops_per_image
+        self.foreground = foreground
+        self.seed = seed
+        self.augmentation = build_augmentation(augment, crop=self.crop, channels=reader.channels)
+        self.window = window_size(augment, self.crop) if self.crop else None
+        self._cache: list[tuple[Pixels, Ids]] | None = None
+        if cache and self.samples:
+            self._cache = self._read_all()
+
+    def __len__(self) -> int:
+        return len(self.samples) * self.crops_per_image
+
+    def __getitem__(self, key: tuple[int, int]) -> Item:
+        epoch, index = key
+        if get_worker_info() is not None:
+            cv2.setNumThreads(0)  # the workers are the parallelism
+        number = index // self.crops_per_image
+        image, mask = self._cache[number] if self._cache is not None else self._read(number)
+        rng = np.random.default_rng([self.seed, epoch, index])
+        if self.crop is not None and self.window is not None:
+            origin = self._origin(mask, rng)
+            overlap = [(window - side) // 2 for window, side in zip(self.window, self.crop, strict=True)]
+            corner = (origin[0] - overlap[0], origin[1] - overlap[1])
+            image, mask = cut(image, mask, corner, self.window)
+        # One stream for all transforms: seeding each of them would give all the same draws, so that for example a
+        # picture would be flipped both ways or not at all.
+        self.augmentation.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
+        done = self.augmentation(image=image, mask=mask)
+        return {
+            "image": _image_tensor(done["image"], self.reader),
+            "target": _target_tensor(done["mask"]),
+            "name": self.samples[number].name,
+        }
+
+    def _origin(self, mask: Ids, rng: np.random.Generator) -> tuple[int, int]:
+        """Top left corner of the crop; it lies in the picture, or around it along a side that is shorter."""
+        assert self.crop is not None
+        centre = self._foreground_pixel(mask, rng) if rng.random() < self.foreground else None
+        corner = []
+        for axis in (0, 1):
+            side, crop = mask.shape[axis], self.crop[axis]
+            low, high = min(0, side - crop), max(0, side - crop)
+            if centre is None:
+                corner.append(int(rng.integers(low, high + 1)))
+            else:  # the pixel comes to lie anywhere in the middle half of the crop
+                inset = crop // 4
+                corner.append(int(np.clip(centre[axis] - rng.integers(inset, crop - inset), low, high)))
+        return corner[0], corner[1]
+
+    def _foreground_pixel(self, mask: Ids, rng: np.random.Generator) -> tuple[int, int] | None:
+        if mask.ndim == 3:  # [H, W, K]
+            present = [k for k in range(mask.shape[2]) if (mask[..., k] == 1).any()]
+        else:
+            counts = np.bincount(mask.ravel(), minlength=256)
+            present = [int(k) for k in np.flatnonzero(counts) if k not in (self.folder.background, IGNORE)]
+        if not present:
+            return None
+        chosen = present[rng.integers(len(present))]
+        inside = mask[..., chosen] == 1 if mask.ndim == 3 else mask == chosen
+        pixels = np.flatnonzero(inside)
+        row, column = divmod(int(pixels[rng.integers(len(pixels))]), mask.shape[1])
+        return row, column
+
+    def _read(self, number: int) -> tuple[Pixels, Ids]:
+        """A picture [H, W, C] and its mask [H, W] or [H, W, K] as augmentation takes them."""
+        sample = self.samples[number]
+        image, mask = _read_pair(self.folder, sample, self.reader)
+        if image.dtype != np.uint8 or self.reader.window is not None:
+            image = _scaled(image, sample, self.reader)
+        return image, mask if mask.ndim == 2 else np.ascontiguousarray(mask.transpose(1, 2, 0))
+
+    def _read_all(self) -> list[tuple[Pixels, Ids]] | None:
+        """Every picture, or None where they would take too much memory."""
+        first = self._read(0)
+        if sum(array.nbytes for array in first) * len(self.samples) > CACHE_BYTES:
+            return None
+        with ThreadPoolExecutor() as pool:
+            return [first, *pool.map(self._read, range(1, len(self.samples)))]
+
+
+class EvaluationDataset(Dataset[Item]):
+    """Whole pictures in order: ``dataset[index]`` is a dict like a training item, of the picture's own size."""
+
+    def __init__(self, folder: DatasetFolder, samples: Sequence[Sample], reader: Reader) -> None:
+        self.folder = folder
+        self.samples = list(samples)
+        self.reader = reader
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Item:
+        sample = self.samples[index]
+        image, mask = _read_pair(self.folder, sample, self.reader)
+        target = torch.from_numpy(mask)
+        return {
+            "image": _image_tensor(_scaled(image, sample, self.reader), self.reader),
+            "target": target.float() if mask.ndim == 3 else target.long(),
+            "name": sample.name,
+        }
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """(epoch, index) pairs of one epoch, shuffled by (seed, epoch), every ``world_size``-th of them from ``rank``.
+
+    Every rank gets equally many: the first few of the order come again where the length does not divide.
+
+    Args:
+        length: of the dataset.
+        seed: of the order.
+        shuffle: off: in order.
+        rank: this process, from 0.
+        world_size: number of processes.
+    """
+
+    def __init__(self, length: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world_size: int = 1) -> None:
+        self.length = length
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration that of an epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.length // self.world_size)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.length)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        order = np.resize(order, len(self) * self.world_size)  # repeats from the start
+        return iter([(self.epoch, int(index)) for index in order[self.rank :: self.world_size]])
+
+
+def collate(items: Sequence[Item]) -> Item:
+    """Return a batch: ``image`` [B, C, H, W], ``target`` [B, ...], ``name`` list; ``depth`` and ``weight`` are None."""
+    sizes = {tuple(item["image"].shape[-2:]) for item in items}
+    if len(sizes) > 1:
+        listed = ", ".join(f"{width}×{height}" for height, width in sorted(sizes))
+        raise DataError(f"{items[0]['name']}: pictures of different sizes ({listed}) in one batch; set data.crop")
+    return {
+        "image": torch.stack([item["image"] for item in items]),
+        "depth": None,
+        "target": torch.stack([item["target"] for item in items]),
+        "weight": None,
+        "name": [item["name"] for item in items],
+    }
+
+
+def cut(image: Pixels, mask: Ids, corner: tuple[int, int], size: tuple[int, int]) -> tuple[Pixels, Ids]:
+    """Return a window of a picture and its mask; outside, the picture goes on as its reflection and the mask is 255."""
+    inside, outside = [], []
+    for start, length, side in zip(corner, size, mask.shape[:2], strict=True):
+        first, last = max(start, 0), min(start + length, side)
+        inside.append(slice(first, last))
+        outside.append((first - start, start + length - last))
+    image, mask = image[tuple(inside)], mask[tuple(inside)]
+    if not any(map(any, outside)):
+        return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+    image = np.pad(image, [*outside, (0, 0)], mode="reflect")
+    return image, np.pad(mask, [*outside, (0, 0)][: mask.ndim], constant_values=IGNORE)
+
+
+def _read_pair(folder: DatasetFolder, sample: Sample, reader: Reader) -> tuple[Pixels, NDArray[np.uint8]]:
+    """A picture [H, W, C], unscaled, and its mask [H, W] or [K, H, W]."""
+    try:
+        image = reader.channels_of(read_pixels(sample.image))
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{sample.image}: {error}") from error
+    return image, folder.read_mask(sample, size=image.shape[:2])
+
+
+def _scaled(image: Pixels, sample: Sample, reader: Reader) -> NDArray[np.float32]:
+    try:
+        return reader.scale(image)
+    except ValueError as error:
+        raise DataError(f"{sample.image}: {error}") from error
+
+
+def _image_tensor(image: Pixels, reader: Reader) -> Tensor:
+    """[H, W, C], uint8 or already scaled → float32 [C, H, W] in 0..1."""
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    # Scaled floats can leave 0..1 a little where a transform interpolates or adds.
+    return torch.from_numpy(reader.scale(planes) if planes.dtype == np.uint8 else np.clip(planes, 0, 1))
+
+
+def _target_tensor(mask: Ids) -> Tensor:
+    """[H, W] → int64 [H, W]; [H, W, K] → float32 [K, H, W]."""
+    if mask.ndim == 2:
+        return torch.from_numpy(np.ascontiguousarray(mask)).long()
+    return torch.from_numpy(np.ascontiguousarray(mask.transpose(2, 0, 1))).float()

@@ -1,0 +1,271 @@
+"""A dataset opened from a folder: its classes, its splits, and where each picture's files are."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from segkit.data.coding import Coding, find_coding
+from segkit.data.description import Colour, Description, Task, read_description
+from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, read_colours, read_values
+from segkit.data.reader import PICTURES, TURNS, orientation_of
+from segkit.errors import DataError
+from segkit.recipe import nearest
+
+SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The files of one picture."""
+
+    name: str
+    image: Path
+    mask: Path | None = None
+    """A file; for multilabel a folder with one file for each class."""
+    depth: Path | None = None
+    roi: Path | None = None
+
+
+@dataclass(frozen=True)
+class DatasetFolder:
+    """What ``open_dataset`` found: the description with every default decided, and the files."""
+
+    path: Path
+    name: str
+    task: Task
+    classes: tuple[str, ...]
+    background: int | None
+    ignore_index: int | None
+    splits: dict[str, tuple[str, ...]]
+    palette: dict[str, Colour] | None
+    depth_unit: str | None
+    notes: tuple[str, ...]
+    """What was decided without being told, to be said aloud."""
+    files: dict[str, Sample] = field(repr=False)
+    coding: Coding = field(repr=False)
+
+    def samples(self, *splits: str) -> list[Sample]:
+        """Return the samples of one or several splits, in the order listed, each once.
+
+        Raises:
+            DataError: an unknown or empty split; a stem without image, mask or region of interest.
+        """
+        stems: dict[str, None] = {}
+        for split in splits:
+            if split not in self.splits:
+                raise DataError(f"{self.path}: no split {split!r}{nearest(split, self.splits)}")
+            if not self.splits[split]:
+                raise DataError(f"{self.path}: split {split!r} is empty")
+            self._check_files(split)
+            stems.update(dict.fromkeys(self.splits[split]))
+        return [self.files[stem] for stem in stems]
+
+    def read_mask(self, sample: Sample, size: tuple[int, int] | None = None) -> Ids:
+        """Return class ids uint8 [H, W], 255 = ignore; for multilabel 0, 1 or 255, [K, H, W].
+
+        Args:
+            sample: one of ``samples``.
+            size: the picture's (height, width), if known; the mask must have it. A mask drawn on the stored pixels
+                of a picture that its EXIF tag turns by 90° is turned with it.
+
+        Raises:
+            DataError: the mask is missing, unreadable, of another size or holds values that are no class.
+        """
+        if sample.mask is None:
+            raise DataError(f"{self.path}: {sample.name} has no mask")
+        if self.task == "multilabel":
+            ids = self._read_labels(sample.mask)
+        elif self.palette:
+            ids = read_colours(sample.mask, self.palette, self.classes)
+        else:
+            ids = apply_table(read_values(sample.mask), self.coding.table, sample.mask, len(self.classes))
+        if size is not None and ids.shape[-2:] != size:
+            ids = _fit(ids, size, sample.mask, sample.image)
+        if sample.roi is not None:
+            inside = read_values(sample.roi) > 0
+            if inside.shape != ids.shape[-2:]:
+                inside = _fit(inside.astype(np.uint8), ids.shape[-2:], sample.roi, sample.image) > 0
+            ids = np.where(inside, ids, np.uint8(IGNORE))
+        return ids
+
+    def _read_labels(self, folder: Path) -> Ids:
+        """Multilabel masks [K, H, W], one file for each class in the sample's folder."""
+        layers = []
+        for name in self.classes:
+            file = folder / f"{name}.png"
+            if not file.is_file():
+                there = sorted(entry.stem for entry in folder.glob("*.png"))
+                raise DataError(f"{file}: no such file{nearest(name, there)}; write an empty mask where it is absent")
+            layers.append(apply_table(read_values(file), self.coding.table, file, 2))
+            if layers[-1].shape != layers[0].shape:
+                raise DataError(f"{file}: mask is {_size(layers[-1])}, that of {self.classes[0]!r} {_size(layers[0])}")
+        return np.stack(layers)
+
+    def _check_files(self, split: str) -> None:
+        stems = self.splits[split]
+        _refuse(
+            [stem for stem in stems if stem not in self.files],
+            f"{self.path}: split {split!r} lists {{}} without a picture in images/",
+        )
+        _refuse(
+            [stem for stem in stems if self.files[stem].mask is None],
+            f"{self.path}: split {split!r} lists {{}} without a mask in masks/",
+        )
+        if any(self.files[stem].roi for stem in self.files):
+            _refuse(
+                [stem for stem in stems if self.files[stem].roi is None],
+                f"{self.path}: split {split!r} lists {{}} without a mask in the folder of 'roi'",
+            )
+
+
+def open_dataset(path: str | Path) -> DatasetFolder:
+    """Return the dataset in a folder with ``images/``, ``masks/`` and, if it is there, ``dataset.yaml``.
+
+    Without ``dataset.yaml`` the classes come from the masks' values. Without splits, 70/15/15 % of the pictures are
+    drawn by a hash of their names (or of their groups' names). What is decided so is said in ``notes``.
+
+    Raises:
+        DataError: naming the file, the key or the value, what was expected and what to do.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder")
+    yaml = path / "dataset.yaml"
+    description = read_description(yaml) if yaml.is_file() else Description()
+    notes = [] if yaml.is_file() else [f"{path} has no dataset.yaml: classes and splits are worked out"]
+
+    files = _find_files(path, description)
+    if not any(sample.mask for sample in files.values()):
+        raise DataError(f"{path / 'masks'}: no mask has the name of a picture in images/")
+    splits: dict[str, tuple[str, ...]] = dict(description.splits)
+    if not splits:
+        _check_pairs(path, files)
+        splits = _draw_splits(files, description.groups)
+        counts = ", ".join(f"{split} {len(stems)}" for split, stems in splits.items())
+        by = "groups" if description.groups else "names"
+        notes.append(f"no splits are given: drawn by a hash of the {by} ({counts})")
+    notes += _overlaps(splits, description.groups)
+
+    masks = [sample.mask for sample in files.values() if sample.mask is not None]
+    coding = find_coding(masks, description)
+    classes, task = coding.classes, description.task or ("multiclass" if len(coding.classes) > 2 else "binary")
+    return DatasetFolder(
+        path=path,
+        name=description.name or path.resolve().name,
+        task=task,
+        classes=classes,
+        background=_background(description.background, task, classes),
+        ignore_index=description.ignore_index,
+        splits=splits,
+        palette=dict(description.palette) or None,
+        depth_unit=description.depth_unit,
+        notes=(*notes, *coding.notes),
+        files=files,
+        coding=coding,
+    )
+
+
+def _find_files(path: Path, description: Description) -> dict[str, Sample]:
+    """Every picture in ``images/`` by stem, with the files of the same stem in the other folders."""
+    images = _by_stem(path / "images", PICTURES)
+    if description.task == "multilabel":
+        masks = {entry.name: entry for entry in sorted(_entries(path / "masks")) if entry.is_dir()}
+    else:
+        masks = _by_stem(path / "masks", LOSSLESS)
+    depth = _by_stem(path / "depth", LOSSLESS) if (path / "depth").is_dir() else {}
+    roi = _by_stem(path / description.roi, LOSSLESS) if description.roi else {}
+    return {
+        stem: Sample(stem, image, masks.get(stem), depth.get(stem), roi.get(stem)) for stem, image in images.items()
+    }
+
+
+def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    others = set()
+    for entry in sorted(_entries(folder)):
+        if entry.suffix.lower() not in suffixes:
+            others.add(entry.suffix)
+        elif entry.stem in found:
+            raise DataError(f"{entry}: {found[entry.stem].name} has the same name; keep one of them")
+        else:
+            found[entry.stem] = entry
+    if not found:
+        there = f"; there are {', '.join(sorted(others))}" if others else ""
+        raise DataError(f"{folder}: no files of a type that is read here ({', '.join(suffixes)}){there}")
+    return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; a dataset has images/ and masks/")
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+
+
+def _check_pairs(path: Path, files: Mapping[str, Sample]) -> None:
+    _refuse([stem for stem, sample in files.items() if sample.mask is None], f"{path}: images/ has {{}} without a mask")
+
+
+def _draw_splits(files: Iterable[str], groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Split by the order of hashes, whole groups together; val and test get at least one where there are three."""
+    group_of = {stem: group for group, stems in groups.items() for stem in stems}
+    members: dict[str, list[str]] = {}
+    for stem in sorted(files):
+        members.setdefault(group_of.get(stem, stem), []).append(stem)
+    order = sorted(members, key=lambda group: hashlib.sha256(group.encode()).digest())
+
+    total = sum(map(len, members.values()))
+    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for split in ("test", "val"):
+        while len(order) > 2 - (split == "val") and len(splits[split]) < max(1, round(SHARES[split] * total)):
+            splits[split] += members[order.pop()]
+    splits["train"] = [stem for group in order for stem in members[group]]
+    return {split: tuple(sorted(stems)) for split, stems in splits.items()}
+
+
+def _overlaps(splits: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """What would let a score look better than it is."""
+    group_of = {stem: group for group, stems in groups.items() for stem in stems}
+    notes = []
+    names = list(splits)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            both = set(splits[first]) & set(splits[second])
+            if both:
+                notes.append(f"pictures in both {first!r} and {second!r}: {len(both)}, for example {min(both)}")
+            grouped = [{group_of[stem] for stem in splits[split] if stem in group_of} for split in (first, second)]
+            if shared := grouped[0] & grouped[1]:
+                notes.append(f"groups in both {first!r} and {second!r}: {len(shared)}, for example {min(shared)}")
+    return notes
+
+
+def _background(given: str | int | None, task: Task, classes: tuple[str, ...]) -> int | None:
+    if isinstance(given, str):
+        return classes.index(given)
+    if given is not None:
+        return given
+    if task == "binary":
+        return 0
+    return 0 if task == "multiclass" and classes[0].lower() == "background" else None
+
+
+def _fit(ids: Ids, size: tuple[int, int], file: Path, image: Path) -> Ids:
+    """Turn a mask as the picture was turned by its EXIF tag, where that makes the sizes agree; else raise."""
+    if ids.shape[-2:] == size[::-1]:
+        orientation = orientation_of(image)
+        if orientation >= 5:
+            turned = np.stack([TURNS[orientation](layer) for layer in ids.reshape(-1, *ids.shape[-2:])])
+            return np.ascontiguousarray(turned.reshape(*ids.shape[:-2], *size), dtype=np.uint8)
+    raise DataError(f"{file}: mask is {_size(ids)}, its picture {size[1]}×{size[0]} (width × height)")
+
+
+def _size(ids: Ids) -> str:
+    return f"{ids.shape[-1]}×{ids.shape[-2]}"
+
+
+def _refuse(stems: Sequence[str], message: str) -> None:
+    if stems:
+        more = f" and {len(stems) - 3} more" if len(stems) > 3 else ""
+        raise DataError(message.format(", ".join(stems[:3]) + more))

@@ -1,0 +1,125 @@
+"""Class ids from mask files, whatever their coding: ids, 0 and 255, an indexed palette, colours."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segkit.data.description import Colour
+from segkit.data.reader import read_pixels
+from segkit.errors import DataError
+
+Ids = NDArray[np.uint8]
+Values = NDArray[np.integer]
+
+IGNORE = 255
+NO_CLASS = 254  # marks, in a table, a value that means nothing
+
+LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
+"""Suffixes of files that can be masks."""
+
+
+def read_values(path: Path) -> Values:
+    """Return a mask file's values [H, W] as stored: uint8 or uint16; an indexed PNG gives its indices, not its colours.
+
+    A grey mask saved with three equal channels is grey. The orientation tag is not applied.
+    """
+    if _is_indexed(path):
+        try:
+            with Image.open(path) as picture:
+                return np.asarray(picture)
+        except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError on a broken PNG
+            raise DataError(f"{path}: can't be decoded as a mask ({error})") from error
+    grey = _read_grey(path)
+    if grey is not None:
+        return grey
+    pixels = read_pixels(path, upright=False)
+    if (pixels != pixels[..., :1]).any():
+        raise DataError(
+            f"{path}: the mask is in colour; give each class's colour under 'palette:' in dataset.yaml, or export "
+            "class ids"
+        )
+    values = np.ascontiguousarray(pixels[..., 0])
+    if values.dtype == np.uint8:
+        return values.astype(np.uint8, copy=False)
+    whole = values.clip(0, 65535).astype(np.uint16)
+    if (whole != values).any():
+        raise DataError(f"{path}: the mask holds fractions or negative values; export class ids as whole numbers")
+    return whole
+
+
+def read_colours(path: Path, palette: Mapping[str, Colour], classes: tuple[str, ...]) -> Ids:
+    """Return class ids [H, W] of a colour-coded mask; 255 where the colour is the palette's 'ignore'."""
+    pixels = read_pixels(path, upright=False)
+    if pixels.dtype != np.uint8:
+        raise DataError(f"{path}: a colour-coded mask has 8 bits a channel, found {pixels.dtype}")
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    codes = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
+    ids_by_code = {
+        (red << 16) | (green << 8) | blue: IGNORE if name == "ignore" else classes.index(name)
+        for name, (red, green, blue) in palette.items()
+    }
+    known = np.array(sorted(ids_by_code), dtype=np.uint32)
+    place = np.searchsorted(known, codes).clip(max=len(known) - 1)
+    wrong = known[place] != codes
+    if wrong.any():
+        colours = np.unique(codes[wrong])
+        shown = ", ".join(f"#{code:06x}" for code in colours[:3])
+        more = f" and {len(colours) - 3} more" if len(colours) > 3 else ""
+        hint = " It looks interpolated: export it again without smoothing." if len(colours) > 3 else ""
+        raise DataError(f"{path}: colours {shown}{more} are not in the palette.{hint}")
+    ids: Ids = np.array([ids_by_code[int(code)] for code in known], dtype=np.uint8)[place]
+    return ids
+
+
+def apply_table(values: Values, table: Ids, path: Path, classes: int) -> Ids:
+    """Return class ids [H, W] by a table of 256 entries; raise DataError where a value means nothing."""
+    if values.dtype == np.uint8 or values.max(initial=0) <= 255:
+        ids = cv2.LUT(np.ascontiguousarray(values, dtype=np.uint8), table)
+        if not (ids == NO_CLASS).any():
+            return np.asarray(ids, dtype=np.uint8)
+    found = np.unique(values)
+    strange = [int(v) for v in found if v > 255 or table[v] == NO_CLASS]
+    hint = (
+        "It looks interpolated: export it again without smoothing"
+        if _interpolated(found, strange)
+        else ("Add the missing classes to dataset.yaml, or correct the mask")
+    )
+    raise DataError(f"{path}: mask has values {shown_values(found)}; classes are 0..{classes - 1}. {hint}.")
+
+
+def shown_values(values: NDArray[np.generic]) -> str:
+    """Values as {0, 1, 255}, the middle left out of a long list."""
+    listed = [str(value) for value in values.tolist()]
+    if len(listed) > 8:
+        listed = [*listed[:5], "…", *listed[-2:]]
+    return "{" + ", ".join(listed) + "}"
+
+
+def _interpolated(found: NDArray[np.generic], strange: list[int]) -> bool:
+    """Smoothing leaves values between the real ones: below the largest, and usually many."""
+    return max(strange) < found[-1] or len(strange) > 8
+
+
+def _read_grey(path: Path) -> Ids | None:
+    """The fast way for the usual mask, an 8-bit grey PNG; None for everything else, broken files included."""
+    if path.suffix.lower() != ".png":
+        return None
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if values is None or values.ndim != 2 or values.dtype != np.uint8:
+        return None
+    return np.asarray(values, dtype=np.uint8)
+
+
+def _is_indexed(path: Path) -> bool:
+    """Whether a file is a PNG of colour type 3, which stands in byte 25."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+    except OSError:
+        return False
+    return head.startswith(b"\x89PNG") and head[25:26] == b"\x03"

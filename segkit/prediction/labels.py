@@ -1,0 +1,18 @@
+"""Class ids from probabilities: the one rule that training, prediction and evaluation share."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def labels_of(probabilities: NDArray[np.float32], task: str, threshold: float = 0.5) -> NDArray[np.uint8]:
+    """Labels of probability maps [K, H, W].
+
+    multiclass: the most probable class, the first of equals, uint8 [H, W]; binary: 1 where the probability reaches
+    the threshold, uint8 [H, W]; multilabel: the same for each map, uint8 [K, H, W].
+    """
+    found: NDArray[np.uint8]
+    if task == "multiclass":
+        found = probabilities.argmax(0).astype(np.uint8)
+        return found
+    found = (probabilities >= threshold).astype(np.uint8)
+    return found[0] if task == "binary" else found

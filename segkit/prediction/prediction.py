@@ -1,0 +1,105 @@
+"""What a model says of one image, ready to look at or to save."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.errors import UsageError
+from segkit.prediction.overlay import draw_overlay
+from segkit.prediction.writers import output_paths, write_map, write_mask, write_pages, write_picture
+from segkit.statistics import maximum_entropy
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Labels and probabilities of one image, at the image's size.
+
+    Attributes:
+        name: stem of the image's file, or ``image``.
+        labels: class ids, uint8 [H, W]; binary: 1 where the probability reaches the threshold; multiclass: the most
+            probable class, the first of equals; multilabel: 0/1 maps [K, H, W].
+        probabilities: float32 [K, H, W] in 0..1; K = 1 for a binary task.
+        entropy: float32 [H, W], nats.
+        disagreement: mutual information between the pixel's class and the ensemble's member, float32 [H, W], nats;
+            None for a single model.
+        classes: names of the classes.
+        task: binary, multilabel or multiclass.
+        background: the label that is background, if any.
+        palette: colour of each label, uint8 [labels, 3].
+        image: what the model saw, float32 [H, W, C] in 0..1.
+        source: the image's file, None for an array.
+    """
+
+    name: str
+    labels: NDArray[np.uint8]
+    probabilities: NDArray[np.float32]
+    entropy: NDArray[np.float32]
+    disagreement: NDArray[np.float32] | None
+    classes: tuple[str, ...]
+    task: str
+    background: int | None
+    palette: NDArray[np.uint8]
+    image: NDArray[np.float32]
+    source: Path | None = None
+
+    def overlay(self) -> NDArray[np.uint8]:
+        """The image as RGB uint8 [H, W, 3] with the classes filled and outlined; background is left as it is."""
+        return draw_overlay(self.image, self.labels, self.palette, self.background)
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        overlay: bool = False,
+        probability: bool = False,
+        entropy: bool = False,
+        disagreement: bool = False,
+    ) -> list[Path]:
+        """Write the mask, and what else is asked for, into ``folder``; return the paths.
+
+        :mod:`segkit.prediction.writers` lists the names and formats. What is there under these names is replaced.
+
+        Raises:
+            UsageError: ``disagreement`` of a single model, or a class name that can't name a file.
+        """
+        kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
+        if disagreement and self.disagreement is None:
+            raise UsageError("disagreement is between the members of an ensemble; a single model has none")
+        paths = output_paths(
+            Path(folder),
+            self.name,
+            kinds,
+            suffix=self.source.suffix if self.source else "",
+            task=self.task,
+            classes=self.classes,
+            maps=len(self.probabilities),
+        )
+        for kind in kinds:
+            self._write(kind, paths[kind])
+        return [path for kind in kinds for path in paths[kind]]
+
+    def _write(self, kind: str, paths: tuple[Path, ...]) -> None:
+        largest = maximum_entropy(self.task, len(self.probabilities))
+        if kind == "mask" and self.task == "multilabel":
+            for path, found, colour in zip(paths, self.labels, self.palette, strict=True):
+                write_mask(path, found, np.stack([np.zeros(3, np.uint8), colour]))
+        elif kind == "mask":
+            write_mask(paths[0], self.labels, self.palette)
+        elif kind == "overlay":
+            write_picture(paths[0], self.overlay())
+        elif kind == "probability" and len(self.probabilities) > 1:
+            write_pages(paths[0], self.probabilities, self.classes)
+        elif kind == "probability":
+            write_map(paths[0], self.probabilities[0], largest=1.0, meaning=f"probability of {self.classes[-1]}")
+        elif kind == "entropy":
+            write_map(paths[0], self.entropy, largest=largest, meaning="entropy in nats")
+        elif self.disagreement is not None:
+            write_map(paths[0], self.disagreement, largest=largest, meaning="disagreement in nats")
+
+
+def output_kinds(*, overlay: bool, probability: bool, entropy: bool, disagreement: bool) -> list[str]:
+    """The kinds of files asked for, the mask first."""
+    asked = {"overlay": overlay, "probability": probability, "entropy": entropy, "disagreement": disagreement}
+    return ["mask", *(kind for kind, wanted in asked.items() if wanted)]

@@ -1,0 +1,117 @@
+"""From what the user named to the images to predict, and where the outputs of each go."""
+
+import glob
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+
+from segkit.data.reader import PICTURES
+from segkit.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image to predict, or one name that leads to none.
+
+    Attributes:
+        path: the image's file, or what was named.
+        folder: where its outputs go.
+        error: why it can't be predicted, None where it can.
+    """
+
+    path: Path
+    folder: Path
+    error: str | None = None
+
+
+def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[Source]:
+    """Every image named, once, in the order of naming; then the names that lead to none, with their errors.
+
+    A folder gives its pictures (by suffix), those of its subfolders too, sorted; a pattern such as ``scans/*.png`` or
+    ``scans/**/*.png`` what it matches, sorted. Hidden files are passed over in both, and so are the outputs of earlier
+    runs where ``out`` lies inside the folder.
+
+    Outputs mirror the inputs' folders below the closest folder that holds all that was named: ``a/x.png`` and
+    ``b/x.png`` go to ``out/a`` and ``out/b``, the files of one folder to ``out`` itself.
+
+    Raises:
+        UsageError: ``out`` is one of the named folders, so that masks would lie among the images; or no folder holds
+            all that was named (different drives).
+    """
+    out = Path(out)
+    found: dict[Path, Path] = {}  # absolute → as named; keeps the order, drops doubles
+    nothing: list[Source] = []
+    roots: list[Path] = []
+    for path in [Path(sources)] if isinstance(sources, str | Path) else map(Path, sources):
+        files, error = _files(path, out)
+        if not files:
+            nothing.append(Source(path, out, error))
+        roots.extend([_absolute(path)] if path.is_dir() else [_absolute(file).parent for file in files])
+        for file in files:
+            found.setdefault(_absolute(file), file)
+    try:
+        root = Path(os.path.commonpath(roots)) if roots else Path()
+    except ValueError:
+        raise UsageError("the images are on different drives; predict those of each drive by themselves") from None
+    return [Source(file, out / place.parent.relative_to(root)) for place, file in found.items()] + nothing
+
+
+def without_collisions(sources: list[Source], targets: Callable[[Source], Iterable[Path]]) -> list[Source]:
+    """The sources, with an error where an output would fall on an input, or on an output of a source before it."""
+    inputs = {_identity(source.path) for source in sources if source.path.is_file()}
+    taken: dict[Path, Path] = {}
+    checked = []
+    for source in sources:
+        paths = list(targets(source)) if source.error is None else []
+        for path in paths:
+            if path.exists() and _identity(path) in inputs:
+                problem = f"{path} is one of the images to predict; choose another output folder"
+            elif path in taken:
+                problem = f"{path} is already an output of {taken[path]}; rename one of the two"
+            else:
+                continue
+            source = replace(source, error=f"{source.path}: {problem}")
+            break
+        else:
+            taken.update(dict.fromkeys(paths, source.path))
+        checked.append(source)
+    return checked
+
+
+def _files(path: Path, out: Path) -> tuple[list[Path], str]:
+    """The images one name stands for, and what to say where there are none."""
+    if path.is_dir():
+        if path.resolve() == out.resolve():
+            raise UsageError(f"{path}: masks would lie among the images; choose another output folder")
+        return _pictures(sorted(path.rglob("*")), path, out), f"{path}: no pictures in it ({', '.join(PICTURES)})"
+    if path.is_file() or not glob.has_magic(str(path)):
+        return [path], ""
+    fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
+    return _pictures(map(Path, matches), fixed, out), f"{path}: no picture matches"
+
+
+def _pictures(files: Iterable[Path], folder: Path, out: Path) -> list[Path]:
+    """The pictures among files below ``folder`` that are neither hidden nor outputs of an earlier run."""
+    inside = out.resolve().is_relative_to(folder.resolve()) and out.resolve() != folder.resolve()
+    return [
+        file
+        for file in files
+        if file.suffix.lower() in PICTURES
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and not (inside and file.resolve().is_relative_to(out.resolve()))
+    ]
+
+
+def _absolute(path: Path) -> Path:
+    """Without following links: a link's own name and place say where its output goes."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  Path.absolute() keeps "..", resolve() follows links
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for two names of one file: links, or other capitals where the file system doesn't tell them apart."""
+    status = path.stat()
+    return status.st_dev, status.st_ino

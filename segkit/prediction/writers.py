@@ -1,0 +1,118 @@
+"""Masks, maps and pictures as files, each whole or absent.
+
+What is written for an image STEM.EXT (a TIFF stays a TIFF, everything else becomes PNG):
+
+=======================  ===================================================================================
+STEM_mask.EXT            class ids, 8-bit; .png: with a palette
+STEM_mask/CLASS.EXT      multilabel: one 0/1 mask a class, as in a dataset's own ``masks/`` folder
+STEM_overlay.png         RGB
+STEM_probability.EXT     .tif: float32. .png: 16-bit, 65535 is probability 1
+STEM_probability.tif     more than one map: float32, one page a class named by its description, whatever EXT is
+STEM_entropy.EXT         .tif: float32, nats. .png: 16-bit, 65535 is the largest possible entropy (ln K, or ln 2)
+STEM_disagreement.EXT    as the entropy
+=======================  ===================================================================================
+
+A 16-bit PNG says its scale in its own ``Description``.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from segkit.errors import UsageError
+from segkit.files import atomic_path
+
+TIFF = (".tif", ".tiff")
+
+
+def output_paths(
+    folder: Path, name: str, kinds: Sequence[str], *, suffix: str, task: str, classes: Sequence[str], maps: int
+) -> dict[str, tuple[Path, ...]]:
+    """Where each kind of output of one image goes; several paths for a multilabel mask, otherwise one.
+
+    Args:
+        folder: the output folder.
+        name: stem of the outputs' names.
+        kinds: any of mask, overlay, probability, entropy, disagreement.
+        suffix: the input's, with its dot; empty for an array.
+
+    Raises:
+        UsageError: a class's name can't name a file.
+    """
+    extension = ".tif" if suffix.lower() in TIFF else ".png"
+    paths: dict[str, tuple[Path, ...]] = {}
+    for kind in kinds:
+        if kind == "mask" and task == "multilabel":
+            paths[kind] = tuple(folder / f"{name}_mask" / f"{_filename(c)}{extension}" for c in classes)
+        elif kind == "overlay":
+            paths[kind] = (folder / f"{name}_overlay.png",)
+        elif kind == "probability" and maps > 1:
+            paths[kind] = (folder / f"{name}_probability.tif",)
+        else:
+            paths[kind] = (folder / f"{name}_{kind}{extension}",)
+    return paths
+
+
+def _filename(label: str) -> str:
+    if not label.strip(". ") or any(character in '/\\:*?"<>|' or ord(character) < 32 for character in label):
+        raise UsageError(
+            f"class {label!r} can't name a mask's file; rename the class, without any of / \\ : * ? \" < > |"
+        )
+    return label
+
+
+def write_mask(path: Path, labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> None:
+    """Write class ids [H, W] as an indexed PNG, where people see the colours [labels, 3], or as a plain 8-bit TIFF.
+
+    A TIFF has no palette, because most programs then read its colours instead of the ids.
+    """
+    if path.suffix in TIFF:
+        with atomic_path(path) as temporary:
+            tifffile.imwrite(temporary, labels, photometric="minisblack", compression="deflate", metadata=None)
+        return
+    image = Image.fromarray(np.ascontiguousarray(labels))
+    image.putpalette(palette.tobytes())
+    _write_png(path, image)
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write uint8 RGB [H, W, 3] as PNG."""
+    _write_png(path, Image.fromarray(np.ascontiguousarray(picture)))
+
+
+def write_map(path: Path, values: NDArray[np.float32], *, largest: float, meaning: str) -> None:
+    """Write one map [H, W]: as it is into a TIFF, or as 16 bits of its share of ``largest`` into a PNG.
+
+    The PNG's description gives the scale and the ``meaning``; values above ``largest`` become 65535.
+    """
+    if path.suffix in TIFF:
+        write_pages(path, values[None], [meaning])
+        return
+    shares = values / largest if largest > 0 else np.zeros_like(values)
+    description = PngInfo()
+    description.add_text("Description", f"{meaning} = pixel * {largest:.6g} / 65535")
+    _write_png(path, Image.fromarray(np.rint(shares.clip(0, 1) * 65535).astype(np.uint16)), description)
+
+
+def write_pages(path: Path, maps: NDArray[np.float32], names: Sequence[str]) -> None:
+    """Write float32 maps [K, H, W] as the pages of one TIFF, each described by its name."""
+    large = maps.nbytes > 2**31  # plain TIFF counts its bytes with 32 bits
+    with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=large) as file:
+        for name, page in zip(names, maps, strict=True):
+            file.write(
+                np.ascontiguousarray(page, np.float32),
+                description=name.encode(),
+                photometric="minisblack",
+                compression="deflate",
+                metadata=None,
+            )
+
+
+def _write_png(path: Path, image: Image.Image, description: PngInfo | None = None) -> None:
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG", pnginfo=description)

@@ -1,0 +1,330 @@
+"""A recipe: everything a training run needs, as checked values read from YAML and ``key=value`` overrides."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from segkit.errors import RecipeError, UsageError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+class Strict(BaseModel):
+    """A section of the recipe: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class Part(BaseModel):
+    """A backbone, neck or head by name, with its own options beside the name."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str = Field(description="which one; `segkit models` lists them")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What stands beside the name."""
+        return dict(self.model_extra or {})
+
+
+class DataRecipe(Strict):
+    """Which pictures are trained on, and what is done to them on the way."""
+
+    path: str | None = Field(None, description="the dataset's folder; usually given on the command line")
+    train_on: list[str] = Field(["train"], min_length=1, description="splits to train on")
+    validate_on: list[str] = Field(["val"], description="splits to score while training; empty for none")
+    channels: int = Field(3, ge=1, description="channels of the model's input; grey is repeated for 3")
+    window: tuple[float, float] | None = Field(None, description="intensities that become 0 and 1")
+    normalisation: Literal["dataset", "imagenet", "none"] = Field(
+        "dataset", description="mean and standard deviation: measured on the training pictures, ImageNet's, or 0 and 1"
+    )
+    crop: int | tuple[int, int] | None = Field(256, description="training crop, side or [height, width]; null: whole")
+    crops_per_image: int = Field(1, ge=1, description="crops taken from each picture in an epoch")
+    foreground: float = Field(0.0, ge=0, le=1, description="share of crops centred on a foreground class")
+    augment: Literal["none", "light", "medium", "strong"] | list[dict[str, dict[str, Any] | None]] = Field(
+        "medium", description="a ready-made list, or albumentations transforms: `- HorizontalFlip: {p: 0.5}`"
+    )
+    cache: bool = Field(True, description="keep decoded pictures in memory when they fit")
+
+
+class ModelRecipe(Strict):
+    """One segmenter: backbone, neck and head."""
+
+    backbone: Part = Field(description="name, or {name, weights, options}")
+    stem: bool | int = Field(False, description="learned full- and half-resolution maps in front; a number: its width")
+    neck: Part = Field(Part(name="unet"), description="fpn or unet, with options")
+    head: Part = Field(Part(name="upsample"), description="upsample, with options")
+    auxiliary: int = Field(0, ge=0, description="auxiliary heads on the neck's coarser maps (deep supervision)")
+
+
+class MemberRecipe(ModelRecipe):
+    """One member of an ensemble; `train` and `data` change single keys of the sections for it alone."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="the member's name, also its file's")
+    data: dict[str, Any] = Field({}, description="keys of `data` that differ for this member")
+    train: dict[str, Any] = Field({}, description="keys of `train` that differ for this member")
+
+
+class EnsembleRecipe(Strict):
+    """Several segmenters, trained independently, averaged per pixel."""
+
+    members: list[MemberRecipe] = Field(min_length=1)
+    weights: list[float] | None = Field(None, description="one weight a member; null: all equal")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "EnsembleRecipe":
+        names = [member.name for member in self.members]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two members are called {twice[0]!r}; give each its own name")
+        if self.weights is not None and len(self.weights) != len(self.members):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.members)} members; give one each")
+        if self.weights is not None and (min(self.weights) < 0 or sum(self.weights) <= 0):
+            raise ValueError("weights must be zero or more, with a positive sum")
+        return self
+
+
+class TrainRecipe(Strict):
+    """How the weights are found."""
+
+    epochs: int = Field(100, ge=1)
+    batch: int = Field(8, ge=1, description="crops in a step, on each device")
+    accumulate: int = Field(1, ge=1, description="steps whose gradients are summed into one update")
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0, description="not for norms, biases and position-bias tables")
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["cosine", "polynomial", "constant"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the updates in which the rate rises from 0")
+    clip: float | None = Field(1.0, gt=0, description="largest gradient norm; null: no clipping")
+    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; null: none")
+    precision: Precision = Field("auto", description="auto: bf16 where the processor computes it natively, else fp32")
+    early_stopping: int | None = Field(None, ge=1, description="validations without a better score before stopping")
+    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    keep: Literal["best", "last"] = Field("best", description="weights to keep; best needs data.validate_on")
+    seed: int = Field(0, ge=0)
+    workers: int | Literal["auto"] = Field("auto", description="processes that prepare crops")
+    deterministic: bool = Field(False, description="only operations that give the same bits each time")
+
+
+class PredictRecipe(Strict):
+    """How the trained model is applied; kept with the model."""
+
+    tile: int | None = Field(512, ge=16, description="side of the tiles of a large picture; null: in one piece")
+    overlap: float = Field(0.5, ge=0, lt=1)
+    tta: Literal["flip"] | None = Field(None, description="average over flips")
+    threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is foreground (sigmoid maps)")
+    precision: Precision = "auto"
+
+
+class Recipe(Strict):
+    """A whole training run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the run's folder")
+    data: DataRecipe = DataRecipe()
+    model: ModelRecipe | None = None
+    ensemble: EnsembleRecipe | None = None
+    loss: dict[str, float | dict[str, Any]] = Field(
+        {"cross_entropy": 1.0, "dice": 1.0}, min_length=1, description="weight of each loss, or {weight, options}"
+    )
+    class_weights: list[float] | None = Field(None, description="one weight a class in every loss")
+    train: TrainRecipe = TrainRecipe()
+    predict: PredictRecipe = PredictRecipe()
+
+    @field_validator("ensemble")
+    @classmethod
+    def _members_change_known_keys(cls, ensemble: EnsembleRecipe | None) -> EnsembleRecipe | None:
+        for member in ensemble.members if ensemble else ():
+            for section, changes, fields in (
+                ("train", member.train, TrainRecipe.model_fields),
+                ("data", member.data, DataRecipe.model_fields),
+            ):
+                for key in changes:
+                    if key not in fields:
+                        raise ValueError(f"member {member.name!r}: {section} has no key {key!r}{nearest(key, fields)}")
+        return ensemble
+
+    @model_validator(mode="after")
+    def _one_of_model_and_ensemble(self) -> "Recipe":
+        if (self.model is None) == (self.ensemble is None):
+            raise ValueError("give either 'model' or 'ensemble.members'")
+        return self
+
+    def members(self) -> list["Member"]:
+        """What is trained, in order: the ensemble's members, or the single model under the recipe's name."""
+        if self.ensemble is None:
+            assert self.model is not None
+            return [Member(name=self.name, model=self.model, data=self.data, train=self.train)]
+        return [
+            Member(
+                name=member.name,
+                model=member,
+                data=DataRecipe.model_validate({**self.data.model_dump(), **member.data}),
+                train=TrainRecipe.model_validate({**self.train.model_dump(), **member.train}),
+            )
+            for member in self.ensemble.members
+        ]
+
+    def to_yaml(self) -> str:
+        """The resolved recipe; reading it back gives an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=False), sort_keys=False, width=100)
+
+
+class Member(BaseModel):
+    """One model to train, with the sections as they hold for it."""
+
+    name: str
+    model: ModelRecipe
+    data: DataRecipe
+    train: TrainRecipe
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes shipped with the toolkit, sorted."""
+    folder = resources.files("segkit.configs")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(source: str | Path | Recipe, overrides: Sequence[str] = (), *, data: str | Path | None = None) -> Recipe:
+    """Give the checked recipe of a file, a shipped recipe's name, or a recipe, after ``key=value`` overrides.
+
+    Args:
+        source: path of a YAML file, the name of a shipped recipe, or a recipe.
+        overrides: dotted keys with YAML values: ``train.epochs=50``, ``ensemble.members.0.neck=fpn``.
+        data: the dataset's folder, for ``data.path``.
+
+    Raises:
+        RecipeError: naming the file, the key, what is wrong and the nearest right name.
+        UsageError: no such file or recipe.
+    """
+    if isinstance(source, Recipe):
+        where, values = source.name, source.model_dump()
+    else:
+        where, values = _read(source)
+    for override in overrides:
+        _apply(values, override)
+    if data is not None:
+        values.setdefault("data", {})
+        if isinstance(values["data"], dict):
+            values["data"]["path"] = str(data)
+    try:
+        recipe = Recipe.model_validate(values)
+        recipe.members()
+    except ValidationError as error:
+        raise RecipeError(_explain(where, error)) from None
+    return recipe
+
+
+def nearest(word: str, choices: Sequence[str] | Mapping[str, object]) -> str:
+    """A hint like ``; did you mean 'epochs'?`` or, where nothing is near, the list of choices."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(choices)}"
+
+
+def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UsageError(f"{path}: no such recipe file")
+        where = str(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path}: not a readable text file ({error})") from None
+    elif str(source) in recipe_names():
+        where = f"{source}.yaml"
+        text = resources.files("segkit.configs").joinpath(where).read_text(encoding="utf-8")
+    else:
+        raise UsageError(f"no recipe {str(source)!r}{nearest(str(source), recipe_names())} (or give a .yaml file)")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        raise RecipeError(f"{where}:{line} not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where}: expected keys like 'name:' and 'model:', found {type(values).__name__}")
+    return where, values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"override {override!r}: expected key=value, as in train.epochs=50")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"override {override!r}: {text!r} is not a valid YAML value") from None
+    *parents, last = key.split(".")
+    place: Any = values
+    for step, parent in enumerate(parents):
+        if isinstance(place, dict) and isinstance(place.get(parent), str):
+            place[parent] = {"name": place[parent]}  # `backbone: swin_tiny` is short for `backbone: {name: swin_tiny}`
+        if isinstance(place, dict) and place.get(parent) is None:
+            place[parent] = {}
+        place = _child(place, parent, ".".join(parents[: step + 1]))
+    if isinstance(place, list):
+        _child(place, last, key)
+        place[int(last)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise UsageError(f"override {override!r}: {'.'.join(parents)} is a value, it has no keys")
+
+
+def _child(place: Any, key: str, path: str) -> Any:
+    if isinstance(place, list):
+        if not key.isdigit() or int(key) >= len(place):
+            raise UsageError(f"override {path}: expected an index from 0 to {len(place) - 1}")
+        return place[int(key)]
+    if not isinstance(place, dict):
+        raise UsageError(f"override {path}: there is a value where a section was expected")
+    return place[key]
+
+
+def _explain(where: str, error: ValidationError) -> str:
+    """The first few problems as one line: file, key, what is wrong, the nearest right one."""
+    lines = []
+    for problem in error.errors():
+        location = [part for part in problem["loc"] if not str(part).endswith(("]", ")")) and part != "function-after"]
+        key = ".".join(str(part) for part in location)
+        if problem["type"] == "extra_forbidden":
+            hint = nearest(str(location[-1]), _fields_at(location[:-1]))
+            lines.append(f"{key}: no such key{hint}")
+        elif problem["type"] == "missing":
+            lines.append(f"{key}: missing")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            shown = repr(problem["input"])
+            found = f" (found {shown})" if len(shown) <= 60 and problem["type"] != "value_error" else ""
+            lines.append(f"{key}: {message}{found}" if key else message)
+    more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
+    return f"{where}: " + "; ".join(lines[:3]) + more
+
+
+def _fields_at(location: Sequence[str | int]) -> list[str]:
+    """Keys of the recipe's section at a place like ("ensemble", "members", 0)."""
+    section: type[BaseModel] = Recipe
+    for step in location:
+        field = section.model_fields.get(str(step))
+        if field is None:
+            continue
+        found = [kind for kind in _models_in(field.annotation) if issubclass(kind, BaseModel)]
+        if found:
+            section = found[0]
+    return list(section.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [kind for argument in get_args(annotation) for kind in _models_in(argument)]

@@ -1,0 +1,46 @@
+"""What a model says of each pixel: probabilities, and how unsure it is."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """Per-pixel maps of a batch of images, float32.
+
+    Attributes:
+        probabilities: [B, K, H, W] in 0..1; K = 1 for a binary task.
+        entropy: [B, H, W] in nats, from 0 to :func:`maximum_entropy`; how unsure the prediction is in total.
+        mutual_information: [B, H, W] in nats; the part of the entropy that comes from members disagreeing.
+            None for a single model.
+        std: [B, K, H, W]; standard deviation of the members' probabilities. None for a single model.
+    """
+
+    probabilities: Tensor
+    entropy: Tensor
+    mutual_information: Tensor | None = None
+    std: Tensor | None = None
+
+
+def entropy(probabilities: Tensor, task: str) -> Tensor:
+    """Entropy in nats, float32 [B, H, W], of probabilities [B, K, H, W]; exactly 0 where every p is 0 or 1.
+
+    ``multiclass``: of the categorical distribution over K. ``binary`` and ``multilabel``: of a Bernoulli variable
+    per map, averaged over the K maps.
+    """
+    p = probabilities.float().clamp(0, 1)  # a softmax in float32 may exceed 1 by a rounding error
+    nats: Tensor = torch.special.entr(p)  # -p ln p, and 0 at 0
+    if task == "multiclass":
+        return nats.sum(1)
+    if task in ("binary", "multilabel"):
+        nats = nats + torch.special.entr(1 - p)
+        return nats.mean(1)
+    raise ValueError(f"unknown task {task!r}; expected 'binary', 'multilabel' or 'multiclass'")
+
+
+def maximum_entropy(task: str, maps: int) -> float:
+    """The largest value :func:`entropy` can take, in nats: ln K for ``multiclass``, otherwise ln 2."""
+    return math.log(maps) if task == "multiclass" else math.log(2)

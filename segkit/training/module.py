@@ -1,0 +1,92 @@
+"""One segmenter being trained: its step, its loss, its optimiser, its validation score."""
+
+from typing import Any
+
+import lightning as L  # noqa: N812 - Lightning's own idiom
+import torch
+from torch import Tensor, nn
+
+from segkit.evaluation.metrics import SegmentationMetrics, headline
+from segkit.model import Segmenter
+from segkit.prediction.labels import labels_of
+from segkit.prediction.tiles import tiled
+from segkit.recipe import PredictRecipe, TrainRecipe
+from segkit.training.average import WeightAverage
+from segkit.training.optimizer import create_optimizer, schedule
+
+AUXILIARY_WEIGHT = 0.4  # all auxiliary losses together, against the main one (Zhao et al., CVPR 2017)
+
+
+class TrainingModule(L.LightningModule):
+    """Train ``segmenter`` with ``loss``; ``average`` holds its averaged weights, which are the ones validated."""
+
+    def __init__(
+        self, segmenter: Segmenter, loss: nn.Module, train: TrainRecipe, predict: PredictRecipe, *, updates: int
+    ) -> None:
+        super().__init__()
+        self.segmenter, self.loss = segmenter, loss
+        self.train_recipe, self.predict_recipe, self.updates = train, predict, updates
+        self.average = WeightAverage(segmenter, decay=train.ema) if train.ema else None
+        self.score: tuple[str, float] | None = None  # of the last validation
+        self._averaged = 0  # updates that the average has followed
+        self._metrics: SegmentationMetrics | None = None
+
+    def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
+        """Scalar loss of a batch: the main logits', and the auxiliary heads' at a smaller weight."""
+        main, *auxiliary = self.segmenter.forward_levels(batch["image"], batch["depth"])
+        loss: Tensor = self.loss(main, batch["target"], batch["weight"])
+        for logits in auxiliary:
+            loss = loss + AUXILIARY_WEIGHT / len(auxiliary) * self.loss(logits, batch["target"], batch["weight"])
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with its groups, and the schedule that advances with every update."""
+        recipe = self.train_recipe
+        optimizer = create_optimizer(
+            self.segmenter, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=recipe.betas
+        )
+        decay = schedule(
+            optimizer,
+            kind=recipe.schedule,
+            steps=self.updates,
+            warmup_steps=round(recipe.warmup * self.updates),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Scale the gradients down to the recipe's largest norm; Lightning itself refuses to with a fused optimiser.
+
+        Right as long as the gradients are unscaled here, which is why fp16 takes the unfused one.
+        """
+        if self.train_recipe.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.segmenter.parameters(), self.train_recipe.clip)
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], _index: int) -> dict[str, Any]:
+        """Put the images into the memory layout that convolutions are fastest in."""
+        batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Follow the weights after each update, not after each accumulated batch."""
+        if self.average is not None and self.trainer.global_step > self._averaged:
+            self.average.update(self.segmenter)
+            self._averaged = self.trainer.global_step
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin a new count."""
+        model = self.segmenter
+        self._metrics = SegmentationMetrics(model.classes, model.task, model.background, self.predict_recipe.threshold)
+
+    def validation_step(self, batch: dict[str, Any], _index: int) -> None:
+        """Count one whole picture."""
+        assert self._metrics is not None
+        recipe = self.predict_recipe
+        probabilities = tiled(self.segmenter.probabilities, batch["image"], tile=recipe.tile, overlap=recipe.overlap)
+        for name, maps, target in zip(batch["name"], probabilities.cpu().numpy(), batch["target"], strict=True):
+            self._metrics.update(name, labels_of(maps, self.segmenter.task, recipe.threshold), target.cpu().numpy())
+
+    def on_validation_epoch_end(self) -> None:
+        """Read the score off and log it for early stopping and the tables."""
+        assert self._metrics is not None
+        self.score = headline(self._metrics.compute())
+        self.log("score", self.score[1])

@@ -1,0 +1,128 @@
+"""What a run tells while it goes: a table with one row an epoch, its curves, and a progress bar."""
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L  # noqa: N812 - Lightning's own idiom
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from segkit.training.curves import draw_curves
+from segkit.training.module import TrainingModule
+
+PICTURE_SECONDS = 20.0  # the curves are drawn again at most this often
+
+
+class EpochTable(L.Callback):
+    """One row an epoch in ``metrics.csv`` and in the log, curves in ``curves.png``."""
+
+    def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
+        self.directory, self.say = directory, say
+        self.rows: list[dict[str, Any]] = []
+        self._drawn = 0.0
+
+    def on_train_start(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._began = time.perf_counter()
+
+    def on_train_epoch_start(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """Begin the epoch's sums."""
+        self._losses: list[Tensor] = []
+        self._images, self._seconds = 0, 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Start the step's clock."""
+        self._step_began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, _trainer: L.Trainer, _module: L.LightningModule, outputs: Any, batch: Any, _index: int
+    ) -> None:
+        """Add the step to the epoch's sums, without waiting for the device."""
+        self._losses.append(outputs["loss"].detach())
+        self._images += len(batch["name"])
+        self._seconds += time.perf_counter() - self._step_began
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Write the row; validation, where there was one, is already over."""
+        assert isinstance(module, TrainingModule)
+        validated = (trainer.current_epoch + 1) % module.train_recipe.validate_every == 0
+        score = module.score if validated else None
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "updates": trainer.global_step,
+            "seconds": round(time.perf_counter() - self._began, 1),
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "loss": round(float(torch.stack(self._losses).float().mean()), 6),
+            "score": round(score[1], 6) if score else "",
+            "score_name": score[0] if score else "",
+            "images_per_second": round(self._images / max(self._seconds, 1e-9), 2),
+        }
+        self.rows.append(row)
+        with (self.directory / "metrics.csv").open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, row)
+            if len(self.rows) == 1:
+                writer.writeheader()
+            writer.writerow(row)
+        scored = f"  {row['score_name']} {row['score']:.4f}" if score else ""
+        self.say(
+            f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['loss']:.4f}{scored}"
+            f"  {row['images_per_second']:.1f} images/s  {row['seconds']:.0f} s"
+        )
+        for logger in trainer.loggers:
+            logger.log_metrics({key: row[key] for key in ("loss", "learning_rate", "images_per_second")}, row["epoch"])
+            if score:
+                logger.log_metrics({"score": score[1]}, row["epoch"])
+        if time.perf_counter() - self._drawn > PICTURE_SECONDS:
+            self._draw()
+
+    def on_train_end(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """Draw the curves a last time."""
+        self._draw()
+
+    def _draw(self) -> None:
+        if self.rows:
+            draw_curves(self.rows, self.directory / "curves.png")
+        self._drawn = time.perf_counter()
+
+
+class Bar(L.Callback):
+    """A progress bar with loss, score, images per second and time left; nothing where the console is not a terminal."""
+
+    def __init__(self, title: str, console: Console) -> None:
+        columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[now]}")]
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+        self._title = title
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Show the bar."""
+        assert isinstance(module, TrainingModule)
+        total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
+        self._task = self._progress.add_task(self._title, total=total, now="")
+        self._progress.start()
+        self._began, self._shown, self._images = time.perf_counter(), 0.0, 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, _index: int
+    ) -> None:
+        """Advance; read the loss off the device at most five times a second."""
+        assert isinstance(module, TrainingModule)
+        self._images += len(batch["name"])
+        self._progress.advance(self._task)
+        now = time.perf_counter()
+        if now - self._shown > 0.2 and not self._progress.disable:
+            self._shown = now
+            score = f"  {module.score[0]} {module.score[1]:.4f}" if module.score else ""
+            text = (
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {float(outputs['loss']):.4f}{score}"
+                f"  {self._images / (now - self._began):.1f} images/s"
+            )
+            self._progress.update(self._task, now=text)
+
+    def teardown(self, _trainer: L.Trainer, _module: L.LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's name
+        """Take the bar away, also after an error."""
+        self._progress.stop()

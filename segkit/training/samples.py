@@ -1,0 +1,79 @@
+"""Sample pictures of a run: image, truth, prediction and errors side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.masks import IGNORE
+from segkit.model import Segmenter
+from segkit.prediction.labels import labels_of
+from segkit.prediction.overlay import draw_overlay
+from segkit.prediction.palette import default_palette
+from segkit.prediction.predictor import evaluating
+from segkit.prediction.tiles import tiled
+from segkit.prediction.writers import write_picture
+from segkit.recipe import PredictRecipe
+
+GAP = 4  # white pixels between panels
+WIDEST = 480  # pixels of a panel's longer side
+HIT, MISS, FALSE, UNCOUNTED = (235, 235, 235), (213, 94, 0), (0, 114, 178), (120, 120, 120)
+
+
+def draw_samples(
+    segmenter: Segmenter, folder: DatasetFolder, samples: Sequence[Sample], predict: PredictRecipe, directory: Path
+) -> None:
+    """Write one PNG a sample into ``directory``: image, truth, prediction, errors.
+
+    Errors are orange where foreground was missed (or another class predicted), blue where background was taken for
+    foreground, grey where the truth is to be ignored.
+    """
+    device = segmenter.mean.device
+    palette = default_palette(segmenter.task, segmenter.maps, segmenter.background)
+    background = 0 if segmenter.task == "binary" else segmenter.background
+    for sample in samples:
+        image = segmenter.reader.read(sample.image)
+        truth = folder.read_mask(sample, image.shape[:2])
+        batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)  # [1, C, H, W]
+        with evaluating(segmenter):
+            maps = tiled(segmenter.probabilities, batch, tile=predict.tile, overlap=predict.overlap)[0].cpu().numpy()
+        labels = labels_of(maps, segmenter.task, predict.threshold)
+        shown = np.where(truth == IGNORE, 0 if background is None else background, truth).astype(np.uint8)
+        panels = [
+            draw_overlay(image, np.zeros(image.shape[:2], np.uint8), palette, 0),
+            draw_overlay(image, shown, palette, background),
+            draw_overlay(image, labels, palette, background),
+            draw_errors(labels, truth, background),
+        ]
+        write_picture(directory / f"{sample.name}.png", _side_by_side(panels))
+
+
+def draw_errors(labels: NDArray[np.uint8], truth: NDArray[np.uint8], background: int | None) -> NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3]: light where right, orange missed or confused, blue invented, grey not counted.
+
+    For multilabel maps [K, H, W] a pixel is wrong where any map is.
+    """
+    ignored, wrong = truth == IGNORE, labels != truth
+    invented = truth == (-1 if background is None else background)
+    if labels.ndim == 3:
+        wrong, invented = (wrong & ~ignored).any(0), ((labels == 1) & (truth == 0)).any(0)
+        ignored = ignored.all(0)
+    picture = np.full((*wrong.shape, 3), HIT, np.uint8)
+    picture[wrong] = MISS
+    picture[wrong & invented] = FALSE
+    picture[ignored] = UNCOUNTED
+    return picture
+
+
+def _side_by_side(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    height, width = panels[0].shape[:2]
+    scale = min(1.0, WIDEST / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    shrunk = [cv2.resize(panel, size, interpolation=cv2.INTER_AREA) for panel in panels]
+    gap = np.full((size[1], GAP, 3), 255, np.uint8)
+    pieces = [piece for panel in shrunk for piece in (panel, gap)][:-1]
+    return np.concatenate(pieces, axis=1)

@@ -1,0 +1,36 @@
+"""The linear layer: both ways to compute it give the same numbers and gradients."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segkit.backbones import linear
+
+
+@pytest.fixture(params=[True, False])
+def way(request, monkeypatch):
+    monkeypatch.setattr(linear, "convolution_is_faster", lambda: request.param)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(5, 6), (2, 3, 4, 6), (6,), (0, 6)])
+def test_both_ways_are_a_linear_layer(way, shape, bias):
+    layer, x = linear.Linear(6, 4, bias=bias), torch.randn(shape)
+    torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_both_ways_have_the_same_gradients(way):
+    layer, x = linear.Linear(6, 4), torch.randn(2, 5, 6, requires_grad=True)
+    ours = torch.autograd.grad((layer(x) ** 2).sum(), [x, *layer.parameters()])
+    theirs = torch.autograd.grad((F.linear(x, layer.weight, layer.bias) ** 2).sum(), [x, *layer.parameters()])
+    for gradient, reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(gradient, reference, atol=1e-5, rtol=1e-5)
+
+
+def test_inputs_that_are_not_contiguous_are_fine(way):
+    layer, x = linear.Linear(6, 4), torch.randn(6, 5, 3).transpose(0, 2)
+    torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_the_choice_is_made_once():
+    assert linear.convolution_is_faster() is linear.convolution_is_faster()

@@ -1,0 +1,390 @@
+"""Swin: the same numbers as torchvision's, at any size, with any number of channels, in every way it is run."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+
+from segkit import backbones
+from segkit.backbones.swin import DropPath, PatchMerging, Swin, WindowAttention
+from segkit.backbones.weights import load_weights
+
+SMALL = {"embed_dim": 8, "depths": (2, 2), "heads": (1, 2), "window": 3}
+
+
+def small(**options):
+    return Swin(**{**SMALL, **options})
+
+
+def peer_levels(peer, image):
+    """torchvision's stages; its patch convolution drops what ours fills up with zeros, so it is given the zeros."""
+    x, levels = F.pad(image, (0, -image.shape[-1] % 4, 0, -image.shape[-2] % 4)), []
+    for i, part in enumerate(peer.features):
+        x = part(x)
+        if i % 2:
+            levels.append(x.permute(0, 3, 1, 2))
+    return levels
+
+
+def assert_same_levels(ours, theirs):
+    for level, reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(level, reference, atol=1e-4, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def peer():
+    torch.manual_seed(0)
+    return torchvision.models.swin_t(weights=None).eval()
+
+
+@pytest.fixture(scope="module")
+def tiny(peer):
+    return backbones.create("swin_tiny", weights=peer.state_dict()).eval()
+
+
+@pytest.mark.parametrize("size", [(224, 224), (256, 256), (320, 480), (300, 301)])
+@torch.no_grad()
+def test_tiny_agrees_with_torchvision_given_the_same_weights(peer, tiny, size):
+    image = torch.randn(1, 3, *size)
+    assert_same_levels(tiny(image), peer_levels(peer, image))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "build"), [("small", "swin_s"), ("base", "swin_b")])
+@torch.no_grad()
+def test_small_and_base_agree_with_torchvision(name, build):
+    reference = torchvision.models.get_model(build, weights=None).eval()
+    swin = backbones.create(f"swin_{name}", weights=reference.state_dict()).eval()
+    image = torch.randn(1, 3, 224, 224)
+    assert_same_levels(swin(image), peer_levels(reference, image))
+
+
+@torch.no_grad()
+def test_base_shape_at_reduced_depth_agrees_with_torchvision():
+    from torchvision.models.swin_transformer import SwinTransformer
+
+    depths, heads = [1, 2], [4, 8]
+    reference = SwinTransformer([4, 4], 128, depths, heads, [7, 7]).eval()
+    swin = backbones.create("swin_base", depths=depths, heads=heads, weights=reference.state_dict()).eval()
+    image = torch.randn(1, 3, 97, 130)
+    assert_same_levels(swin(image), peer_levels(reference, image))
+
+
+def test_gradients_agree_with_torchvision():
+    from torchvision.models.swin_transformer import SwinTransformer
+
+    reference = SwinTransformer([4, 4], 8, [2, 2], [1, 2], [3, 3], stochastic_depth_prob=0.0)
+    swin = backbones.create("swin", **SMALL, drop_path=0.0, weights=reference.state_dict())
+    image = torch.randn(2, 3, 33, 47)
+    sum((level**2).sum() for level in swin(image)).backward()
+    sum((level**2).sum() for level in peer_levels(reference, image)).backward()
+    table = "attn.relative_position_bias_table"
+    pairs = [
+        (swin.layers[0].shrink.project.weight.grad, reference.features[0][0].weight.grad),
+        (swin.layers[0].blocks[1].attention.bias_table.grad, reference.features[1][1].get_parameter(table).grad),
+        (swin.layers[1].shrink.reduction.weight.grad, reference.features[2].reduction.weight.grad),
+    ]
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "build"), [("tiny", "swin_t"), ("small", "swin_s"), ("base", "swin_b")])
+def test_parameters_are_torchvisions_less_final_norm_and_head(name, build):
+    def count(module):
+        return sum(p.numel() for p in module.parameters())
+
+    with torch.device("meta"):
+        reference = torchvision.models.get_model(build, weights=None)
+        swin = backbones.create(f"swin_{name}")
+    assert count(swin) == count(reference) - count(reference.norm) - count(reference.head)
+
+
+def test_tiny_has_the_papers_pyramid():
+    with torch.device("meta"):
+        swin = backbones.create("swin_tiny")
+    assert swin.channels == (96, 192, 384, 768)
+    assert swin.strides == (4, 8, 16, 32)
+    assert [len(stage.blocks) for stage in swin.stages] == [2, 2, 6, 2]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("size", [(33, 47), (97, 130), (1, 1), (5, 2)])
+@pytest.mark.parametrize("options", [{}, {"mask_padding": True}, {"shrink_window": True}, {"out_norm": True}])
+@torch.no_grad()
+def test_levels_have_ceil_sizes_at_any_size(size, channels, options):
+    swin = small(in_channels=channels, **options).eval()
+    for level, width, stride in zip(swin(torch.randn(2, channels, *size)), swin.channels, swin.strides, strict=True):
+        assert level.shape == (2, width, -(-size[0] // stride), -(-size[1] // stride))
+        assert level.isfinite().all()
+
+
+def test_patch_two_makes_strides_from_two():
+    assert small(patch_size=2).strides == (2, 4)
+
+
+@torch.no_grad()
+def test_selected_levels_are_the_same_maps_and_coarser_stages_are_not_built():
+    whole = small(depths=(1, 1, 1), heads=(1, 2, 4)).eval()
+    part = small(depths=(1, 1, 1), heads=(1, 2, 4), levels=(1,)).eval()
+    load_weights(part, whole.state_dict())
+    image = torch.randn(1, 3, 32, 32)
+    assert len(part.stages) == 2
+    assert (part.channels, part.strides) == ((16,), (8,))
+    assert torch.equal(part(image)[0], whole(image)[1])
+
+
+@torch.no_grad()
+def test_out_norm_normalises_every_level():
+    for level in small(out_norm=True).eval()(torch.randn(1, 3, 32, 32)):
+        torch.testing.assert_close(level.mean(1), torch.zeros_like(level[:, 0]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(level.var(1, correction=0), torch.ones_like(level[:, 0]), atol=1e-2, rtol=0)
+
+
+@torch.no_grad()
+def test_patch_merging_stacks_two_by_two_tokens_column_by_column():
+    merging = PatchMerging(1)
+    merging.norm, merging.reduction = torch.nn.Identity(), torch.nn.Identity()
+    x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).view(1, 2, 3, 1)
+    assert merging(x).view(2, 4).tolist() == [[1, 4, 2, 5], [3, 6, 0, 0]]
+
+
+# Attention
+
+
+@torch.no_grad()
+def test_masked_padding_makes_a_padded_window_answer_as_a_shrunk_one():
+    padded = WindowAttention(8, 2, 4, shift=2, mask_padding=True).eval()
+    shrunk = WindowAttention(8, 2, 4, shift=2, shrink_window=True).eval()
+    shrunk.load_state_dict(padded.state_dict())
+    x = torch.randn(2, 3, 2, 8)
+    torch.testing.assert_close(padded(x), shrunk(x))
+
+
+@torch.no_grad()
+def test_unmasked_padding_is_seen():
+    masked = WindowAttention(8, 2, 4, shift=0, mask_padding=True).eval()
+    unmasked = WindowAttention(8, 2, 4, shift=0).eval()
+    unmasked.load_state_dict(masked.state_dict())
+    x = torch.randn(1, 5, 5, 8)
+    assert not torch.allclose(masked(x), unmasked(x))
+    torch.testing.assert_close(masked(x[:, :4, :4]), unmasked(x[:, :4, :4]))
+
+
+@pytest.mark.parametrize("shift", [0, 2])
+def test_gradients_stay_finite_where_whole_windows_are_padding(shift):
+    attention = WindowAttention(8, 2, 4, shift=shift, mask_padding=True)
+    x = torch.randn(1, 5, 9, 8, requires_grad=True)
+    attention(x).sum().backward()
+    assert x.grad.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in attention.parameters())
+
+
+@torch.no_grad()
+def test_opposite_edges_do_not_see_each_other_through_the_roll():
+    attention = WindowAttention(8, 2, 4, shift=2).eval()
+    x = torch.randn(1, 8, 8, 8)
+    changed = x.clone()
+    changed[:, 7] += 1  # the last row shares a rolled window with the first two
+    assert torch.equal(attention(x)[:, :2], attention(changed)[:, :2])
+    assert not torch.equal(attention(x)[:, 6], attention(changed)[:, 6])
+
+
+@torch.no_grad()
+def test_bias_table_is_read_by_relative_position():
+    attention = WindowAttention(2, 1, 2, shift=0)
+    attention.bias_table.copy_(torch.arange(9.0)[:, None])
+    # Tokens 0 1 / 2 3; entry 3·(row + 1) + column + 1 for the query's position relative to the key's.
+    assert attention._spread_bias((2, 2), torch.float32)[0].tolist() == [
+        [4, 3, 1, 0],
+        [5, 4, 2, 1],
+        [7, 6, 4, 3],
+        [8, 7, 5, 4],
+    ]
+
+
+# What is kept between calls
+
+
+def warm_swin():
+    swin = small().eval()
+    image = torch.randn(1, 3, 33, 47)
+    with torch.no_grad():
+        swin(image)
+    assert swin.layers[0].blocks[0].attention._kept_bias is not None
+    return swin, image
+
+
+def assert_as_without_cache(swin, image):
+    """With gradients on nothing is kept, so that is the reference."""
+    with torch.no_grad():
+        kept = swin(image)
+    for level, reference in zip(kept, swin(image), strict=True):
+        torch.testing.assert_close(level, reference, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_kept_bias_follows_an_optimiser_step(fused):
+    swin, image = warm_swin()
+    optimiser = torch.optim.AdamW(swin.parameters(), lr=1.0, fused=fused)
+    sum((level**2).sum() for level in swin(image)).backward()
+    with torch.no_grad():
+        swin(image)  # predicting between gradient and step must not keep the old table
+    optimiser.step()
+    optimiser.zero_grad()
+    assert_as_without_cache(swin, image)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_kept_bias_follows_load_state_dict(assign):
+    swin, image = warm_swin()
+    state = {key: value + 1 if key.endswith("bias_table") else value for key, value in small().state_dict().items()}
+    state["layers.0.blocks.0.attention.bias_table"] = torch.randn(25, 1)
+    swin.load_state_dict(state, assign=assign)
+    assert_as_without_cache(swin, image)
+
+
+def test_kept_bias_follows_a_change_of_dtype():
+    swin, image = warm_swin()
+    assert_as_without_cache(swin.double(), image.double())
+
+
+def test_a_copy_learns_apart_from_its_original():
+    swin, image = warm_swin()
+    twin = copy.deepcopy(swin)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(swin(image), twin(image), strict=True))
+        before = swin(image)
+        for block in twin.layers[0].blocks:
+            block.attention.bias_table.normal_()
+        assert not torch.equal(twin(image)[0], before[0])
+        assert torch.equal(swin(image)[0], before[0])
+
+
+def test_training_works_after_predicting_in_inference_mode():
+    swin = small().eval()
+    image = torch.randn(1, 3, 41, 43)
+    with torch.inference_mode():
+        swin(image)
+    swin.train()
+    sum(level.sum() for level in swin(image)).backward()
+    with torch.inference_mode():
+        swin.eval()(image)
+
+
+def test_state_dict_holds_parameters_alone_and_restores_equality():
+    swin, image = warm_swin()
+    assert set(swin.state_dict()) == {name for name, _ in swin.named_parameters()}
+    twin = small().eval()
+    twin.load_state_dict(swin.state_dict())
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(swin(image), twin(image), strict=True))
+
+
+# Training
+
+
+def test_every_parameter_learns():
+    swin = small(out_norm=True, drop_path=0.0)
+    sum((level**3).sum() for level in swin(torch.randn(2, 3, 33, 47))).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in swin.parameters())
+
+
+def test_drop_path_rises_linearly_over_all_blocks():
+    swin = Swin(embed_dim=8, depths=(1, 2, 2), heads=(1, 1, 1), drop_path=0.4, levels=(0, 1))
+    rates = [block.drop_path.rate for stage in swin.stages for block in stage.blocks]
+    assert rates == pytest.approx([0.0, 0.1, 0.2])
+
+
+def test_drop_path_zeroes_rows_and_keeps_the_mean():
+    torch.manual_seed(0)
+    rows = DropPath(0.25)(torch.ones(4000, 2, 3))
+    assert rows.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert torch.equal(rows, rows[:, :1, :1].expand_as(rows))  # a row is dropped whole
+    assert rows.mean().item() == pytest.approx(1, abs=0.03)
+
+
+def test_drop_path_of_one_drops_all_and_eval_drops_nothing():
+    x = torch.ones(3, 2)
+    assert DropPath(1.0)(x).sum() == 0
+    assert DropPath(1.0).eval()(x) is x
+
+
+def test_weights_start_as_in_the_paper():
+    torch.manual_seed(0)
+    swin = Swin(embed_dim=48, depths=(2,), heads=(3,))
+    attention = swin.layers[0].blocks[0].attention
+    assert attention.qkv.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert attention.bias_table.std().item() == pytest.approx(0.02, rel=0.2)
+    assert attention.qkv.bias.abs().sum() == 0
+
+
+# Ways to run
+
+
+def test_compiles_as_one_graph():
+    swin = small(depths=(2,), heads=(1,), mask_padding=True).eval()
+    image = torch.randn(1, 3, 33, 47)
+    with torch.no_grad():
+        compiled = torch.compile(swin, fullgraph=True, backend="aot_eager")(image)
+        for level, reference in zip(compiled, swin(image), strict=True):
+            torch.testing.assert_close(level, reference, atol=1e-5, rtol=1e-5)
+
+
+def test_exports():
+    swin = small().eval()
+    image = torch.randn(1, 3, 33, 47)
+    with torch.no_grad():
+        exported = torch.export.export(swin, (image,)).module()(image)
+        for level, reference in zip(exported, swin(image), strict=True):
+            torch.testing.assert_close(level, reference, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_bfloat16_autocast_stays_close():
+    swin = small().eval()
+    image = torch.randn(1, 3, 33, 47)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = swin(image)
+    for level, reference in zip(rounded, swin(image), strict=True):
+        torch.testing.assert_close(level.float(), reference, atol=0.05, rtol=0.05)
+
+
+def test_trains_under_bfloat16_autocast():
+    swin = small()
+    with torch.autocast("cpu", torch.bfloat16):
+        sum(level.float().sum() for level in swin(torch.randn(2, 3, 33, 47))).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in swin.parameters())
+
+
+@torch.no_grad()
+def test_memory_format_changes_nothing():
+    swin = small().eval()
+    image = torch.randn(2, 3, 33, 47)
+    plain = swin(image)
+    for level, reference in zip(
+        swin.to(memory_format=torch.channels_last)(image.to(memory_format=torch.channels_last)), plain, strict=True
+    ):
+        torch.testing.assert_close(level, reference, atol=1e-5, rtol=1e-5)
+        assert level.is_contiguous(memory_format=torch.channels_last)
+
+
+# What it refuses
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"heads": (1,)}, r"heads is \[1\]; expected one divisor for each stage's channels \[8, 16\]"),
+        ({"heads": (3, 2)}, r"heads is \[3, 2\]; expected one divisor"),
+        ({"drop_path": 1.5}, r"drop_path is 1.5; expected a share in 0..1"),
+        ({"in_channels": 0}, r"in_channels is 0; expected 1 or more"),
+        ({"window": 0}, r"patch_size is 4 and window 0; expected 1 or more"),
+        ({"levels": (0, 2)}, r"levels is \[0, 2\]; expected rising indices among 0..1"),
+        ({"levels": ()}, r"levels is \[\]; expected rising indices among 0..1"),
+    ],
+)
+def test_what_cannot_be_built_is_said(options, message):
+    with pytest.raises(ValueError, match=message):
+        small(**options)

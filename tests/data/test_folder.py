@@ -1,0 +1,292 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkit.data.folder import open_dataset
+from segkit.errors import DataError
+
+MASK = np.array([[0, 1, 1], [0, 0, 1]], np.uint8)
+SPLITS = {"train": ["a"], "val": ["b"]}
+
+
+def test_a_described_dataset_opens_with_every_default_decided(maker):
+    path = maker({"a": MASK, "b": 1 - MASK}, name="tiny", classes=["slide", "cell"], splits=SPLITS, depth_unit="mm")
+    maker.write("depth/a.png", MASK)
+    folder = open_dataset(path)
+    assert (folder.name, folder.task, folder.classes, folder.background) == ("tiny", "binary", ("slide", "cell"), 0)
+    assert (folder.depth_unit, folder.palette, folder.ignore_index, folder.notes) == ("mm", None, None, ())
+    [sample] = folder.samples("train")
+    assert (sample.name, sample.image, sample.mask) == ("a", path / "images/a.png", path / "masks/a.png")
+    assert (sample.depth, sample.roi) == (path / "depth/a.png", None)
+    assert np.array_equal(folder.read_mask(sample), MASK)
+    assert folder.read_mask(sample).dtype == np.uint8
+    assert [s.name for s in folder.samples("val", "train", "val")] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "given", "task", "background"),
+    [
+        (["x", "y"], {}, "binary", 0),
+        (["x", "y", "z"], {}, "multiclass", None),
+        (["Background", "y", "z"], {}, "multiclass", 0),
+        (["x", "y", "z"], {"background": "z"}, "multiclass", 2),
+        (["x", "y", "z"], {"background": 1}, "multiclass", 1),
+        (["background", "y"], {"task": "multiclass"}, "multiclass", 0),
+    ],
+)
+def test_task_and_background_follow_from_the_classes(maker, classes, given, task, background):
+    folder = open_dataset(maker({"a": MASK}, classes=classes, splits={"train": ["a"]}, **given))
+    assert (folder.task, folder.background) == (task, background)
+
+
+def test_one_class_is_a_foreground_before_a_background(maker):
+    folder = open_dataset(maker({"a": MASK}, classes=["vessel"], splits={"train": ["a"]}))
+    assert (folder.classes, folder.background, folder.task) == (("background", "vessel"), 0, "binary")
+    assert np.array_equal(folder.read_mask(folder.files["a"]), MASK)
+
+
+def test_0_and_255_throughout_mean_background_and_foreground(maker):
+    folder = open_dataset(maker({"a": 255 * MASK, "b": 0 * MASK}, classes=["slide", "cell"], splits=SPLITS))
+    assert np.array_equal(folder.read_mask(folder.files["a"]), MASK)
+    assert folder.notes == ("the masks hold {0, 255}: read as background and foreground",)
+
+
+def test_255_is_ignore_in_every_mask_as_soon_as_one_holds_another_id(maker):
+    folder = open_dataset(maker({"a": 255 * MASK, "b": MASK}, classes=["slide", "cell"], splits=SPLITS))
+    assert np.array_equal(folder.read_mask(folder.files["a"]), 255 * MASK)
+    assert folder.notes == ()
+
+
+def test_ignore_index_and_what_lies_outside_the_roi_become_255(maker):
+    mask = np.array([[0, 1, 2], [3, 1, 0]], np.uint8)
+    path = maker({"a": mask}, classes=["x", "y", "z"], ignore_index=3, roi="fov", splits={"train": ["a"]})
+    maker.write("fov/a.png", [[0, 1, 1], [1, 255, 1]])
+    folder = open_dataset(path)
+    assert folder.read_mask(folder.samples("train")[0]).tolist() == [[255, 1, 2], [255, 1, 0]]
+    assert folder.ignore_index == 3
+
+
+def test_colour_coded_masks_are_read_by_the_palette(maker):
+    colours = np.array([[[0, 0, 0], [255, 0, 0]], [[0, 128, 255], [9, 9, 9]]], np.uint8)
+    palette = {"sky": [0, 0, 0], "road": "#ff0000", "car": [0, 128, 255], "ignore": [9, 9, 9]}
+    path = maker({"a": colours}, palette=palette, splits={"train": ["a"]})
+    folder = open_dataset(path)
+    assert folder.classes == ("sky", "road", "car")
+    assert folder.palette is not None
+    assert folder.palette["road"] == (255, 0, 0)
+    assert folder.read_mask(folder.files["a"]).tolist() == [[0, 1], [2, 255]]
+    maker.write("masks/a.png", np.full((2, 2, 3), 77, np.uint8))
+    with pytest.raises(DataError, match=r"a\.png: colours #4d4d4d are not in the palette"):
+        folder.read_mask(folder.files["a"])
+
+
+def test_an_indexed_png_gives_its_indices_and_a_grey_mask_may_have_three_channels(maker):
+    path = maker({"a": MASK, "b": np.stack([MASK] * 3, axis=2)}, classes=["x", "y"], splits=SPLITS)
+    indexed = Image.fromarray(MASK, mode="P")
+    indexed.putpalette([10, 20, 30, 200, 100, 50])
+    indexed.save(path / "masks/a.png")
+    folder = open_dataset(path)
+    assert np.array_equal(folder.read_mask(folder.files["a"]), MASK)
+    assert np.array_equal(folder.read_mask(folder.files["b"]), MASK)
+
+
+def test_multilabel_masks_are_one_file_for_each_class(maker):
+    path = maker({"a": MASK}, task="multilabel", classes=["x", "y"], roi="fov", splits={"train": ["a"]})
+    maker.write("masks/a/x.png", 255 * MASK)
+    maker.write("masks/a/y.png", 255 * (1 - MASK))
+    maker.write("fov/a.png", [[1, 1, 1], [1, 1, 0]])
+    folder = open_dataset(path)
+    expected = np.stack([MASK, 1 - MASK])
+    expected[:, 1, 2] = 255
+    assert (folder.task, folder.background) == ("multilabel", None)
+    assert np.array_equal(folder.read_mask(folder.samples("train")[0], size=(2, 3)), expected)
+    (path / "masks/a/y.png").rename(path / "masks/a/z.png")
+    with pytest.raises(DataError, match=r"y\.png: no such file"):
+        folder.read_mask(folder.files["a"])
+
+
+def test_without_a_description_classes_come_from_the_values_and_splits_from_the_names(maker):
+    path = maker({f"p{i:02d}": MASK * (i % 4) for i in range(20)})
+    folder = open_dataset(path)
+    assert folder.classes == ("background", "class_1", "class_2", "class_3")
+    assert (folder.task, folder.background, folder.name) == ("multiclass", 0, path.name)
+    assert {split: len(stems) for split, stems in folder.splits.items()} == {"train": 14, "val": 3, "test": 3}
+    assert sorted(sum(folder.splits.values(), ())) == sorted(folder.files)
+    assert folder.splits == open_dataset(path).splits
+    assert any("no dataset.yaml" in note for note in folder.notes)
+    assert any("drawn by a hash of the names (train 14, val 3, test 3)" in note for note in folder.notes)
+    assert "the masks hold class ids 0..3" in folder.notes
+
+
+def test_three_pictures_give_each_split_one(maker):
+    folder = open_dataset(maker({"a": MASK, "b": MASK, "c": MASK}))
+    assert [len(stems) for stems in folder.splits.values()] == [1, 1, 1]
+    assert folder.classes == ("background", "foreground")
+
+
+def test_drawn_splits_keep_groups_together(maker):
+    groups = {f"patient{g}": [f"p{g}{i}" for i in range(3)] for g in range(6)}
+    masks = {stem: MASK for stems in groups.values() for stem in stems}
+    folder = open_dataset(maker(masks, classes=["x", "y"], groups=groups))
+    for stems in groups.values():
+        assert sum(bool(set(stems) & set(split)) for split in folder.splits.values()) == 1
+    assert all(folder.splits.values())
+
+
+def test_leaks_between_splits_are_said_aloud(maker):
+    groups = {"p": ["a", "b"]}
+    folder = open_dataset(
+        maker({"a": MASK, "b": MASK}, classes=["x", "y"], groups=groups, splits={"train": ["a", "b"], "test": ["b"]})
+    )
+    assert "pictures in both 'train' and 'test': 1, for example b" in folder.notes
+    assert "groups in both 'train' and 'test': 1, for example p" in folder.notes
+
+
+def test_a_mask_on_the_stored_pixels_is_turned_with_its_picture(maker):
+    path = maker({"a": MASK}, classes=["x", "y"], splits={"train": ["a"]})
+    picture = Image.fromarray(np.zeros((2, 3, 3), np.uint8))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # shown turned clockwise: 3 high, 2 wide
+    picture.save(path / "images/a.png", exif=exif)
+    folder = open_dataset(path)
+    assert np.array_equal(folder.read_mask(folder.files["a"], size=(3, 2)), np.rot90(MASK, -1))
+    assert np.array_equal(folder.read_mask(folder.files["a"]), MASK)
+
+
+BAD_DESCRIPTIONS = [
+    ({"clases": ["x"]}, r"dataset\.yaml: no key 'clases'; did you mean 'classes'\?"),
+    ({"name": "x"}, r"dataset\.yaml: classes: missing"),
+    ({"classes": ["x", "x"]}, "classes: 'x' is there twice"),
+    ({"classes": ["x", True]}, r"classes\[1\]: input should be a valid string"),
+    ({"classes": ["x", "y"], "task": "multiclas"}, "task: 'multiclas' is not known; did you mean 'multiclass'"),
+    ({"classes": ["x", "y"], "depth_unit": "cm"}, "depth_unit: 'cm' is not known; did you mean"),
+    ({"classes": ["x", "y", "z"], "task": "binary"}, "binary takes one or two classes, there are 3"),
+    ({"classes": ["x"], "task": "multiclass"}, "multiclass takes two classes or more"),
+    ({"classes": ["road", "car"], "background": "raod"}, "background: no class 'raod'; did you mean 'road'"),
+    ({"classes": ["x", "y"], "background": 2}, r"background: no class 2; ids are 0\.\.1"),
+    ({"classes": ["x", "y"], "palette": {"x": [0, 0, 0]}}, "palette: class 'y' has no colour"),
+    ({"palette": {"x": [0, 0, 300], "y": [1, 1, 1]}}, r"palette\.x: .*expected a colour"),
+    ({"palette": {"x": [0, 0, 0], "y": "#000000"}}, "two classes have the same colour"),
+    ({"palette": {"x": [0, 0, 0]}}, "list the background with its colour too"),
+    ({"classes": ["x", "y"], "palette": {"w": [0, 0, 0]}}, "palette: no class 'w'"),
+    ({"classes": ["x"], "task": "multilabel", "palette": {"x": [0, 0, 0]}}, "they have no palette"),
+]
+
+
+@pytest.mark.parametrize(("description", "message"), BAD_DESCRIPTIONS)
+def test_a_wrong_description_is_explained_in_one_line(maker, description, message):
+    path = maker({"a": MASK}, **description)
+    with pytest.raises(DataError, match=message) as caught:
+        open_dataset(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_yaml_names_the_line(maker):
+    path = maker({"a": MASK})
+    (path / "dataset.yaml").write_text("name: x\nclasses: [a, b\nsplits: {}\n")
+    with pytest.raises(DataError, match=r"dataset\.yaml: line \d: not valid YAML"):
+        open_dataset(path)
+    (path / "dataset.yaml").write_text("just words")
+    with pytest.raises(DataError, match="expected keys like 'classes:'"):
+        open_dataset(path)
+
+
+def test_missing_folders_files_and_splits_are_named(maker, tmp_path):
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        open_dataset(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="images: no such folder; a dataset has images/ and masks/"):
+        open_dataset(tmp_path / "empty")
+
+    splits = {"train": ["a"], "val": [], "gone": ["p", "q", "r", "s", "a"], "bare": ["c"]}
+    path = maker({"a": MASK, "c": MASK}, classes=["x", "y"], splits=splits)
+    (path / "masks/c.png").unlink()
+    folder = open_dataset(path)
+    with pytest.raises(DataError, match=r"no split 'trian'; did you mean 'train'\?"):
+        folder.samples("trian")
+    with pytest.raises(DataError, match="split 'val' is empty"):
+        folder.samples("val")
+    with pytest.raises(DataError, match="split 'gone' lists p, q, r and 1 more without a picture in images/"):
+        folder.samples("gone")
+    with pytest.raises(DataError, match="split 'bare' lists c without a mask in masks/"):
+        folder.samples("bare")
+    with pytest.raises(DataError, match="c has no mask"):
+        folder.read_mask(folder.files["c"])
+
+
+def test_pairs_must_be_whole_and_unique(maker):
+    path = maker({"a": MASK, "b": MASK, "c": MASK})
+    (path / "masks/b.png").unlink()
+    with pytest.raises(DataError, match="images/ has b without a mask"):
+        open_dataset(path)
+    maker.write("images/a.jpg", np.zeros((2, 3, 3), np.uint8))
+    with pytest.raises(DataError, match=r"a\.png: a\.jpg has the same name; keep one of them"):
+        open_dataset(path)
+
+
+def test_masks_must_be_lossless(maker):
+    path = maker({"a": MASK}, classes=["x", "y"])
+    (path / "masks/a.png").rename(path / "masks/a.jpg")
+    with pytest.raises(DataError, match=r"masks: no files of a type that is read here .*there are \.jpg"):
+        open_dataset(path)
+
+
+def test_a_picture_outside_the_roi_folder_is_named(maker):
+    path = maker({"a": MASK, "b": MASK}, classes=["x", "y"], roi="fov", splits=SPLITS)
+    maker.write("fov/a.png", MASK)
+    folder = open_dataset(path)
+    assert folder.samples("train")[0].roi == path / "fov/a.png"
+    with pytest.raises(DataError, match="split 'val' lists b without a mask in the folder of 'roi'"):
+        folder.samples("val")
+
+
+def test_values_that_are_no_class_are_listed_with_the_likely_cause(maker):
+    masks = {"a": [[0, 127, 255]], "b": [[0, 1, 2]], "c": [[0, 1, 1]]}
+    folder = open_dataset(maker(masks, classes=["x", "y"], splits={"train": ["a", "b"]}))
+    with pytest.raises(
+        DataError, match=r"a\.png: mask has values \{0, 127, 255\}; classes are 0\.\.1\. It looks inter"
+    ):
+        folder.read_mask(folder.files["a"])
+    with pytest.raises(DataError, match=r"b\.png: mask has values \{0, 1, 2\}; classes are 0\.\.1\. Add the missing"):
+        folder.read_mask(folder.files["b"])
+
+
+def test_a_mask_of_another_size_gives_both_sizes(maker):
+    path = maker({"a": MASK}, size=(4, 5), classes=["x", "y"], splits={"train": ["a"]})
+    folder = open_dataset(path)
+    with pytest.raises(DataError, match=r"a\.png: mask is 3×2, its picture 5×4 \(width × height\)"):
+        folder.read_mask(folder.files["a"], size=(4, 5))
+
+
+def test_values_that_cannot_be_ids_need_a_description(maker):
+    with pytest.raises(DataError, match=r"the masks hold the values \{0, 127, 255\}, which can't be class ids"):
+        open_dataset(maker({"a": [[0, 127, 255]]}))
+
+
+def test_empty_and_coloured_masks_need_a_description(maker, tmp_path):
+    with pytest.raises(DataError, match="every mask is empty"):
+        open_dataset(maker({"a": [[0, 0]]}))
+    maker.write("masks/a.png", np.array([[[1, 2, 3], [0, 0, 0]]], np.uint8))
+    with pytest.raises(DataError, match=r"a\.png: the mask is in colour; give each class's colour under 'palette:'"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "pictures"),
+    [
+        ("drive", {0, 1, 255}, 40),
+        ("em_isbi2012", {0, 1}, 30),
+        ("dsb2018_nuclei", {0, 1}, 89),
+        ("camvid_320x240", {*range(11), 255}, 701),
+        ("rgbd_tools", set(range(6)), 248),
+        ("rgbd_pothole", {0, 1}, 67),
+    ],
+)
+def test_real_datasets_open_and_all_their_masks_read(shared, name, values, pictures):
+    folder = open_dataset(shared / name)
+    samples = folder.samples(*folder.splits)
+    found = np.zeros(256, bool)
+    for sample in samples:
+        found[np.unique(folder.read_mask(sample))] = True
+    assert len(samples) == pictures
+    assert set(np.flatnonzero(found).tolist()) == values

@@ -1,0 +1,304 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from segkit.ensemble import Ensemble
+from segkit.errors import DataError, ModelError, UsageError
+from segkit.model import Segmenter
+from segkit.prediction.predictor import Prediction, Predictor
+
+
+def picture(height=9, width=7, channels=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.squeeze()).save(path)
+    return path
+
+
+def test_a_binary_prediction_by_hand(binary):
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    pixels[..., 0] = [[0, 127], [128, 255]]  # the model's probability of vessel
+    found = Predictor(binary).predict(pixels)
+    assert isinstance(found, Prediction)
+    assert found.labels.tolist() == [[0, 0], [1, 1]]
+    assert found.probabilities.shape == (1, 2, 2)
+    assert found.probabilities[0, 1, 0] == pytest.approx(128 / 255)
+    assert found.entropy[1, 1] == 0
+    assert found.entropy[0, 1] == pytest.approx(math.log(2), abs=1e-4)
+    assert found.disagreement is None
+    assert (found.name, found.task, found.classes, found.background) == (
+        "image",
+        "binary",
+        ("background", "vessel"),
+        0,
+    )
+    assert found.palette.shape == (2, 3)
+    assert np.array_equal(found.image, pixels / np.float32(255))
+
+
+def test_the_threshold_itself_is_foreground(binary):
+    half = np.full((1, 1, 3), 0.25, np.float32)
+    assert Predictor(binary).predict(half, threshold=0.25).labels.tolist() == [[1]]
+    assert Predictor(binary).predict(half, threshold=0.2500001).labels.tolist() == [[0]]
+
+
+def test_multiclass_takes_the_most_probable_class_the_first_of_equals(multiclass):
+    pixels = np.array([[[10, 20, 30], [9, 9, 9], [1, 5, 5]]], np.uint8)
+    found = Predictor(multiclass).predict(pixels)
+    assert found.labels.tolist() == [[2, 0, 1]]
+    assert found.labels.dtype == np.uint8
+
+
+def test_multilabel_answers_one_mask_a_class(multilabel):
+    pixels = np.array([[[200, 200, 0], [200, 0, 0], [0, 0, 0]]], np.uint8)
+    found = Predictor(multilabel).predict(pixels)
+    assert found.labels.tolist() == [[[1, 1, 0]], [[1, 0, 0]]]
+
+
+def test_an_ensembles_disagreement_is_blended_like_its_probabilities(ensemble):
+    pixels = picture(20, 30)
+    found = Predictor(ensemble, tile=8, tta="flip").predict(pixels)
+    np.testing.assert_allclose(found.disagreement, pixels[..., 2] / 510, atol=1e-6)
+    np.testing.assert_allclose(found.probabilities[0], pixels[..., 0] / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (16, 16), (37, 21)])
+def test_tiles_change_nothing_for_a_model_of_single_pixels(binary, size):
+    whole = Predictor(binary, tile=None).predict(picture(*size))
+    cut = Predictor(binary, tile=8, overlap=0.3, batch=3).predict(picture(*size))
+    np.testing.assert_allclose(cut.probabilities, whole.probabilities, atol=1e-6)
+    np.testing.assert_allclose(cut.entropy, whole.entropy, atol=1e-6)
+    assert cut.labels.shape == size
+
+
+def test_a_small_image_is_one_forward_pass_at_its_own_size(binary):
+    Predictor(binary, tile=512).predict(picture(5, 7))
+    assert binary.sizes == [(1, 3, 5, 7)]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "value"),
+    [
+        (np.full((2, 3), 51, np.uint8), 0.2),
+        (np.full((2, 3, 1), 51, np.uint8), 0.2),
+        (np.full((2, 3, 3), 13107, np.uint16), 0.2),
+        (np.full((2, 3, 3), 0.2, np.float64), 0.2),
+    ],
+)
+def test_arrays_of_every_kind(binary, pixels, value):
+    found = Predictor(binary).predict(pixels)
+    assert found.labels.shape == (2, 3)
+    np.testing.assert_allclose(found.probabilities, value, atol=1e-6)
+
+
+def test_the_models_window_and_channels_are_applied(build):
+    model = build("binary", ["cell"], channels=1, window=(100, 300))
+    found = Predictor(model).predict(np.array([[50, 150, 400]], np.uint16))
+    np.testing.assert_allclose(found.probabilities[0], [[0, 0.25, 1]], atol=1e-6)
+    assert found.image.shape == (1, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((2, 2, 2), np.uint8), "image: the picture has 2 channels; the model takes 3"),
+        (np.full((2, 2, 3), 7.0), "image: values run from 7 to 7; without an intensity window"),
+        (np.zeros((2, 0, 3), np.uint8), r"got \[2, 0, 3\]; expected a path, or an array"),
+        (np.zeros(4, np.uint8), r"got \[4\]; expected"),
+        ([[0, 1]], "got list; expected a path"),
+        (np.zeros((2, 2), np.int64), "the array is int64; expected uint8"),
+        (np.full((2, 2), np.nan), "not finite"),
+    ],
+)
+def test_arrays_that_are_no_image_are_refused(binary, pixels, message):
+    with pytest.raises(DataError, match=message):
+        Predictor(binary).predict(pixels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile": -1}, "tile=-1"),
+        ({"overlap": 1.5}, "overlap=1.5"),
+        ({"batch": 0}, "batch=0"),
+        ({"tta": "spin"}, "tta='spin'"),
+        ({"precision": "int8"}, "precision='int8': expected one of auto, fp32, bf16"),
+    ],
+)
+def test_options_outside_their_range_are_refused_at_once(binary, options, message):
+    with pytest.raises(UsageError, match=message):
+        Predictor(binary, **options)
+
+
+def test_a_model_that_gives_nan_is_refused(binary):
+    binary.scale.data.fill_(float("nan"))
+    with pytest.raises(ModelError, match="image: the model gives values that are not finite"):
+        Predictor(binary).predict(picture())
+
+
+def test_the_model_evaluates_and_is_left_as_it_was(binary):
+    binary.train()
+    binary.frozen.eval()
+    Predictor(binary).predict(picture())
+    assert binary.trained == [False]
+    assert binary.training
+    assert not binary.frozen.training
+    binary.scale.data.fill_(float("nan"))
+    with pytest.raises(ModelError) as kept:  # with its frames, and what they hold
+        Predictor(binary).predict(picture())
+    assert binary.training
+    assert kept.value.__traceback__ is not None
+
+
+def test_no_gradient_is_recorded_and_the_model_can_still_learn(binary):
+    Predictor(binary).predict(picture())
+    binary.probabilities(torch.ones(1, 3, 2, 2)).sum().backward()
+    assert binary.scale.grad == 4
+
+
+def test_any_question_can_be_asked_by_the_same_settings(binary):
+    image = picture(20, 30).astype(np.float32) / 255
+    rows = Predictor(binary, tile=8, tta="flip").rows(lambda tiles: tiles[:, 1:] * 2, image)
+    first = next(rows)
+    assert not torch.is_inference_mode_enabled()
+    np.testing.assert_allclose(np.concatenate([first, *rows], axis=1), image[..., 1:].transpose(2, 0, 1) * 2, atol=1e-6)
+
+
+def test_precision_is_exact_on_the_cpu_unless_asked(build):
+    class Product(build):
+        def probabilities(self, image):
+            self.dtype = torch.nn.functional.conv2d(image, torch.ones(1, 3, 1, 1)).dtype
+            return super().probabilities(image)
+
+    model = Product("binary", ["cell"])
+    for precision, dtype in (("auto", torch.float32), ("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        Predictor(model, precision=precision, device="cpu").predict(picture())
+        assert model.dtype == dtype
+
+
+def test_with_a_folder_the_arrays_are_memory_maps_of_its_files(binary, tmp_path):
+    path = save(tmp_path / "scan.png", picture(40, 20))
+    inside = Predictor(binary, tile=16).predict(path)
+    mapped = Predictor(binary, tile=16).predict(path, tmp_path / "maps")
+    for name in ("labels", "probabilities", "entropy"):
+        assert isinstance(getattr(mapped, name), np.memmap)
+        assert np.array_equal(getattr(mapped, name), getattr(inside, name))
+        assert (tmp_path / "maps" / f"scan_{name}.npy").exists()
+    assert [p.name for p in mapped.save(tmp_path / "out")] == ["scan_mask.png"]
+
+
+def test_a_saved_prediction_reads_back(ensemble, tmp_path):
+    path = save(tmp_path / "scan.png", picture())
+    found = Predictor(ensemble).predict(path)
+    paths = found.save(tmp_path / "out", overlay=True, probability=True, entropy=True, disagreement=True)
+    assert [p.name for p in paths] == [
+        f"scan_{kind}.png" for kind in ("mask", "overlay", "probability", "entropy", "disagreement")
+    ]
+    mask, overlay, *maps = paths
+    assert np.array_equal(np.asarray(Image.open(mask)), found.labels)
+    assert np.array_equal(np.asarray(Image.open(overlay)), found.overlay())
+    probability, entropy, disagreement = (cv2.imread(str(p), cv2.IMREAD_UNCHANGED) / 65535 for p in maps)
+    np.testing.assert_allclose(probability, found.probabilities[0], atol=1e-5)
+    np.testing.assert_allclose(entropy * math.log(2), found.entropy, atol=1e-5)
+    np.testing.assert_allclose(disagreement * math.log(2), found.disagreement, atol=1e-5)
+    assert Image.open(maps[0]).text["Description"] == "probability of vessel = pixel * 1 / 65535"
+
+
+def test_a_tiffs_results_are_tiffs_with_float_maps(multiclass, tmp_path):
+    tifffile.imwrite(tmp_path / "scan.tif", picture())
+    found = Predictor(multiclass).predict(tmp_path / "scan.tif")
+    mask, probability, entropy = found.save(tmp_path, probability=True, entropy=True)
+    assert [p.name for p in (mask, probability, entropy)] == [
+        "scan_mask.tif",
+        "scan_probability.tif",
+        "scan_entropy.tif",
+    ]
+    assert np.array_equal(tifffile.imread(mask), found.labels)
+    assert np.array_equal(tifffile.imread(probability), found.probabilities)
+    assert np.array_equal(tifffile.imread(entropy), found.entropy)
+
+
+def test_multilabel_masks_are_one_file_a_class(multilabel, tmp_path):
+    found = Predictor(multilabel).predict(picture())
+    red, green = found.save(tmp_path)
+    assert (red.parent.name, red.name, green.name) == ("image_mask", "red.png", "green.png")
+    assert np.array_equal(np.asarray(Image.open(green)), found.labels[1])
+
+
+def test_a_single_model_has_no_disagreement_to_save(binary, tmp_path):
+    with pytest.raises(UsageError, match="disagreement is between the members of an ensemble"):
+        Predictor(binary).predict(picture()).save(tmp_path, disagreement=True)
+    with pytest.raises(UsageError, match="this model is a single one"):
+        Predictor(binary).predict_files(tmp_path, tmp_path / "out", disagreement=True)
+
+
+def test_one_bad_file_is_reported_and_the_rest_go_on(binary, tmp_path):
+    for name in ("a.png", "c.png", "sub/a.png"):
+        save(tmp_path / "in" / name, picture())
+    (tmp_path / "in" / "b.png").write_bytes((tmp_path / "in" / "a.png").read_bytes()[:60])
+    seen = []
+    outcomes = Predictor(binary).predict_files(
+        [tmp_path / "in", tmp_path / "gone.png"],
+        tmp_path / "out",
+        overlay=True,
+        progress=lambda done, total, outcome: seen.append((done, total, outcome.source.name)),
+    )
+    assert [(o.source.name, o.error is None) for o in outcomes] == [
+        ("a.png", True),
+        ("b.png", False),
+        ("c.png", True),
+        ("a.png", True),
+        ("gone.png", False),
+    ]
+    assert outcomes[1].error.startswith(f"{tmp_path / 'in' / 'b.png'}: the file is cut short")
+    assert outcomes[1].paths == ()
+    assert outcomes[4].error == f"{tmp_path / 'gone.png'}: no such file"
+    assert "\n" not in "".join(o.error or "" for o in outcomes)
+    assert seen == [(i + 1, 5, o.source.name) for i, o in enumerate(outcomes)]
+    written = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png"))
+    assert written == [f"in/{s}_{k}.png" for s in ("a", "c", "sub/a") for k in ("mask", "overlay")]
+
+
+def test_what_cannot_be_written_is_reported_too(binary, tmp_path):
+    save(tmp_path / "a.png", picture())
+    save(tmp_path / "b.png", picture())
+    (tmp_path / "out" / "a_mask.png").mkdir(parents=True)
+    bad, good = Predictor(binary).predict_files([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out")
+    assert bad.error.startswith(f"{tmp_path / 'a.png'}: can't write its results")
+    assert good.paths == (tmp_path / "out" / "b_mask.png",)
+
+
+def test_an_input_is_never_overwritten(binary, tmp_path):
+    save(tmp_path / "a.png", picture())
+    other = save(tmp_path / "a_mask.png", picture(seed=1))
+    before = other.read_bytes()
+    refused, fine = Predictor(binary).predict_files([tmp_path / "a.png", other], tmp_path)
+    assert "a_mask.png is one of the images to predict" in refused.error
+    assert fine.paths == (tmp_path / "a_mask_mask.png",)
+    assert other.read_bytes() == before
+
+
+def test_inputs_of_one_stem_do_not_overwrite_each_others_outputs(binary, tmp_path):
+    save(tmp_path / "a.png", picture())
+    save(tmp_path / "a.bmp", picture(seed=1))
+    first, second = Predictor(binary).predict_files([tmp_path / "a.png", tmp_path / "a.bmp"], tmp_path / "out")
+    assert first.error is None
+    assert "a_mask.png is already an output of" in second.error
+
+
+def test_a_real_ensemble_is_a_model():
+    torch.manual_seed(0)
+    classes = ["background", "cell"]
+    members = [Segmenter.create("stem", neck={"name": "fpn", "width": 8}, classes=classes) for _ in range(2)]
+    found = Predictor(Ensemble(members), tile=32, device="cpu").predict(picture(40, 50))
+    assert found.labels.shape == (40, 50)
+    assert (found.disagreement > 0).any()
+    assert (found.disagreement <= found.entropy + 1e-5).all()

@@ -1,0 +1,95 @@
+import os
+
+import pytest
+
+from segkit.errors import UsageError
+from segkit.prediction.sources import Source, expand, without_collisions
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """a/x.png, a/y.jpg, a/notes.txt, a/.hidden.png, a/b/x.png, c/x.png"""
+    for name in ("a/x.png", "a/y.jpg", "a/notes.txt", "a/.hidden.png", "a/b/x.png", "c/x.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(sources, out="out"):
+    return [(s.path.as_posix(), s.folder.as_posix()) for s in expand(sources, out)]
+
+
+def test_a_file_goes_to_the_output_folder_itself(tree):
+    assert found("a/x.png") == [("a/x.png", "out")]
+    assert found(["a/x.png", "a/y.jpg"]) == [("a/x.png", "out"), ("a/y.jpg", "out")]
+
+
+def test_a_folder_gives_its_pictures_and_its_subfolders_are_mirrored(tree):
+    assert found("a") == [("a/b/x.png", "out/b"), ("a/x.png", "out"), ("a/y.jpg", "out")]
+
+
+def test_equal_names_of_different_folders_stay_apart(tree):
+    assert found(["a/x.png", "c/x.png"]) == [("a/x.png", "out/a"), ("c/x.png", "out/c")]
+    assert found(["c", "a/b"]) == [("c/x.png", "out/c"), ("a/b/x.png", "out/a/b")]
+
+
+def test_patterns(tree):
+    assert found("a/*.png") == [("a/x.png", "out")]
+    assert found("*/x.png") == [("a/x.png", "out/a"), ("c/x.png", "out/c")]
+    assert found("a/**/x.png") == [("a/b/x.png", "out/b"), ("a/x.png", "out")]
+    assert found(str(tree / "c" / "*.png")) == [((tree / "c" / "x.png").as_posix(), "out")]
+
+
+def test_an_image_named_twice_is_predicted_once(tree):
+    assert found(["a/x.png", "a/../a/x.png", str(tree / "a" / "x.png"), "a/*.png"]) == [("a/x.png", "out")]
+
+
+def test_outputs_of_an_earlier_run_are_no_inputs(tree):
+    (tree / "a" / "out").mkdir()
+    (tree / "a" / "out" / "x_mask.png").touch()
+    assert found("a", "a/out") == [("a/b/x.png", "a/out/b"), ("a/x.png", "a/out"), ("a/y.jpg", "a/out")]
+    assert found("a/**/*.png", "a/out") == [("a/b/x.png", "a/out/b"), ("a/x.png", "a/out")]
+
+
+def test_an_output_folder_that_holds_the_inputs_hides_none(tree):
+    assert found("c", ".") == [("c/x.png", ".")]
+    assert found("c/*.png", ".") == [("c/x.png", ".")]
+
+
+def test_a_name_that_leads_to_no_image_says_so(tree):
+    (tree / "empty").mkdir()
+    errors = {s.path.name: s.error for s in expand(["empty", "z*.png", "c"], "out")}
+    assert errors["empty"].startswith("empty: no pictures in it (.png, .jpg,")
+    assert errors["z*.png"] == "z*.png: no picture matches"
+    assert errors["x.png"] is None
+
+
+def test_masks_among_the_images_are_refused(tree):
+    with pytest.raises(UsageError, match="a: masks would lie among the images; choose another output folder"):
+        expand("a", tree / "c" / ".." / "a")
+
+
+def test_two_inputs_of_one_output_are_one_too_many(tree):
+    sources = [Source(tree / "a" / name, tree / "out") for name in ("x.png", "x.jpg", "y.jpg")]
+    checked = without_collisions(sources, lambda s: [s.folder / f"{s.path.stem}_mask.png"])
+    assert [s.error is None for s in checked] == [True, False, True]
+    assert checked[1].error.endswith(
+        f"x_mask.png is already an output of {tree / 'a' / 'x.png'}; rename one of the two"
+    )
+
+
+def test_an_output_that_is_an_input_is_refused(tree):
+    (tree / "a" / "x_mask.png").touch()
+    sources = expand(["a/x.png", "a/x_mask.png"], "a")
+    checked = without_collisions(sources, lambda s: [s.folder / f"{s.path.stem}_mask.png"])
+    assert checked[0].error == "a/x.png: a/x_mask.png is one of the images to predict; choose another output folder"
+    assert checked[1].error is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_link_to_an_input_is_that_input(tree):
+    (tree / "out").mkdir()
+    (tree / "out" / "x_mask.png").symlink_to(tree / "c" / "x.png")
+    checked = without_collisions(expand(["c/x.png"], "out"), lambda s: [s.folder / f"{s.path.stem}_mask.png"])
+    assert "is one of the images to predict" in checked[0].error

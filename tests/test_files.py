@@ -1,0 +1,58 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from segkit.files import atomic_path
+
+
+def test_the_file_is_there_whole_and_alone(tmp_path):
+    with atomic_path(tmp_path / "new" / "a.txt") as temporary:
+        assert temporary.suffix == ".txt"
+        assert temporary.parent == tmp_path / "new"
+        temporary.write_text("whole")
+        assert not (tmp_path / "new" / "a.txt").exists()
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
+    assert (tmp_path / "new" / "a.txt").read_text() == "whole"
+
+
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+
+    def fail_midway():
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("ha")
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        fail_midway()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_killed_process_leaves_the_old_file(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    script = """if True:
+        import os, signal, sys
+        from segkit.files import atomic_path
+        with atomic_path(sys.argv[1]) as temporary:
+            temporary.write_text("ha")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.txt")], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert all(p.name == "a.txt" or p.name.startswith(".") for p in tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_others_may_read_the_file_as_the_umask_says(tmp_path):
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("x")
+    (tmp_path / "plain.txt").write_text("x")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.txt", "plain.txt")}
+    assert len(modes) == 1
