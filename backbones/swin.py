@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit.backbones.backbone import ImageBackbone, select_levels
+from segkit.backbones.drop_path import DropPath
 from segkit.backbones.linear import Linear
 from segkit.backbones.windows import join_windows, split_windows, window_mask
 
@@ -84,7 +85,7 @@ class WindowAttention(nn.Module):
         self.project = Linear(dim, dim)
 
         # One learned number per head for each of the (2·window - 1)² ways two tokens of a window can stand.
-        self.bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+        self.bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         offset = torch.arange(window)[:, None] - torch.arange(window) + window - 1  # [query, key], from 0
         rows, columns = offset[:, None, :, None], offset[None, :, None, :]
         self.bias_index: Tensor
@@ -159,29 +160,6 @@ class WindowAttention(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept_bias": None}  # copies and pickles start without what was kept
-
-
-class DropPath(nn.Module):
-    """Zeros for a random share ``rate`` of the batch's rows while training, the rest scaled up to keep the mean.
-
-    Dropping a residual branch for whole images trains an ensemble of shallower networks (Huang et al., ECCV 2016).
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` in eval mode; else ``x`` scaled or zero, row by row."""
-        if not self.training or self.rate == 0:
-            return x
-        kept = 1 - self.rate
-        rows = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(kept)
-        return x * (rows / kept if kept > 0 else rows)
-
-    def extra_repr(self) -> str:
-        """The rate, for ``print(model)``."""
-        return f"{self.rate:.3f}"
 
 
 class Block(nn.Module):

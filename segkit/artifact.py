@@ -203,10 +203,10 @@ def _card(description: _Description) -> str:
     about = description.about
     trained = "".join(f"- {key}: {value}\n" for key, value in about.get("trained_on", {}).items())
     metrics = "".join(f"- {key}: {value}\n" for key, value in about.get("metrics", {}).items())
-    members = "".join(
-        f"- {member.name}: {member.architecture['backbone']['name']} backbone, {member.architecture['neck']['name']} neck\n"
-        for member in description.members
-    )
+    parts = [
+        (member.name, member.architecture["backbone"], member.architecture["neck"]) for member in description.members
+    ]
+    members = "".join(f"- {name}: {backbone['name']} backbone, {neck['name']} neck\n" for name, backbone, neck in parts)
     return (
         "---\nlibrary_name: segkit\npipeline_tag: image-segmentation\n---\n\n"
         f"# A segkit {description.kind}\n\n"

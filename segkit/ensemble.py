@@ -44,9 +44,16 @@ class Ensemble(nn.Module):
             for what in ("task", "classes", "background", "reader"):
                 theirs, ours = getattr(member, what), getattr(first, what)
                 if theirs != ours:
-                    raise UsageError(f"member {name!r} has {what} {theirs}, {self.names[0]!r} has {ours}; they must agree")
+                    raise UsageError(
+                        f"member {name!r} has {what} {theirs}, {self.names[0]!r} has {ours}; they must agree"
+                    )
         self.task: Task = first.task
-        self.classes, self.background, self.maps, self.reader = first.classes, first.background, first.maps, first.reader
+        self.classes, self.background, self.maps, self.reader = (
+            first.classes,
+            first.background,
+            first.maps,
+            first.reader,
+        )
         self.about: dict[str, Any] = {}
         self.members = nn.ModuleList(members)
         self.register_buffer("weights", _normalised(weights, len(members), self.maps))
@@ -85,10 +92,10 @@ class Ensemble(nn.Module):
         )
 
     def _proper(self, mean: Tensor) -> Tensor:
-        """With one weight a class the softmax maps no longer sum to 1: scale them back."""
+        """With one weight a class the softmax maps no longer sum to 1: scale them back. Rounding never exceeds 1."""
         if self.task == "multiclass" and self.weights.shape[1] > 1:
-            return mean / mean.sum(1, keepdim=True)
-        return mean
+            mean = mean / mean.sum(1, keepdim=True)
+        return mean.clamp(max=1)
 
 
 def _normalised(weights: Tensor | Sequence[float] | None, members: int, maps: int) -> Tensor:
@@ -96,7 +103,7 @@ def _normalised(weights: Tensor | Sequence[float] | None, members: int, maps: in
     if weights is None:
         return torch.full((members, 1), 1 / members)
     table = torch.as_tensor(weights, dtype=torch.float32)
-    if table.shape not in ((members,), (members, maps)):
+    if table.shape not in ((members,), (members, 1), (members, maps)):
         raise UsageError(f"weights have shape {list(table.shape)}; expected [{members}] or [{members}, {maps}]")
     if not bool(torch.isfinite(table).all()) or bool((table < 0).any()) or bool((table.sum(0) <= 0).any()):
         raise UsageError("weights must be finite, zero or more, with a positive sum over the members")

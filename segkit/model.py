@@ -108,14 +108,19 @@ class Segmenter(nn.Module):
         mean = mean if mean is not None else (IMAGENET_MEAN if in_channels == 3 else (0.5,) * in_channels)
         std = std if std is not None else (IMAGENET_STD if in_channels == 3 else (0.25,) * in_channels)
         if not len(mean) == len(std) == in_channels:
-            raise UsageError(f"mean has {len(mean)} and std {len(std)} values for {in_channels} channels; give one each")
+            raise UsageError(
+                f"mean has {len(mean)} and std {len(std)} values for {in_channels} channels; give one each"
+            )
         try:
             body = backbones.create(**_part(backbone), in_channels=in_channels)
             if stem:
                 body = Stemmed(body, in_channels=in_channels, **({} if stem is True else {"width": int(stem)}))
             middle = necks.create(**_part(neck), channels=body.channels, strides=body.strides)
             top = heads.create(
-                **_part(head), channels=middle.channels[0], stride=middle.strides[0], classes=output_maps(task, len(names))
+                **_part(head),
+                channels=middle.channels[0],
+                stride=middle.strides[0],
+                classes=output_maps(task, len(names)),
             )
         except (ValueError, TypeError) as error:
             raise UsageError(str(error)) from error

@@ -194,7 +194,9 @@ def recipe_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def load_recipe(source: str | Path | Recipe, overrides: Sequence[str] = (), *, data: str | Path | None = None) -> Recipe:
+def load_recipe(
+    source: str | Path | Recipe, overrides: Sequence[str] = (), *, data: str | Path | None = None
+) -> Recipe:
     """Give the checked recipe of a file, a shipped recipe's name, or a recipe, after ``key=value`` overrides.
 
     Args:
@@ -265,6 +267,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     except yaml.YAMLError:
         raise UsageError(f"override {override!r}: {text!r} is not a valid YAML value") from None
     *parents, last = key.split(".")
+    if parents and parents[0] == "name":
+        raise UsageError(f"override {override!r}: name is a value, it has no keys")
     place: Any = values
     for step, parent in enumerate(parents):
         if isinstance(place, dict) and isinstance(place.get(parent), str):

@@ -12,7 +12,7 @@ Threshold = Annotated[
     float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is foreground (sigmoid maps).")
 ]
 Precision = Annotated[
-    Literal["auto", "fp32", "bf16"] | None,
+    Literal["auto", "fp32", "bf16", "fp16"] | None,
     typer.Option(help="Number format of the computation; auto: bf16 where it is native."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]

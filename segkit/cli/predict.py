@@ -17,7 +17,7 @@ EPILOG = "Example: segkit predict runs/demo/model images/*.png -o masks --overla
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A saved model: its folder, or a zip of it.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders of them, or patterns.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders of them, or patterns.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
     overlay: Annotated[bool, typer.Option("--overlay", help="Draw the classes over the picture.")] = False,
     probability: Annotated[bool, typer.Option("--probability", help="Write the probabilities.")] = False,
@@ -34,8 +34,9 @@ def predict(
 ) -> None:
     """Draw the masks of pictures of any size.
 
-    Options that aren't given are those kept with the model. A picture that can't be read is reported, and the others go
-    on; the exit code is then 3.
+    Options that aren't given are those kept with the model.
+
+    A picture that can't be read is reported, and the others go on; the exit code is then 3.
     """
     from segkit.artifact import load
     from segkit.prediction.predictor import Predictor

@@ -42,6 +42,8 @@ class DatasetFolder:
     splits: dict[str, tuple[str, ...]]
     palette: dict[str, Colour] | None
     depth_unit: str | None
+    roi: str | None
+    """Name of the folder with the regions of interest."""
     notes: tuple[str, ...]
     """What was decided without being told, to be said aloud."""
     files: dict[str, Sample] = field(repr=False)
@@ -114,10 +116,10 @@ class DatasetFolder:
             [stem for stem in stems if self.files[stem].mask is None],
             f"{self.path}: split {split!r} lists {{}} without a mask in masks/",
         )
-        if any(self.files[stem].roi for stem in self.files):
+        if self.roi is not None:
             _refuse(
                 [stem for stem in stems if self.files[stem].roi is None],
-                f"{self.path}: split {split!r} lists {{}} without a mask in the folder of 'roi'",
+                f"{self.path}: split {split!r} lists {{}} without a region of interest in {self.roi}/",
             )
 
 
@@ -162,6 +164,7 @@ def open_dataset(path: str | Path) -> DatasetFolder:
         splits=splits,
         palette=dict(description.palette) or None,
         depth_unit=description.depth_unit,
+        roi=description.roi,
         notes=(*notes, *coding.notes),
         files=files,
         coding=coding,

@@ -2,10 +2,10 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,8 +23,9 @@ from segkit.evaluation.table import score_table
 from segkit.files import atomic_path
 from segkit.model import Segmenter
 from segkit.prediction.labels import labels_of
-from segkit.prediction.predictor import Precision, Predictor, evaluating
-from segkit.prediction.tiles import TTA, tiled
+from segkit.prediction.predictor import Predictor
+from segkit.prediction.tiles import TTA
+from segkit.recipe import Precision
 
 Progress = Callable[[int, int, str], None]
 
@@ -139,10 +140,10 @@ def evaluate(
 def open_source(path: str | Path) -> Segmenter | Ensemble | Path:
     """The model saved at ``path``, or ``path`` itself where it is a folder of masks."""
     path = Path(path)
-    if path.is_dir() and not (path / DESCRIPTION).is_file():
-        if any(entry.is_dir() or entry.suffix.lower() in LOSSLESS for entry in path.iterdir()):
-            return path
-    return load(path)
+    if not path.is_dir() or (path / DESCRIPTION).is_file():
+        return load(path)
+    holds_masks = any(entry.is_dir() or entry.suffix.lower() in LOSSLESS for entry in path.iterdir())
+    return path if holds_masks else load(path)
 
 
 def _check_fit(model: Segmenter | Ensemble, folder: DatasetFolder) -> None:
@@ -151,7 +152,7 @@ def _check_fit(model: Segmenter | Ensemble, folder: DatasetFolder) -> None:
         raise ModelError(f"the model's task is {model.task}, that of {folder.name} is {folder.task}")
     if model.task != "binary" and model.classes != folder.classes:
         theirs, ours = ", ".join(model.classes), ", ".join(folder.classes)
-        raise ModelError(f"the model's classes are {theirs}; those of {folder.name} are {ours}: names and order must agree")
+        raise ModelError(f"the model's classes are {theirs}, those of {folder.name} {ours}; names and order must agree")
 
 
 def _predicted(
@@ -160,26 +161,23 @@ def _predicted(
     """Labels of each picture: the model's, then, for an ensemble, each member's."""
 
     def function(tiles: Tensor) -> Tensor:
-        tiles = tiles.to(predictor.device, memory_format=torch.channels_last)
-        with torch.autocast(predictor.device.type, dtype=torch.bfloat16, enabled=predictor.precision == "bf16"):
-            return torch.cat(probabilities_with_members(model, tiles), dim=1)  # [b, (1 + members)·maps, h, w]
+        return torch.cat(probabilities_with_members(model, tiles), dim=1)  # [b, (1 + members)·maps, h, w]
 
     for sample in samples:
-        image = torch.from_numpy(model.reader.read(sample.image)).permute(2, 0, 1)[None]  # [H, W, C] → [1, C, H, W]
-        with evaluating(model), torch.inference_mode():
-            maps = tiled(
-                function, image, tile=predictor.tile, overlap=predictor.overlap, batch=predictor.batch, tta=predictor.tta
-            )
-        if not bool(torch.isfinite(maps).all()):
-            raise ModelError(f"{sample.name}: the model gives values that are not finite; was its training finite?")
-        yield [labels_of(part, model.task, threshold) for part in np.split(maps[0].cpu().numpy(), len(maps[0]) // model.maps)]
+        bands: list[list[NDArray[np.uint8]]] = []
+        for band in predictor.rows(function, model.reader.read(sample.image)):
+            if not np.isfinite(band).all():
+                raise ModelError(f"{sample.name}: the model gives values that are not finite; was its training finite?")
+            parts = np.split(band, len(band) // model.maps)
+            bands.append([labels_of(part, model.task, threshold) for part in parts])
+        yield [np.concatenate(labels, axis=-2) for labels in zip(*bands, strict=True)]
 
 
 def probabilities_with_members(model: Segmenter | Ensemble, image: Tensor) -> list[Tensor]:
     """Probabilities [B, K, H, W] of the model and then of each member of an ensemble, from one pass of each member."""
     if isinstance(model, Segmenter):
         return [model.probabilities(image)]
-    members = [member.probabilities(image) for member in model.members]
+    members = [member.probabilities(image) for member in cast(Iterable[Segmenter], model.members)]
     mean = torch.stack([p * w.view(1, -1, 1, 1) for p, w in zip(members, model.weights, strict=True)]).sum(0)
     if model.task == "multiclass":
         mean = mean / mean.sum(1, keepdim=True)  # weights by class leave sums other than 1

@@ -81,8 +81,8 @@ def _table(what: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) 
     for _, group in groupby(zip(columns, widths[1:], strict=True), key=lambda column: column[0][0]):
         members = list(group)
         groups += members[0][0][0].rjust(sum(2 + width for _, width in members))
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
-        for row in [heading, *rows]
-    ]
-    return [groups, *lines]
+    lines = [groups]
+    for name, *scores in [heading, *rows]:
+        cells = [score.rjust(width) for score, width in zip(scores, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *cells]))
+    return lines

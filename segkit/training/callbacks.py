@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import lightning as L  # noqa: N812 - Lightning's own idiom
+import lightning as L
 from torch import Tensor
 
 from segkit.training.module import TrainingModule

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import lightning as L  # noqa: N812 - Lightning's own idiom
+import lightning as L
 
 
 class StopRequest:

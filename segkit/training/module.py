@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import lightning as L  # noqa: N812 - Lightning's own idiom
+import lightning as L
 import torch
 from torch import Tensor, nn
 
@@ -53,7 +53,7 @@ class TrainingModule(L.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
 
-    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         """Scale the gradients down to the recipe's largest norm; Lightning itself refuses to with a fused optimiser.
 
         Right as long as the gradients are unscaled here, which is why fp16 takes the unfused one.

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import lightning as L  # noqa: N812 - Lightning's own idiom
+import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -24,7 +24,6 @@ from segkit.data.dataset import EpochSampler, EvaluationDataset, SegmentationDat
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
-from segkit.data.transforms import AUGMENTATIONS
 from segkit.ensemble import Ensemble
 from segkit.errors import RecipeError, UsageError
 from segkit.evaluation.report import evaluate
@@ -40,6 +39,12 @@ from segkit.training.progress import Bar, EpochTable
 from segkit.training.samples import draw_samples
 
 SAMPLES = 4  # pictures drawn of each member
+ADVICE = (  # of Lightning's, on what is meant as it is
+    ".*does not have many workers.*",
+    ".*number of training batches.*",
+    ".*no `val_dataloader`.*",
+    ".*treespec, LeafSpec.*",
+)
 LIGHTNING_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -137,6 +142,7 @@ class _Plan:
     validation: list[Sample]
     dataset: SegmentationDataset
     loss: torch.nn.Module
+    normalisation: tuple[Sequence[float] | None, Sequence[float] | None]
 
 
 def _plan(member: Member, recipe: Recipe, folder: DatasetFolder) -> _Plan:
@@ -145,7 +151,6 @@ def _plan(member: Member, recipe: Recipe, folder: DatasetFolder) -> _Plan:
         raise RecipeError("train.early_stopping needs a split to score: set data.validate_on")
     reader = Reader(channels=data.channels, window=data.window)
     samples = folder.samples(*data.train_on)
-    augment = AUGMENTATIONS[data.augment] if isinstance(data.augment, str) else data.augment
     dataset = SegmentationDataset(
         folder,
         samples,
@@ -153,7 +158,7 @@ def _plan(member: Member, recipe: Recipe, folder: DatasetFolder) -> _Plan:
         crop=data.crop,
         crops_per_image=data.crops_per_image,
         foreground=data.foreground,
-        augment=augment,
+        augment=data.augment,
         seed=member.train.seed,
         cache=data.cache,
     )
@@ -164,11 +169,15 @@ def _plan(member: Member, recipe: Recipe, folder: DatasetFolder) -> _Plan:
         class_weights=recipe.class_weights,
         background=folder.background,
     )
-    return _Plan(member, reader, samples, folder.samples(*data.validate_on) if data.validate_on else [], dataset, loss)
+    validation = folder.samples(*data.validate_on) if data.validate_on else []
+    plan = _Plan(member, reader, samples, validation, dataset, loss, _normalisation(data, samples, reader))
+    _build(plan, folder)  # only to find its faults now: the one that is trained is built from the member's seed
+    return plan
 
 
-def _build(member: Member, folder: DatasetFolder, mean: Sequence[float] | None, std: Sequence[float] | None) -> Segmenter:
-    model, data = member.model, member.data
+def _build(plan: "_Plan", folder: DatasetFolder) -> Segmenter:
+    model, data = plan.member.model, plan.member.data
+    mean, std = plan.normalisation
     return Segmenter.create(
         model.backbone.model_dump(),
         neck=model.neck.model_dump(),
@@ -185,24 +194,35 @@ def _build(member: Member, folder: DatasetFolder, mean: Sequence[float] | None, 
     )
 
 
-def _normalisation(data: DataRecipe, plan: _Plan) -> tuple[Sequence[float] | None, Sequence[float] | None]:
+def _normalisation(
+    data: DataRecipe, samples: Sequence[Sample], reader: Reader
+) -> tuple[Sequence[float] | None, Sequence[float] | None]:
     if data.normalisation == "dataset":
-        return channel_statistics(plan.samples, plan.reader)
+        return channel_statistics(samples, reader)
     if data.normalisation == "none":
         return (0.0,) * data.channels, (1.0,) * data.channels
     if data.channels != 3:
-        raise RecipeError(f"data.normalisation=imagenet is for 3 channels, data.channels is {data.channels}; use dataset")
+        raise RecipeError(
+            f"data.normalisation=imagenet is for 3 channels, data.channels is {data.channels}; use dataset"
+        )
     return None, None
 
 
 def _train_member(
-    plan: _Plan, recipe: Recipe, folder: DatasetFolder, index: int, place: Path, title: str, log: "_Log", stop: StopRequest
+    plan: _Plan,
+    recipe: Recipe,
+    folder: DatasetFolder,
+    index: int,
+    place: Path,
+    title: str,
+    log: "_Log",
+    stop: StopRequest,
 ) -> Segmenter:
     train = plan.member.train
     with _quiet():
         # Members differ by their first weights and by the order and shape of their crops.
         L.seed_everything(train.seed + index, workers=True, verbose=False)
-        segmenter = _build(plan.member, folder, *_normalisation(plan.member.data, plan))
+        segmenter = _build(plan, folder)
         segmenter = segmenter.to(memory_format=torch.channels_last)
         plan.dataset.seed = train.seed + index
         loader = _loader(plan.dataset, train.batch, train.workers, train.seed + index)
@@ -224,7 +244,7 @@ def _train_member(
         if best is not None:
             callbacks.insert(0, best)
         if train.early_stopping:
-            callbacks.append(EarlyStopping("score", mode="max", patience=train.early_stopping))
+            callbacks.append(EarlyStopping("score", mode="max", patience=train.early_stopping, check_finite=False))
         trainer = L.Trainer(
             accelerator=device.type,
             devices=1,
@@ -320,7 +340,9 @@ def _new_directory(out: Path, name: str) -> Path:
         except FileExistsError:
             number += 1
         except OSError as error:
-            raise UsageError(f"{directory}: can't make the run's folder ({error.strerror}); choose another --out") from None
+            raise UsageError(
+                f"{directory}: can't make the run's folder ({error.strerror}); choose another --out"
+            ) from None
 
 
 def _write(path: Path, text: str) -> None:
@@ -330,14 +352,14 @@ def _write(path: Path, text: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's advertisements and its advice on loaders from the console; real warnings pass."""
+    """Keep Lightning's advertisements and its advice from the console; other warnings pass."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for message in (".*does not have many workers.*", ".*number of training batches.*", ".*litlogger.*"):
+            for message in ADVICE:
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:

@@ -236,7 +236,7 @@ def test_a_picture_outside_the_roi_folder_is_named(maker):
     maker.write("fov/a.png", MASK)
     folder = open_dataset(path)
     assert folder.samples("train")[0].roi == path / "fov/a.png"
-    with pytest.raises(DataError, match="split 'val' lists b without a mask in the folder of 'roi'"):
+    with pytest.raises(DataError, match="split 'val' lists b without a region of interest in fov/"):
         folder.samples("val")
 
 

@@ -1,0 +1,111 @@
+"""What the commands print and write."""
+
+import json
+
+import cv2
+import pytest
+import yaml
+
+from segkit.cli.main import main
+from segkit.recipe import load_recipe
+
+
+def test_predict_goes_on_after_a_bad_picture_and_ends_with_3(workplace, capsys):
+    (workplace / "images" / "broken.png").write_bytes(b"not a picture")
+    assert main(["predict", "runs/demo/model", "images", "-o", "masks"]) == 3
+    out, err = capsys.readouterr()
+    assert err.startswith("error: images/broken.png: ")
+    assert out.startswith("2 of 3 pictures predicted into masks in ")
+    assert sorted(p.name for p in (workplace / "masks").iterdir()) == ["well_01_mask.png", "well_02_mask.png"]
+
+
+def test_predict_prints_pure_json(workplace, capsys):
+    (workplace / "images" / "broken.png").write_bytes(b"not a picture")
+    assert main(["predict", "runs/demo/model", "images", "-o", "masks", "--entropy", "--json"]) == 3
+    broken, first, second = json.loads(capsys.readouterr().out)
+    assert broken["input"] == "images/broken.png"
+    assert broken["outputs"] == []
+    assert "broken.png" in broken["error"]
+    assert first["outputs"] == ["masks/well_01_mask.png", "masks/well_01_entropy.png"]
+    assert second["error"] is None
+
+
+def test_predict_of_nothing_is_bad_data(workplace, capsys):
+    assert main(["predict", "runs/demo/model", "nothing/*.png", "-o", "masks"]) == 3
+    assert capsys.readouterr().err == "error: nothing/*.png: no picture matches\n"
+
+
+def test_predict_uses_the_threshold_kept_with_the_model_unless_told(workplace):
+    def share_of_cells(*options):
+        assert main(["predict", "runs/demo/model", "images/well_01.png", "-o", "masks", *options]) == 0
+        return cv2.imread("masks/well_01_mask.png", cv2.IMREAD_GRAYSCALE).astype(bool).mean()
+
+    kept = share_of_cells()
+    assert share_of_cells("--threshold", "0.99") == kept == 0
+    assert share_of_cells("--threshold", "0.01") == 1
+
+
+def test_evaluate_prints_the_table_and_writes_the_report(workplace, capsys):
+    assert main(["evaluate", "runs/demo/model", "cells", "--split", "val", "-o", "report"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("demo on cells, split val: 1 image, whole images, 4,096 pixels counted\n")
+    assert "tiles of 48 overlapping by 25%, threshold 0.99, fp32" in out
+    assert out == (workplace / "report" / "table.txt").read_text()
+    assert (workplace / "report" / "per_image.csv").is_file()
+
+
+def test_evaluate_prints_pure_json_with_every_member(workplace, capsys):
+    assert main(["evaluate", "runs/demo/model", "cells", "--json", "--tile", "0", "--tta", "flip"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["settings"] == {"tile": None, "overlap": 0.25, "tta": "flip", "precision": "fp32"}
+    assert list(report["members"]) == ["swin_fpn", "stem_unet"]
+
+
+def test_evaluate_scores_masks_that_exist_already(workplace, capsys):
+    assert main(["evaluate", "second_reader", "cells", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pooled"]["per_class"]["cell"]["dice"] == 1
+
+
+def test_train_prints_pure_json(workplace, tiny, capfd):
+    assert main(["train", "demo", *tiny, "--data", "cells", "--out", "trained", "--json"]) == 0
+    result = json.loads(capfd.readouterr().out)
+    assert result["directory"] == "trained/demo"
+    assert (workplace / result["model"] / "segkit.json").is_file()
+    assert result["metrics"]["split"] == "val"
+
+
+def test_models_lists_the_parts_with_their_sizes(capsys):
+    assert main(["models", "--json"]) == 0
+    listing = json.loads(capsys.readouterr().out)
+    sizes = {part["name"]: part["parameters"] for part in listing["backbones"]}
+    # torchvision's models without their classifiers
+    assert sizes["resnet18"] == 11_176_512
+    assert sizes["swin_tiny"] == 27_517_818
+    assert {part["name"] for part in listing["necks"]} == {"fpn", "unet"}
+    assert "demo" in listing["recipes"]
+
+
+def test_models_as_a_table(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    assert "11,176,512" in out
+    assert "recipes\n  demo\n" in out
+
+
+def test_config_show_prints_the_resolved_recipe(capsys):
+    assert main(["config", "show", "demo", "train.epochs=7"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["train"]["epochs"] == 7
+    assert shown == load_recipe("demo", ["train.epochs=7"]).model_dump(mode="json")
+
+
+def test_config_schema_is_a_json_schema(capsys):
+    assert main(["config", "schema"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["required"]) == {"name"}
+
+
+@pytest.mark.parametrize("value", ["-1", "a"])
+def test_a_wrong_option_is_exit_code_2(value, workplace, capsys):
+    assert main(["evaluate", "runs/demo/model", "cells", "--tile", value]) == 2
+    assert "--tile" in capsys.readouterr().err

@@ -1,0 +1,39 @@
+"""Every command's --help ends with an example, and the example works."""
+
+import re
+
+import pytest
+from typer.main import get_command
+
+from segkit.cli.main import app, main
+
+EXAMPLE = re.compile(r"Example: segkit (.+?)\s*$", re.MULTILINE)
+
+
+def commands(group, path=()):
+    """Every command's words, groups left out."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("command", list(commands(get_command(app))), ids=" ".join)
+def test_the_example_in_the_help_runs(command, workplace, tiny, small_demo, words_of, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main([*command, "--help"]) == 0
+    found = EXAMPLE.findall(capsys.readouterr().out)
+    assert len(found) == 1
+    words = list(words_of(found[0]))
+    assert tuple(words[: len(command)]) == command
+    if command == ("train",):
+        words += tiny
+    assert main(words) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_example_leaves_what_it_says(workplace, words_of):
+    assert main(list(words_of("predict runs/demo/model images/*.png -o masks --overlay"))) == 0
+    names = sorted(path.name for path in (workplace / "masks").iterdir())
+    assert names == ["well_01_mask.png", "well_01_overlay.png", "well_02_mask.png", "well_02_overlay.png"]

@@ -1,0 +1,82 @@
+"""What goes wrong is one line and an exit code, and nothing heavy is imported before it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+import segkit
+from segkit.cli import models
+from segkit.cli.main import main
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"segkit {segkit.__version__}\n"
+
+
+def test_a_wrong_recipe_is_one_line_and_exit_code_2(capsys):
+    assert main(["train", "dem"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: no recipe 'dem'; did you mean 'demo'? (or give a .yaml file)\n"
+
+
+def test_a_missing_argument_is_exit_code_2(capsys):
+    assert main(["predict"]) == 2
+    assert "Missing argument" in capsys.readouterr().err
+
+
+def test_a_missing_dataset_is_exit_code_3(capsys, workplace):
+    assert main(["evaluate", "runs/demo/model", "nowhere"]) == 3
+    assert capsys.readouterr().err == "error: nowhere: no such folder\n"
+
+
+def test_the_unexpected_is_one_line_that_says_how_to_see_more(capsys, monkeypatch):
+    monkeypatch.setattr(models, "catalogue", lambda: 1 / 0)
+    monkeypatch.delenv("SEGKIT_DEBUG", raising=False)
+    assert main(["models"]) == 1
+    expected = "error: unexpected ZeroDivisionError: division by zero (SEGKIT_DEBUG=1 in the environment shows where)\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_the_traceback_comes_when_asked_for(capsys, monkeypatch):
+    monkeypatch.setattr(models, "catalogue", lambda: 1 / 0)
+    monkeypatch.setenv("SEGKIT_DEBUG", "1")
+    assert main(["models"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_exit_code_130(capsys, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "catalogue", interrupted)
+    assert main(["models"]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
+LIGHT = "import sys; from segkit.cli.main import main; main({arguments}); sys.exit('torch' in sys.modules)"
+
+
+def light(arguments, **environment):
+    """Standard output of a command in a fresh interpreter; an error where it imports torch."""
+    import os
+
+    command = [sys.executable, "-c", LIGHT.format(arguments=arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["predict"], ["config", "show"], ["demo"]])
+def test_help_needs_no_torch(command):
+    assert "Example:" in light([*command, "--help"])
+
+
+def test_config_needs_no_torch():
+    assert light(["config", "show", "demo"]).startswith("name: demo\n")
+
+
+def test_completion_knows_the_recipes_and_needs_no_torch():
+    words = {"_SEGKIT_COMPLETE": "complete_bash", "COMP_WORDS": "segkit train de", "COMP_CWORD": "2"}
+    assert light(None, **words).split() == ["demo"]

@@ -1,0 +1,89 @@
+"""A small working folder, as a user's would be: a dataset, pictures, a trained model."""
+
+import shlex
+import shutil
+from pathlib import Path
+
+import cv2
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Changes that make a recipe of two members a matter of seconds; the parts stay what they are."""
+    return (
+        "ensemble.members.0.backbone={name: swin, embed_dim: 8, depths: [1, 1], heads: [1, 2]}",
+        "ensemble.members.0.neck={name: fpn, width: 8}",
+        "ensemble.members.1.backbone={name: stem, width: 4}",
+        "ensemble.members.1.stem=false",
+        "train.epochs=1",
+        "train.batch=2",
+        "train.workers=0",
+        "data.crop=32",
+    )
+
+
+@pytest.fixture
+def small_demo(tiny, monkeypatch):
+    """The demonstration, cut down to seconds."""
+    import segkit.demo
+    from segkit.recipe import load_recipe
+
+    monkeypatch.setattr(segkit.demo, "RECIPE", load_recipe("demo", tiny))
+    monkeypatch.setattr(segkit.demo, "IMAGES", 8)
+    monkeypatch.setattr(segkit.demo, "SIZE", 64)
+    monkeypatch.setattr(segkit.demo, "SHOWN", 1)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """The working folder; made once, so don't write into it."""
+    import torch
+
+    from segkit.artifact import save
+    from segkit.data.synthetic import draw_cells
+    from segkit.ensemble import Ensemble
+    from segkit.model import Segmenter
+
+    folder = tmp_path_factory.mktemp("prepared")
+    draw_cells(folder / "cells", images=6, size=64)
+    for place in ("images", "slices", "second_reader"):
+        (folder / place).mkdir()
+    for number, image in enumerate(sorted((folder / "cells" / "images").iterdir())[:2], start=1):
+        shutil.copy(image, folder / "images" / f"well_{number:02}.png")
+        cv2.imwrite(str(folder / "slices" / f"slice_{number:02}.tif"), cv2.imread(str(image), cv2.IMREAD_GRAYSCALE))
+    for mask in (folder / "cells" / "masks").iterdir():
+        shutil.copy(mask, folder / "second_reader")
+
+    torch.manual_seed(0)
+    members = [
+        Segmenter.create(backbone, neck=neck, classes=["background", "cell"])
+        for backbone, neck in (
+            ({"name": "swin", "embed_dim": 8, "depths": [1, 1], "heads": [1, 2]}, {"name": "fpn", "width": 8}),
+            ({"name": "stem", "width": 4}, "unet"),
+        )
+    ]
+    model = Ensemble(members, names=["swin_fpn", "stem_unet"])
+    model.about = {"trained_on": {"recipe": "demo"}, "predict": {"tile": 48, "overlap": 0.25, "threshold": 0.99}}
+    save(model, folder / "runs" / "demo" / "model")
+    return folder
+
+
+@pytest.fixture
+def workplace(prepared, tmp_path, monkeypatch) -> Path:
+    """A copy of the working folder, which is the current directory."""
+    folder = tmp_path / "workplace"
+    shutil.copytree(prepared, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def words_of():
+    """The words of a command line, patterns replaced by the files that match, as a shell does."""
+
+    def words(line):
+        for word in shlex.split(line):
+            yield from sorted(map(str, Path().glob(word))) if "*" in word else [word]
+
+    return words

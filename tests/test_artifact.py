@@ -1,0 +1,188 @@
+import json
+import shutil
+import zipfile
+
+import pytest
+import torch
+
+from segkit import Ensemble, Segmenter, load, save
+from segkit.errors import ModelError, UsageError
+
+IMAGE = torch.rand(1, 3, 20, 14, generator=torch.Generator().manual_seed(3))
+
+
+def segmenter(seed=0, **changes):
+    torch.manual_seed(seed)
+    parts = {"backbone": {"name": "stem", "width": 4}, "neck": {"name": "unet", "widths": [4]}, "classes": 3}
+    return Segmenter.create(**{**parts, **changes}).eval()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = segmenter()
+    model.about = {"trained_on": {"dataset": "cells"}, "metrics": {"dice": 0.9}, "predict": {"tile": 64}}
+    return save(model, tmp_path / "model"), model
+
+
+def test_a_segmenter_comes_back_equal(saved):
+    folder, model = saved
+    again = load(folder)
+    assert torch.equal(again(IMAGE), model(IMAGE))
+    assert {k: v.tolist() for k, v in again.state_dict().items()} == {
+        k: v.tolist() for k, v in model.state_dict().items()
+    }
+    assert (again.task, again.classes, again.background, again.reader, again.about) == (
+        model.task,
+        model.classes,
+        model.background,
+        model.reader,
+        model.about,
+    )
+    assert not again.training
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backbone": {"name": "swin", "embed_dim": 12, "depths": [1], "heads": [2]}, "stem": 4, "neck": "fpn"},
+        {"in_channels": 1, "window": (0, 400), "mean": [0.1], "std": [0.2]},
+        {"classes": ["a", "b"], "task": "multilabel"},
+        {"classes": ["dog", "cat", "tree"], "background": "cat"},
+    ],
+)
+def test_every_kind_of_segmenter_comes_back_equal(tmp_path, changes):
+    model = segmenter(**changes)
+    again = load(save(model, tmp_path / "m"))
+    image = IMAGE[:, : model.reader.channels]
+    assert torch.equal(again(image), model(image))
+    assert (again.reader, again.background, again.task) == (model.reader, model.background, model.task)
+
+
+@pytest.mark.parametrize("weights", [None, [0.7, 0.3], [[0.1, 0.2, 0.3], [0.9, 0.8, 0.7]]])
+def test_an_ensemble_comes_back_equal(tmp_path, weights):
+    model = Ensemble([segmenter(1), segmenter(2)], None if weights is None else torch.tensor(weights), names=["a", "b"])
+    again = load(save(model.eval(), tmp_path / "m"))
+    assert torch.equal(again(IMAGE), model(IMAGE))
+    assert again.names == ("a", "b")
+
+
+def test_a_zip_of_the_folder_loads_too(saved, tmp_path):
+    folder, model = saved
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "model")
+    assert torch.equal(load(archive)(IMAGE), model(IMAGE))
+
+
+def test_auxiliary_heads_are_not_saved(tmp_path):
+    model = segmenter(stem=False, auxiliary=0, backbone={"name": "stem", "width": 4, "depth": 3}, neck={"name": "unet"})
+    with_heads = segmenter(auxiliary=1, backbone={"name": "stem", "width": 4, "depth": 3}, neck={"name": "unet"})
+    again = load(save(with_heads, tmp_path / "m"))
+    assert set(again.state_dict()) == set(model.state_dict())
+    assert torch.equal(again(IMAGE), with_heads(IMAGE))
+
+
+def test_saving_again_replaces_the_tensors_and_leaves_no_other_file(saved):
+    folder, _ = saved
+    other = segmenter(5)
+    save(other, folder)
+    assert torch.equal(load(folder)(IMAGE), other(IMAGE))
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_a_save_that_is_stopped_leaves_the_old_model(saved, monkeypatch):
+    folder, model = saved
+    import segkit.artifact as artifact
+
+    write = artifact._write
+
+    def stops_before_the_description(path, content):
+        if path.name == artifact.DESCRIPTION:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(artifact, "_write", stops_before_the_description)
+    with pytest.raises(KeyboardInterrupt):
+        save(segmenter(5), folder)
+    assert torch.equal(load(folder)(IMAGE), model(IMAGE))
+
+
+def test_the_card_tells_what_it_is(saved):
+    card = (saved[0] / "README.md").read_text()
+    assert "dataset: cells" in card
+    assert "dice: 0.9" in card
+
+
+def change(folder, **values):
+    path = folder / "segkit.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_damage_is_named(saved, tmp_path):
+    folder, _ = saved
+    with pytest.raises(ModelError, match="no model there"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match=r"segkit\.json is missing"):
+        load(tmp_path)
+    (tmp_path / "a.zip").write_bytes(b"no zip")
+    with pytest.raises(ModelError, match="neither a model folder nor a zip"):
+        load(tmp_path / "a.zip")
+    tensors = next(folder.glob("*.safetensors"))
+    content = tensors.read_bytes()
+    tensors.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ModelError, match="is damaged"):
+        load(folder)
+    tensors.unlink()
+    with pytest.raises(ModelError, match="is missing; this is not a whole model folder"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"format": 99}, "has format 99, this segkit reads 1"),
+        ({"classes": "x"}, "is damaged at 'classes'"),
+        ({"extra": 1}, "is damaged at 'extra'"),
+        ({"members": []}, "is damaged at 'members'"),
+    ],
+)
+def test_a_wrong_description_is_named(saved, values, message):
+    change(saved[0], **values)
+    with pytest.raises(ModelError, match=message):
+        load(saved[0])
+
+
+def test_a_description_that_is_no_json_is_named(saved):
+    (saved[0] / "segkit.json").write_text("{")
+    with pytest.raises(ModelError, match="not readable JSON"):
+        load(saved[0])
+
+
+def test_no_file_outside_the_folder_is_read(saved):
+    members = json.loads((saved[0] / "segkit.json").read_text())["members"]
+    change(saved[0], members=[{**members[0], "file": "../secret.safetensors"}])
+    with pytest.raises(ModelError, match="outside the folder"):
+        load(saved[0])
+
+
+def test_an_architecture_that_does_not_fit_its_tensors_is_named(saved):
+    members = json.loads((saved[0] / "segkit.json").read_text())["members"]
+    change(saved[0], members=[{**members[0], "architecture": {**members[0]["architecture"], "neck": {"name": "nope"}}}])
+    with pytest.raises(ModelError, match="member 'model' can't be built"):
+        load(saved[0])
+
+
+def test_a_zip_that_claims_to_be_huge_is_refused(saved, tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("segkit.json", b" " * (17 << 20))
+    with pytest.raises(ModelError, match="claims 17825792 bytes unpacked; refused"):
+        load(tmp_path / "bomb.zip")
+
+
+def test_saving_refuses_what_it_cannot_rebuild_and_what_is_not_its_own(saved, tmp_path):
+    _, model = saved
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.png").touch()
+    with pytest.raises(UsageError, match="not empty and not a saved model"):
+        save(model, tmp_path / "photos")
+    model.architecture = None
+    with pytest.raises(UsageError, match=r"only models built with Segmenter\.create"):
+        save(model, tmp_path / "new")

@@ -1,0 +1,127 @@
+import copy
+
+import pytest
+import torch
+
+from segkit import Segmenter
+from segkit.errors import UsageError
+from segkit.model import IMAGENET_MEAN
+
+SWIN = {"name": "swin", "embed_dim": 12, "depths": [2, 2], "heads": [2, 2], "window": 4}
+FPN = {"name": "fpn", "width": 8}
+
+
+def tiny(**changes):
+    torch.manual_seed(0)
+    return Segmenter.create(**{"backbone": SWIN, "neck": FPN, "classes": ["background", "cell"], **changes}).eval()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (5, 61)])
+@pytest.mark.parametrize("neck", [FPN, {"name": "unet", "widths": [8]}])
+@pytest.mark.parametrize("stem", [False, 4])
+def test_logits_have_the_images_size_whatever_it_is(size, neck, stem):
+    if stem and neck["name"] == "unet":
+        neck = {"name": "unet", "widths": [4, 8, 8]}
+    model = tiny(neck=neck, stem=stem)
+    assert model(torch.rand(2, 3, *size)).shape == (2, 1, *size)
+
+
+@pytest.mark.parametrize(
+    ("classes", "task", "expected", "maps", "background"),
+    [
+        (1, None, "binary", 1, None),
+        (2, None, "binary", 1, 0),
+        (3, None, "multiclass", 3, None),
+        (["background", "a", "b"], None, "multiclass", 3, 0),
+        (["a", "b"], "multiclass", "multiclass", 2, None),
+        (["a", "b"], "multilabel", "multilabel", 2, None),
+    ],
+)
+def test_the_task_follows_from_the_classes_unless_it_is_named(classes, task, expected, maps, background):
+    model = tiny(classes=classes, task=task)
+    assert (model.task, model.maps, model.background) == (expected, maps, background)
+    assert model(torch.rand(1, 3, 16, 16)).shape[1] == maps
+
+
+def test_probabilities_are_the_sigmoid_or_the_softmax_of_the_logits():
+    image = torch.rand(1, 3, 20, 20)
+    binary, multi = tiny(), tiny(classes=4)
+    torch.testing.assert_close(binary.probabilities(image), 1 / (1 + torch.exp(-binary(image))))
+    exponentials = torch.exp(multi(image))
+    torch.testing.assert_close(multi.probabilities(image), exponentials / exponentials.sum(1, keepdim=True))
+
+
+def test_statistics_of_one_model_have_entropy_and_no_disagreement():
+    model, image = tiny(), torch.rand(1, 3, 20, 20)
+    found = model.statistics(image)
+    p = model.probabilities(image)[:, 0]
+    torch.testing.assert_close(found.entropy, -(p * p.log() + (1 - p) * (1 - p).log()))
+    assert found.mutual_information is None
+    assert found.std is None
+
+
+def test_normalisation_is_part_of_the_model():
+    torch.manual_seed(0)
+    image, mean, std = torch.rand(1, 2, 16, 16), [0.2, 0.7], [0.5, 0.1]
+    plain, own = tiny(in_channels=2, mean=[0, 0], std=[1, 1]), tiny(in_channels=2, mean=mean, std=std)
+    own.load_state_dict({**plain.state_dict(), "mean": own.mean, "std": own.std})
+    normalised = (image - torch.tensor(mean).view(1, 2, 1, 1)) / torch.tensor(std).view(1, 2, 1, 1)
+    torch.testing.assert_close(own(image), plain(normalised))
+
+
+def test_default_normalisation_is_imagenets_for_three_channels():
+    assert tiny().mean.flatten().tolist() == pytest.approx(IMAGENET_MEAN)
+    assert tiny(in_channels=4).std.flatten().tolist() == [0.25] * 4
+
+
+def test_auxiliary_heads_give_further_logits_of_the_same_size_in_training_only():
+    model = tiny(stem=4, auxiliary=2)
+    image = torch.rand(1, 3, 30, 22)
+    main, *coarse = model.forward_levels(image)
+    torch.testing.assert_close(main, model(image))
+    assert [logits.shape for logits in coarse] == [main.shape] * 2
+
+
+def test_every_parameter_learns():
+    model = tiny(stem=4, auxiliary=1).train()
+    sum(logits.square().mean() for logits in model.forward_levels(torch.rand(2, 3, 40, 40))).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_copies_and_state_dicts_give_equal_logits():
+    model, image = tiny(), torch.rand(1, 3, 24, 24)
+    again = tiny()
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(copy.deepcopy(model)(image), model(image))
+    assert torch.equal(again(image), model(image))
+
+
+def test_autocast_gives_float32_probabilities():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert tiny().probabilities(torch.rand(1, 3, 16, 16)).dtype == torch.float32
+
+
+def test_two_builds_from_one_seed_are_equal():
+    for a, b in zip(tiny().parameters(), tiny().parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "swin_tinny"}, "did you mean 'swin_tiny'"),
+        ({"backbone": {"name": "resnet18", "drop": 1}}, "backbone 'resnet18' has no option 'drop'"),
+        ({"neck": "fnp"}, "did you mean 'fpn'"),
+        ({"head": "upsampel"}, "did you mean 'upsample'"),
+        ({"classes": 5, "task": "binary"}, "task 'binary' with 5 classes"),
+        ({"classes": ["a", "a"]}, "each different"),
+        ({"classes": 0}, "at least one name"),
+        ({"background": "sky"}, "background 'sky' is not one of the classes"),
+        ({"background": 2}, "background 2: expected a class id from 0 to 1"),
+        ({"mean": [0.5]}, "mean has 1 and std 3 values for 3 channels"),
+        ({"auxiliary": 9}, "auxiliary=9, but this neck has 1 maps coarser"),
+    ],
+)
+def test_what_cannot_be_built_is_said_in_one_line(changes, message):
+    with pytest.raises(UsageError, match=message):
+        tiny(**changes)

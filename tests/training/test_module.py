@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from segkit import Segmenter
+from segkit.recipe import PredictRecipe, TrainRecipe
+from segkit.training.callbacks import AveragedValidation, KeepBest, kept_weights
+from segkit.training.losses import build_loss
+from segkit.training.module import AUXILIARY_WEIGHT, TrainingModule
+
+
+@pytest.fixture
+def module():
+    torch.manual_seed(0)
+    segmenter = Segmenter.create(
+        {"name": "stem", "width": 4, "depth": 4}, neck={"name": "unet"}, classes=2, auxiliary=2
+    )
+    loss = build_loss({"cross_entropy": 1.0}, task="binary", classes=2)
+    return TrainingModule(segmenter, loss, TrainRecipe(ema=0.9), PredictRecipe(), updates=10)
+
+
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "image": torch.rand(2, 3, 32, 32, generator=generator),
+        "target": torch.randint(0, 2, (2, 32, 32), generator=generator),
+        "depth": None,
+        "weight": None,
+        "name": ["a", "b"],
+    }
+
+
+def test_the_loss_is_the_main_one_and_a_share_of_the_auxiliary_ones(module):
+    module.eval()
+    given = batch()
+    main, first, second = module.segmenter.forward_levels(given["image"])
+    expected = module.loss(main, given["target"]) + AUXILIARY_WEIGHT / 2 * (
+        module.loss(first, given["target"]) + module.loss(second, given["target"])
+    )
+    torch.testing.assert_close(module.training_step(given, 0), expected)
+
+
+def test_validation_sees_the_averaged_weights_and_training_gets_its_own_back(module):
+    own = next(module.segmenter.parameters()).detach().clone()
+    with torch.no_grad():
+        for parameter in module.segmenter.parameters():
+            parameter.add_(1.0)
+    callback = AveragedValidation()
+    callback.on_validation_start(None, module)
+    assert torch.equal(next(module.segmenter.parameters()), own)
+    callback.on_validation_end(None, module)
+    torch.testing.assert_close(next(module.segmenter.parameters()), own + 1)
+
+
+def test_the_best_weights_are_kept_and_a_tie_keeps_the_earlier(module):
+    best, name = KeepBest(), "head.classify.bias"
+    for score, value in [(0.5, 1.0), (0.8, 2.0), (0.8, 3.0), (float("nan"), 4.0), (0.1, 5.0)]:
+        module.score = ("dice", score)
+        module.segmenter.head.classify.bias.data.fill_(value)
+        best.on_validation_end(None, module)
+    assert best.score == 0.8
+    assert kept_weights(module, best)[name].item() == 2.0
+
+
+def test_without_validation_the_averaged_weights_are_kept_and_without_them_the_last(module):
+    bias = module.segmenter.head.classify.bias
+    before = bias.detach().clone()
+    bias.data.add_(1.0)
+    assert torch.equal(kept_weights(module, None)["head.classify.bias"], before)
+    module.average = None
+    assert torch.equal(kept_weights(module, None)["head.classify.bias"], before + 1)
+
+
+def test_gradients_are_clipped_to_the_recipes_norm(module):
+    module.training_step(batch(), 0).mul(1e4).backward()
+    module.configure_gradient_clipping()
+    norm = torch.cat([p.grad.flatten() for p in module.segmenter.parameters()]).norm()
+    assert norm.item() == pytest.approx(module.train_recipe.clip, rel=1e-3)
+
+
+def test_the_rate_rises_from_zero_and_falls_to_zero(module):
+    module.train_recipe = TrainRecipe(learning_rate=0.5, warmup=0.2)
+    configured = module.configure_optimizers()
+    optimizer, decay = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        decay.step()
+    assert rates[0] < rates[1] <= 0.5
+    assert max(rates) == pytest.approx(0.5)
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)

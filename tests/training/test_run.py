@@ -1,0 +1,145 @@
+import csv
+import os
+import signal
+
+import pytest
+import torch
+
+import segkit
+from segkit.errors import DataError, RecipeError, UsageError
+from segkit.recipe import load_recipe
+from segkit.training.module import TrainingModule
+from segkit.training.run import train
+
+
+def assert_same_weights(one, other):
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def quietly(recipe, cells, out, **options):
+    return train(recipe, cells, out=out, console=False, **options)
+
+
+def test_an_ensemble_is_trained_scored_and_saved(recipe, cells, tmp_path):
+    run = quietly(recipe(), cells, tmp_path)
+    assert run.directory == tmp_path / "tiny"
+    assert run.model.names == ("first", "second")
+    assert_same_weights(segkit.load(run.directory / "model"), run.model)
+    assert 0 <= run.metrics["pooled"]["per_class"]["cell"]["dice"] <= 1
+    assert run.model.about["trained_on"]["pictures"] == 8
+    assert run.model.about["predict"]["tile"] == 32
+    for name in ("recipe.yaml", "log.txt", "validation/metrics.json", "members/first/curves.png"):
+        assert (run.directory / name).stat().st_size > 0
+    with (run.directory / "members/second/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert [row["updates"] for row in rows] == ["2", "4"]
+    assert all(float(row["loss"]) > 0 and 0 <= float(row["score"]) <= 1 for row in rows)
+    assert list((run.directory / "members/first/samples").glob("*.png"))
+    assert list((run.directory / "members/first/tensorboard").iterdir())
+
+
+def test_members_differ_in_their_first_weights_and_their_crops(recipe, cells, tmp_path):
+    first, second = quietly(recipe(train={"epochs": 1}), cells, tmp_path).model.members
+    assert not torch.equal(next(first.parameters()), next(second.parameters()))
+
+
+def test_a_single_model_puts_its_tables_at_the_top(recipe, cells, tmp_path):
+    single = recipe(ensemble=None, model={"backbone": {"name": "stem", "width": 4}, "neck": {"name": "unet"}})
+    run = quietly(single, cells, tmp_path)
+    assert isinstance(run.model, segkit.Segmenter)
+    assert (run.directory / "metrics.csv").is_file()
+
+
+def test_the_resolved_recipe_repeats_the_run(recipe, cells, tmp_path):
+    first = quietly(recipe(members=("only",)), cells, tmp_path / "a")
+    again = quietly(load_recipe(first.directory / "recipe.yaml"), cells, tmp_path / "b")
+    assert_same_weights(first.model, again.model)
+
+
+def test_training_lowers_the_loss(recipe, cells, tmp_path):
+    run = quietly(recipe(members=("only",), train={"epochs": 12, "learning_rate": 0.01}), cells, tmp_path)
+    with (run.directory / "members/only/metrics.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_run_never_writes_into_another(recipe, cells, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    assert quietly(recipe(members=("only",), train={"epochs": 1}), cells, tmp_path).directory == tmp_path / "tiny-2"
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_classes_and_task_come_from_the_dataset(recipe, tmp_path, task):
+    import cv2
+    import numpy as np
+    import yaml
+
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    classes = ["sky", "road", "tree"]
+    for stem in "abcdef":
+        ids = np.kron(rng.integers(0, 3, (4, 4)), np.ones((10, 10))).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / f"images/{stem}.png"), ids * 80)
+        if task == "multiclass":
+            cv2.imwrite(str(tmp_path / f"masks/{stem}.png"), ids)
+        else:
+            (tmp_path / f"masks/{stem}").mkdir()
+            for i, name in enumerate(classes):
+                cv2.imwrite(str(tmp_path / f"masks/{stem}/{name}.png"), (ids >= i).astype(np.uint8))
+    splits = {"train": list("abcd"), "val": ["e"], "test": ["f"]}
+    (tmp_path / "dataset.yaml").write_text(yaml.safe_dump({"task": task, "classes": classes, "splits": splits}))
+    run = quietly(recipe(members=("only",)), tmp_path, tmp_path / "runs")
+    assert (run.model.task, run.model.classes, run.model.maps) == (task, tuple(classes), 3)
+    assert set(run.metrics["pooled"]["per_class"]) == set(classes)
+
+
+def test_the_first_interrupt_leaves_a_model_that_loads(recipe, cells, tmp_path, monkeypatch):
+    step, calls = TrainingModule.training_step, []
+
+    def interrupted(self, batch, index):
+        calls.append(index)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(TrainingModule, "training_step", interrupted)
+    run = quietly(recipe(train={"epochs": 50}), cells, tmp_path)
+    assert run.interrupted
+    assert len(calls) == 3
+    assert run.model.names == ("first",)
+    assert run.model.about["trained_on"]["finished"] is False
+    assert_same_weights(segkit.load(run.directory / "model"), run.model)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_early_stopping_ends_before_the_last_epoch(recipe, cells, tmp_path):
+    still = recipe(members=("only",), train={"epochs": 40, "learning_rate": 1e-12, "early_stopping": 2, "ema": None})
+    run = quietly(still, cells, tmp_path)
+    with (run.directory / "members/only/metrics.csv").open() as file:
+        assert len(list(csv.DictReader(file))) < 40
+
+
+def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, tmp_path):
+    out = tmp_path / "runs"
+    with pytest.raises(UsageError, match="no dataset given; name its folder"):
+        train(recipe(), out=out, console=False)
+    with pytest.raises(DataError, match="no split 'trian'; did you mean 'train'"):
+        quietly(recipe(data={"train_on": ["trian"]}), cells, out)
+    with pytest.raises(RecipeError, match="early_stopping needs a split to score"):
+        quietly(recipe(data={"validate_on": []}, train={"early_stopping": 3}), cells, out)
+    with pytest.raises(RecipeError, match=r"loss\.dcie"):
+        quietly(recipe(loss={"dcie": 1.0}), cells, out)
+    with pytest.raises(UsageError, match="did you mean 'resnet18'"):
+        quietly(recipe(ensemble={"members": [{"name": "a", "backbone": "resnet19"}]}), cells, out)
+    with pytest.raises(RecipeError, match="normalisation=imagenet is for 3 channels, not 1"):
+        quietly(recipe(data={"normalisation": "imagenet", "channels": 1}), cells, out)
+    assert not out.exists()
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(recipe, cells, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"can't make the run's folder"):
+        quietly(recipe(), cells, tmp_path / "file")
