@@ -29,7 +29,7 @@ from segkit.statistics import maximum_entropy
 from segkit.training.run import train
 
 RECIPE = "demo"
-IMAGES, SIZE = 60, 192
+IMAGES, SIZE, SPLITS = 120, 192, (0.8, 0.1, 0.1)
 SHOWN = 6  # test pictures on the page
 
 # Colours in the picture of the errors; the page's legend shows the same.
@@ -68,7 +68,7 @@ def demo(out: str | Path = "segkit-demo", seed: int = 0) -> DemoResult:
         raise UsageError(f"{out}: not empty and not an earlier demonstration; choose another folder with --out")
 
     say(f"[bold]1/4[/bold] drawing {IMAGES} pictures of stained cells, with their masks, into {out / 'cells'}")
-    data = draw_cells(out / "cells", images=IMAGES, size=SIZE, seed=seed)
+    data = draw_cells(out / "cells", images=IMAGES, size=SIZE, seed=seed, splits=SPLITS)
 
     say("\n[bold]2/4[/bold] training the members of an ensemble, one after the other, each from random weights")
     run = train(RECIPE, data, [f"train.seed={seed}"], out=out / "runs")

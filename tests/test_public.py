@@ -12,7 +12,7 @@ def test_every_public_name_is_there():
 
 
 def test_an_unknown_name_lists_the_right_ones():
-    with pytest.raises(AttributeError, match="no attribute 'Segmentr'; it has .*Segmenter"):
+    with pytest.raises(AttributeError, match=r"no attribute 'Segmentr'; it has .*Segmenter"):
         segkit.Segmentr  # noqa: B018 - looking the name up is the test
 
 

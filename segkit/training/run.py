@@ -203,7 +203,7 @@ def _normalisation(
         return (0.0,) * data.channels, (1.0,) * data.channels
     if data.channels != 3:
         raise RecipeError(
-            f"data.normalisation=imagenet is for 3 channels, data.channels is {data.channels}; use dataset"
+            f"data.normalisation=imagenet is for 3 channels, not {data.channels}; use dataset"
         )
     return None, None
 

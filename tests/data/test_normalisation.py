@@ -23,6 +23,6 @@ def test_mean_and_deviation_over_all_pixels_in_red_green_blue_order(tmp_path):
 
 def test_many_pictures_are_sampled_evenly(tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(Reader, "read", lambda self, path: read.append(int(path)) or np.zeros((1, 1, 3), np.float32))
+    monkeypatch.setattr(Reader, "read", lambda _, path: read.append(int(path)) or np.zeros((1, 1, 3), np.float32))
     channel_statistics([Sample(str(i), i) for i in range(2 * PICTURES)], Reader())
     assert read == list(range(0, 2 * PICTURES, 2))
