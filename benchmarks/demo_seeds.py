@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 
 from machine import machine
+
 from segkit.demo import demo
 
 RESULTS = Path(__file__).parent / "results" / "demo_seeds.json"

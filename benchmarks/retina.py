@@ -12,12 +12,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from machine import machine
+
 import segkit
 from segkit.evaluation.report import Report
-
 from segkit.recipe import Recipe, load_recipe
-
-from machine import machine
 
 RESULTS = Path(__file__).parent / "results" / "retina.json"
 
@@ -61,7 +60,7 @@ def scores(report: Report) -> dict[str, Any]:
 
 
 def vessel(metrics: dict[str, Any]) -> dict[str, float]:
-    """F1 (= Dice) of the vessel pixels inside the field of view, pooled over the test images, and what it is made of."""
+    """F1 (= Dice) of the vessel pixels in the field of view, pooled over the test images, and what it is made of."""
     pooled = metrics["pooled"]["per_class"]["vessel"]
     return {
         "f1_pooled": round(pooled["dice"], 4),

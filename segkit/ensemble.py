@@ -1,7 +1,7 @@
 """Ensemble: the weighted mean of its members' probability maps, with their disagreement."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +65,7 @@ class Ensemble(nn.Module):
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Weighted mean of the members' probabilities, float32 [B, maps, H, W] in 0..1."""
         total = torch.zeros(())
-        for member, weight in zip(self.members, self.weights, strict=True):
+        for member, weight in self._weighted():
             total = torch.addcmul(total.to(image.device), member.probabilities(image, depth), weight.view(1, -1, 1, 1))
         return self._proper(total)
 
@@ -76,7 +76,7 @@ class Ensemble(nn.Module):
         weighted as the mean is; with a weight a member and map, its entropies take the member's mean weight.
         """
         mean = square = within = torch.zeros((), device=image.device)
-        for member, weight in zip(self.members, self.weights, strict=True):
+        for member, weight in self._weighted():
             probabilities = member.probabilities(image, depth)
             scaled = probabilities * weight.view(1, -1, 1, 1)
             mean = mean + scaled
@@ -90,6 +90,10 @@ class Ensemble(nn.Module):
             mutual_information=(total - within).clamp_min(0),
             std=(square - mean * mean).clamp_min(0).sqrt(),
         )
+
+    def _weighted(self) -> Iterator[tuple[Segmenter, Tensor]]:
+        """Each member with its weights, [1] or [K]."""
+        return zip(cast("Iterable[Segmenter]", self.members), self.weights, strict=True)
 
     def _proper(self, mean: Tensor) -> Tensor:
         """With one weight a class the softmax maps no longer sum to 1: scale them back. Rounding never exceeds 1."""

@@ -147,7 +147,8 @@ class Segmenter(nn.Module):
 
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Logits float [B, maps, H, W] of images float32 [B, C, H, W] in 0..1, any H and W."""
-        return self.head(self._fused(image, depth), _size(image))
+        logits: Tensor = self.head(self._fused(image, depth), _size(image))
+        return logits
 
     def forward_levels(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
         """Logits as :meth:`forward`, then those of the auxiliary heads, all enlarged to the image's size."""
@@ -160,7 +161,7 @@ class Segmenter(nn.Module):
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, maps, H, W] in 0..1: sigmoid, or softmax over the classes for ``multiclass``."""
-        logits = self(image, depth).float()
+        logits: Tensor = self(image, depth).float()
         return logits.softmax(1) if self.task == "multiclass" else logits.sigmoid()
 
     def statistics(self, image: Tensor, depth: Tensor | None = None) -> PixelStatistics:

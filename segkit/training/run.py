@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -45,7 +45,11 @@ ADVICE = (  # of Lightning's, on what is meant as it is
     ".*no `val_dataloader`.*",
     ".*treespec, LeafSpec.*",
 )
-LIGHTNING_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
 
 
 @dataclass(frozen=True)
@@ -202,9 +206,7 @@ def _normalisation(
     if data.normalisation == "none":
         return (0.0,) * data.channels, (1.0,) * data.channels
     if data.channels != 3:
-        raise RecipeError(
-            f"data.normalisation=imagenet is for 3 channels, not {data.channels}; use dataset"
-        )
+        raise RecipeError(f"data.normalisation=imagenet is for 3 channels, not {data.channels}; use dataset")
     return None, None
 
 
