@@ -42,7 +42,7 @@ class DataRecipe(Strict):
 
     path: str | None = Field(None, description="the dataset's folder; usually given on the command line")
     train_on: list[str] = Field(["train"], min_length=1, description="splits to train on")
-    validate_on: list[str] = Field(["val"], description="splits to score while training; empty for none")
+    validate_on: str | None = Field("val", description="split to score while training; null for none")
     channels: int = Field(3, ge=1, description="channels of the model's input; grey is repeated for 3")
     window: tuple[float, float] | None = Field(None, description="intensities that become 0 and 1")
     normalisation: Literal["dataset", "imagenet", "none"] = Field(

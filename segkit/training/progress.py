@@ -1,6 +1,7 @@
 """What a run tells while it goes: a table with one row an epoch, its curves, and a progress bar."""
 
 import csv
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from segkit.errors import RecipeError
 from segkit.training.curves import draw_curves
 from segkit.training.module import TrainingModule
 
@@ -52,12 +54,18 @@ class EpochTable(L.Callback):
         assert isinstance(module, TrainingModule)
         validated = (trainer.current_epoch + 1) % module.train_recipe.validate_every == 0
         score = module.score if validated else None
+        loss = float(torch.stack(self._losses).float().mean())
+        if not math.isfinite(loss):
+            raise RecipeError(
+                f"the loss is {loss} in epoch {trainer.current_epoch + 1}: training diverged; "
+                "lower train.learning_rate, or set train.precision=fp32"
+            )
         row = {
             "epoch": trainer.current_epoch + 1,
             "updates": trainer.global_step,
             "seconds": round(time.perf_counter() - self._began, 1),
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "loss": round(float(torch.stack(self._losses).float().mean()), 6),
+            "loss": round(loss, 6),
             "score": round(score[1], 6) if score else "",
             "score_name": score[0] if score else "",
             "images_per_second": round(self._images / max(self._seconds, 1e-9), 2),

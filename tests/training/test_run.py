@@ -37,6 +37,7 @@ def test_an_ensemble_is_trained_scored_and_saved(recipe, cells, tmp_path):
     assert [row["updates"] for row in rows] == ["2", "4"]
     assert all(float(row["loss"]) > 0 and 0 <= float(row["score"]) <= 1 for row in rows)
     assert list((run.directory / "members/first/samples").glob("*.png"))
+    assert_same_weights(segkit.load(run.directory / "members/first/model"), run.model.members[0])
     assert list((run.directory / "members/first/tensorboard").iterdir())
 
 
@@ -122,14 +123,19 @@ def test_early_stopping_ends_before_the_last_epoch(recipe, cells, tmp_path):
         assert len(list(csv.DictReader(file))) < 40
 
 
+def test_a_diverged_training_is_an_error_not_a_model(recipe, cells, tmp_path):
+    with pytest.raises(RecipeError, match=r"the loss is nan in epoch 1: training diverged; lower train\.learning_rate"):
+        quietly(recipe(members=("only",), train={"learning_rate": 1e38, "clip": None, "warmup": 0}), cells, tmp_path)
+
+
 def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, tmp_path):
     out = tmp_path / "runs"
     with pytest.raises(UsageError, match="no dataset given; name its folder"):
         train(recipe(), out=out, console=False)
     with pytest.raises(DataError, match="no split 'trian'; did you mean 'train'"):
         quietly(recipe(data={"train_on": ["trian"]}), cells, out)
-    with pytest.raises(RecipeError, match="early_stopping needs a split to score"):
-        quietly(recipe(data={"validate_on": []}, train={"early_stopping": 3}), cells, out)
+    with pytest.raises(RecipeError, match="early_stopping need a split to score"):
+        quietly(recipe(data={"validate_on": None}, train={"early_stopping": 3}), cells, out)
     with pytest.raises(RecipeError, match=r"loss\.dcie"):
         quietly(recipe(loss={"dcie": 1.0}), cells, out)
     with pytest.raises(UsageError, match="did you mean 'resnet18'"):
