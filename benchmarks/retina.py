@@ -29,8 +29,8 @@ def main() -> None:
     data, results = arguments.data, json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     parts = {
         "second_human": lambda: scores(segkit.evaluate(data / "masks_2nd_observer", data)),
-        "stem_alone": lambda: trained(stem_alone(), data, arguments.runs),
         "retina_ensemble": lambda: trained("retina_ensemble", data, arguments.runs),
+        "stem_alone": lambda: trained(stem_alone(), data, arguments.runs),
     }
     for name, measure in parts.items():
         if name not in results:
@@ -42,9 +42,9 @@ def main() -> None:
 def stem_alone() -> Recipe:
     """The recipe with the members' full- and half-resolution maps alone, no Swin or ResNet behind them."""
     recipe = load_recipe("retina_ensemble").model_dump()
-    train = {**recipe["train"], "epochs": 70}  # as many as the ResNet50 member
+
     model = {"backbone": {"name": "stem", "width": 32}, "neck": "unet"}
-    return Recipe.model_validate({**recipe, "name": "retina_stem", "ensemble": None, "model": model, "train": train})
+    return Recipe.model_validate({**recipe, "name": "retina_stem", "ensemble": None, "model": model})
 
 
 def trained(recipe: str | Recipe, data: Path, runs: Path) -> dict[str, Any]:

@@ -51,6 +51,9 @@ class DataRecipe(Strict):
     crop: int | tuple[int, int] | None = Field(256, description="training crop, side or [height, width]; null: whole")
     crops_per_image: int = Field(1, ge=1, description="crops taken from each picture in an epoch")
     foreground: float = Field(0.0, ge=0, le=1, description="share of crops centred on a foreground class")
+    inside_roi: bool = Field(
+        True, description="train inside the regions of interest alone; false where masks hold outside too"
+    )
     augment: Literal["none", "light", "medium", "strong"] | list[dict[str, dict[str, Any] | None]] = Field(
         "medium", description="a ready-made list, or albumentations transforms: `- HorizontalFlip: {p: 0.5}`"
     )

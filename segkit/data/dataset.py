@@ -40,6 +40,7 @@ class SegmentationDataset(Dataset[Item]):
         foreground: share of the crops laid around a pixel of a class that is not background, each such class of the
             picture being equally likely.
         augment: a name or a list for ``build_augmentation``.
+        inside_roi: ignore what lies outside the regions of interest.
         seed: of all randomness.
         cache: keep the decoded pictures in memory if all of them take less than 2 GiB; they are then read, and
             their faults found, at once.
@@ -55,6 +56,7 @@ class SegmentationDataset(Dataset[Item]):
         crops_per_image: int = 1,
         foreground: float = 0.0,
         augment: str | Sequence[Spec] = "none",
+        inside_roi: bool = True,
         seed: int = 0,
         cache: bool = True,
     ) -> None:
@@ -64,6 +66,7 @@ class SegmentationDataset(Dataset[Item]):
         self.crop = (crop, crop) if isinstance(crop, int) else crop
         self.crops_per_image = crops_per_image
         self.foreground = foreground
+        self.inside_roi = inside_roi
         self.seed = seed
         self.augmentation = build_augmentation(augment, crop=self.crop, channels=reader.channels)
         self.window = window_size(augment, self.crop) if self.crop else None
@@ -128,7 +131,7 @@ class SegmentationDataset(Dataset[Item]):
     def _read(self, number: int) -> tuple[Pixels, Ids]:
         """A picture [H, W, C] and its mask [H, W] or [H, W, K] as augmentation takes them."""
         sample = self.samples[number]
-        image, mask = _read_pair(self.folder, sample, self.reader)
+        image, mask = _read_pair(self.folder, sample, self.reader, self.inside_roi)
         if image.dtype != np.uint8 or self.reader.window is not None:
             image = _scaled(image, sample, self.reader)
         return image, mask if mask.ndim == 2 else np.ascontiguousarray(mask.transpose(1, 2, 0))
@@ -229,7 +232,9 @@ def cut(image: Pixels, mask: Ids, corner: tuple[int, int], size: tuple[int, int]
     return image, np.pad(mask, [*outside, (0, 0)][: mask.ndim], constant_values=IGNORE)
 
 
-def _read_pair(folder: DatasetFolder, sample: Sample, reader: Reader) -> tuple[Pixels, NDArray[np.uint8]]:
+def _read_pair(
+    folder: DatasetFolder, sample: Sample, reader: Reader, inside_roi: bool = True
+) -> tuple[Pixels, NDArray[np.uint8]]:
     """A picture [H, W, C], unscaled, and its mask [H, W] or [K, H, W]."""
     try:
         image = reader.channels_of(read_pixels(sample.image))
@@ -237,7 +242,7 @@ def _read_pair(folder: DatasetFolder, sample: Sample, reader: Reader) -> tuple[P
         raise
     except ValueError as error:
         raise DataError(f"{sample.image}: {error}") from error
-    return image, folder.read_mask(sample, size=image.shape[:2])
+    return image, folder.read_mask(sample, image.shape[:2], inside_roi=inside_roi)
 
 
 def _scaled(image: Pixels, sample: Sample, reader: Reader) -> NDArray[np.float32]:

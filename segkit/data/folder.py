@@ -65,13 +65,15 @@ class DatasetFolder:
             stems.update(dict.fromkeys(self.splits[split]))
         return [self.files[stem] for stem in stems]
 
-    def read_mask(self, sample: Sample, size: tuple[int, int] | None = None) -> Ids:
+    def read_mask(self, sample: Sample, size: tuple[int, int] | None = None, *, inside_roi: bool = True) -> Ids:
         """Return class ids uint8 [H, W], 255 = ignore; for multilabel 0, 1 or 255, [K, H, W].
 
         Args:
             sample: one of ``samples``.
             size: the picture's (height, width), if known; the mask must have it. A mask drawn on the stored pixels
                 of a picture that its EXIF tag turns by 90° is turned with it.
+
+            inside_roi: ignore what lies outside the region of interest; False reads the mask as it is drawn.
 
         Raises:
             DataError: the mask is missing, unreadable, of another size or holds values that are no class.
@@ -86,7 +88,7 @@ class DatasetFolder:
             ids = apply_table(read_values(sample.mask), self.coding.table, sample.mask, len(self.classes))
         if size is not None and ids.shape[-2:] != size:
             ids = _fit(ids, size, sample.mask, sample.image)
-        if sample.roi is not None:
+        if sample.roi is not None and inside_roi:
             inside = read_values(sample.roi) > 0
             if inside.shape != ids.shape[-2:]:
                 inside = _fit(inside.astype(np.uint8), ids.shape[-2:], sample.roi, sample.image) > 0

@@ -76,6 +76,7 @@ def make_plan(member: Member, index: int, recipe: Recipe, folder: DatasetFolder)
             crops_per_image=data.crops_per_image,
             foreground=data.foreground,
             augment=data.augment,
+            inside_roi=data.inside_roi,
             seed=train.seed + index,
             cache=data.cache,
         ),

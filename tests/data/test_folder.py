@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segkit.data.dataset import SegmentationDataset
 from segkit.data.folder import open_dataset
+from segkit.data.reader import Reader
 from segkit.errors import DataError
 
 MASK = np.array([[0, 1, 1], [0, 0, 1]], np.uint8)
@@ -290,3 +292,15 @@ def test_real_datasets_open_and_all_their_masks_read(shared, name, values, pictu
         found[np.unique(folder.read_mask(sample))] = True
     assert len(samples) == pictures
     assert set(np.flatnonzero(found).tolist()) == values
+
+
+def test_a_mask_can_be_read_as_it_is_drawn_outside_the_roi_too(maker):
+    path = maker({"a": np.array([[0, 1, 1]], np.uint8)}, classes=["x", "y"], roi="fov", splits={"train": ["a"]})
+    maker.write("fov/a.png", [[0, 0, 1]])
+    folder = open_dataset(path)
+    sample = folder.samples("train")[0]
+    assert folder.read_mask(sample).tolist() == [[255, 255, 1]]
+    assert folder.read_mask(sample, inside_roi=False).tolist() == [[0, 1, 1]]
+    for inside, expected in ((True, [[255, 255, 1]]), (False, [[0, 1, 1]])):
+        item = SegmentationDataset(folder, [sample], Reader(), crop=None, inside_roi=inside)[0, 0]
+        assert item["target"].tolist() == expected
