@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
+    RESULTS.parent.mkdir(exist_ok=True)
     data, results = arguments.data, json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     parts = {
         "second_human": lambda: scores(segkit.evaluate(data / "masks_2nd_observer", data)),

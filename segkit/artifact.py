@@ -3,9 +3,10 @@
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors.torch
 import torch
@@ -37,7 +38,7 @@ class _Description(BaseModel):
     model_config = ConfigDict(extra="forbid")
     format: int
     segkit: str
-    kind: str
+    kind: Literal["segmenter", "ensemble"]
     task: Task
     classes: list[str]
     background: int | None
@@ -60,6 +61,7 @@ def save(model: Segmenter | Ensemble, folder: str | Path) -> Path:
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / DESCRIPTION).is_file())):
         raise UsageError(f"{folder}: not empty and not a saved model; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
+    replaced = _tensor_files(folder)
     names, segmenters = _members_of(model)
     members = []
     for name, segmenter in zip(names, segmenters, strict=True):
@@ -85,9 +87,8 @@ def save(model: Segmenter | Ensemble, folder: str | Path) -> Path:
     )
     _write(folder / "README.md", _card(description).encode())
     _write(folder / DESCRIPTION, description.model_dump_json(indent=2).encode())
-    for stale in folder.glob("*.safetensors"):
-        if stale.name not in {member.file for member in members}:
-            stale.unlink()
+    for stale in replaced - {member.file for member in members}:
+        (folder / stale).unlink(missing_ok=True)
     return folder
 
 
@@ -101,14 +102,18 @@ def load(path: str | Path) -> Segmenter | Ensemble:
     if path.name == DESCRIPTION:
         path = path.parent
     if path.is_dir():
+        if not (path / DESCRIPTION).is_file() and (path / "model" / DESCRIPTION).is_file():
+            raise ModelError(f"{path}: this is a run; its model is {path / 'model'}")
         return _load(path, lambda name, _limit: _read_file(path, name))
     if not path.exists():
         raise ModelError(f"{path}: no model there; expected a folder with {DESCRIPTION}, or a zip of one")
+    if not zipfile.is_zipfile(path):
+        raise ModelError(f"{path}: neither a model folder nor a zip of one")
     try:
         with zipfile.ZipFile(path) as archive:
             return _load(path, lambda name, limit: _read_zipped(archive, path, name, limit))
-    except zipfile.BadZipFile:
-        raise ModelError(f"{path}: neither a model folder nor a zip of one") from None
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+        raise ModelError(f"{path}: this zip is damaged ({error}); copy it again") from None
 
 
 def _load(path: Path, read: Callable[[str, int], bytes]) -> Segmenter | Ensemble:
@@ -145,6 +150,8 @@ def _described(path: Path, text: bytes) -> _Description:
 
 
 def _segmenter(path: Path, description: _Description, member: _Member, content: bytes) -> Segmenter:
+    if "weights" in member.architecture.get("backbone", {}):
+        raise ModelError(f"{path}: member {member.name!r} asks for weights from elsewhere; refused")
     try:
         segmenter = Segmenter.create(
             **member.architecture,
@@ -177,6 +184,15 @@ def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str, limit: int) ->
     if entries[0].file_size > min(limit, 100 * max(entries[0].compress_size, 1)):
         raise ModelError(f"{path}: {name} claims {entries[0].file_size} bytes unpacked; refused")
     return archive.read(entries[0])
+
+
+def _tensor_files(folder: Path) -> set[str]:
+    """Names of the tensor files of the model that is there now; only these are ours to remove."""
+    try:
+        files = {member.file for member in _described(folder, (folder / DESCRIPTION).read_bytes()).members}
+    except (OSError, ModelError):
+        return set()
+    return {file for file in files if Path(file).name == file}
 
 
 def _members_of(model: Segmenter | Ensemble) -> tuple[tuple[str, ...], list[Segmenter]]:

@@ -1,5 +1,6 @@
 """Ensemble: the weighted mean of its members' probability maps, with their disagreement."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from segkit.errors import UsageError
 from segkit.model import Segmenter, Task
 from segkit.statistics import PixelStatistics, entropy
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
 class Ensemble(nn.Module):
@@ -40,6 +43,9 @@ class Ensemble(nn.Module):
         self.names = tuple(names) if names is not None else tuple(f"member_{i}" for i in range(len(members)))
         if len(self.names) != len(members) or len(set(self.names)) < len(members):
             raise UsageError(f"names {list(self.names)} for {len(members)} members; give each its own")
+        for name in self.names:
+            if not re.fullmatch(NAME, name):
+                raise UsageError(f"member name {name!r}: expected letters, digits, '-' and '_'; it also names a file")
         for name, member in zip(self.names, members, strict=True):
             for what in ("task", "classes", "background", "reader"):
                 theirs, ours = getattr(member, what), getattr(first, what)

@@ -102,6 +102,8 @@ class Segmenter(nn.Module):
             UsageError: an unknown name, option or combination.
         """
         names = _class_names(classes)
+        if window is not None and not window[0] < window[1]:
+            raise UsageError(f"window {list(window)}: expected two rising intensities")
         task = task or ("binary" if len(names) <= 2 else "multiclass")
         if task == "binary" and len(names) > 2:
             raise UsageError(f"task 'binary' with {len(names)} classes; name two at most, or choose another task")
@@ -152,12 +154,13 @@ class Segmenter(nn.Module):
 
     def forward_levels(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
         """Logits as :meth:`forward`, then those of the auxiliary heads, all enlarged to the image's size."""
-        levels, size = self._fused(image, depth), _size(image)
-        coarse = [head(levels[i]) for head, i in zip(self.auxiliary, self._auxiliary_levels, strict=True)]
-        return [
-            self.head(levels, size),
-            *(F.interpolate(logits, size=size, mode="bilinear", align_corners=False) for logits in coarse),
-        ]
+        levels, (height, width) = self._fused(image, depth), _size(image)
+        found = [self.head(levels, (height, width))]
+        for head, i in zip(self.auxiliary, self._auxiliary_levels, strict=True):
+            # By exactly the stride, then cropped: the grids stay aligned at the top left at any size.
+            logits = F.interpolate(head(levels[i]), scale_factor=self.neck.strides[i], mode="bilinear")
+            found.append(logits[..., :height, :width])
+        return found
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, maps, H, W] in 0..1: sigmoid, or softmax over the classes for ``multiclass``."""

@@ -4,13 +4,15 @@ import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from segkit.errors import RecipeError, UsageError
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+Side = Annotated[int, Field(ge=1)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -31,11 +33,6 @@ class Part(BaseModel):
     def _from_name(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """What stands beside the name."""
-        return dict(self.model_extra or {})
-
 
 class DataRecipe(Strict):
     """Which pictures are trained on, and what is done to them on the way."""
@@ -48,7 +45,7 @@ class DataRecipe(Strict):
     normalisation: Literal["dataset", "imagenet", "none"] = Field(
         "dataset", description="mean and standard deviation: measured on the training pictures, ImageNet's, or 0 and 1"
     )
-    crop: int | tuple[int, int] | None = Field(256, description="training crop, side or [height, width]; null: whole")
+    crop: Side | tuple[Side, Side] | None = Field(256, description="training crop, side or [height, width]; null: none")
     crops_per_image: int = Field(1, ge=1, description="crops taken from each picture in an epoch")
     foreground: float = Field(0.0, ge=0, le=1, description="share of crops centred on a foreground class")
     inside_roi: bool = Field(
@@ -58,6 +55,13 @@ class DataRecipe(Strict):
         "medium", description="a ready-made list, or albumentations transforms: `- HorizontalFlip: {p: 0.5}`"
     )
     cache: bool = Field(True, description="keep decoded pictures in memory when they fit")
+
+    @field_validator("window")
+    @classmethod
+    def _window_rises(cls, window: tuple[float, float] | None) -> tuple[float, float] | None:
+        if window is not None and not window[0] < window[1]:
+            raise ValueError(f"expected two rising intensities, found {list(window)}")
+        return window
 
 
 class ModelRecipe(Strict):
@@ -105,7 +109,7 @@ class TrainRecipe(Strict):
     accumulate: int = Field(1, ge=1, description="steps whose gradients are summed into one update")
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0, description="not for norms, biases and position-bias tables")
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     schedule: Literal["cosine", "polynomial", "constant"] = "cosine"
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the updates in which the rate rises from 0")
     clip: float | None = Field(1.0, gt=0, description="largest gradient norm; null: no clipping")
@@ -115,7 +119,7 @@ class TrainRecipe(Strict):
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     keep: Literal["best", "last"] = Field("best", description="weights to keep; best needs data.validate_on")
     seed: int = Field(0, ge=0)
-    workers: int | Literal["auto"] = Field("auto", description="processes that prepare crops")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="processes that prepare crops")
     deterministic: bool = Field(False, description="only operations that give the same bits each time")
 
 
@@ -152,6 +156,8 @@ class Recipe(Strict):
                 ("data", member.data, DataRecipe.model_fields),
             ):
                 for key in changes:
+                    if key == "path":
+                        raise ValueError(f"member {member.name!r}: all members train on one dataset, data.path")
                     if key not in fields:
                         raise ValueError(f"member {member.name!r}: {section} has no key {key!r}{nearest(key, fields)}")
         return ensemble

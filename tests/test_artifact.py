@@ -1,6 +1,7 @@
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,6 +106,30 @@ def test_a_save_that_is_stopped_leaves_the_old_model(saved, monkeypatch):
     assert torch.equal(load(folder)(IMAGE), model(IMAGE))
 
 
+def test_files_beside_the_model_are_left_alone(saved):
+    folder, _ = saved
+    (folder / "mine.safetensors").write_bytes(b"precious")
+    save(segmenter(5), folder)
+    assert (folder / "mine.safetensors").read_bytes() == b"precious"
+    assert len(list(folder.glob("*.safetensors"))) == 2
+
+
+def test_a_run_is_told_from_its_model(saved):
+    folder, _ = saved
+    with pytest.raises(ModelError, match=r"this is a run; its model is .*model"):
+        load(folder.parent)
+
+
+def test_a_damaged_zip_is_named(saved, tmp_path):
+    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "model"))
+    content = bytearray(archive.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64)
+    archive.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged"):
+        load(archive)
+
+
 def test_the_card_tells_what_it_is(saved):
     card = (saved[0] / "README.md").read_text()
     assert "dataset: cells" in card
@@ -120,8 +145,9 @@ def test_damage_is_named(saved, tmp_path):
     folder, _ = saved
     with pytest.raises(ModelError, match="no model there"):
         load(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"segkit\.json is missing"):
-        load(tmp_path)
+        load(tmp_path / "empty")
     (tmp_path / "a.zip").write_bytes(b"no zip")
     with pytest.raises(ModelError, match="neither a model folder nor a zip"):
         load(tmp_path / "a.zip")
@@ -142,6 +168,7 @@ def test_damage_is_named(saved, tmp_path):
         ({"classes": "x"}, "is damaged at 'classes'"),
         ({"extra": 1}, "is damaged at 'extra'"),
         ({"members": []}, "is damaged at 'members'"),
+        ({"kind": "forest"}, "is damaged at 'kind'"),
     ],
 )
 def test_a_wrong_description_is_named(saved, values, message):
@@ -160,6 +187,15 @@ def test_no_file_outside_the_folder_is_read(saved):
     members = json.loads((saved[0] / "segkit.json").read_text())["members"]
     change(saved[0], members=[{**members[0], "file": "../secret.safetensors"}])
     with pytest.raises(ModelError, match="outside the folder"):
+        load(saved[0])
+
+
+def test_weights_from_elsewhere_are_not_followed(saved):
+    members = json.loads((saved[0] / "segkit.json").read_text())["members"]
+    shape = members[0]["architecture"]
+    changed = {**shape, "backbone": {**shape["backbone"], "weights": "imagenet"}}
+    change(saved[0], members=[{**members[0], "architecture": changed}])
+    with pytest.raises(ModelError, match="asks for weights from elsewhere"):
         load(saved[0])
 
 

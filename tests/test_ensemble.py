@@ -102,6 +102,7 @@ def test_probabilities_never_exceed_one_and_have_finite_entropy():
         (lambda: Ensemble([member(0), member(1)], [1, -1]), "finite, zero or more"),
         (lambda: Ensemble([member(0), member(1)], [0, 0]), "positive sum"),
         (lambda: Ensemble([member(0), member(1)], names=["a", "a"]), "give each its own"),
+        (lambda: Ensemble([member(0), member(1)], names=["a", "../b"]), "member name '../b': expected letters"),
     ],
 )
 def test_members_and_weights_that_do_not_fit_are_refused(build, message):

@@ -40,7 +40,7 @@ def test_a_name_is_short_for_a_part_without_options(write):
         ("train.learning_rate=1e-2", lambda r: r.train.learning_rate == 0.01),
         ("data.crop=[64, 96]", lambda r: r.data.crop == (64, 96)),
         ("data.crop=null", lambda r: r.data.crop is None),
-        ("model.backbone.weights=imagenet", lambda r: r.model.backbone.options == {"weights": "imagenet"}),
+        ("model.backbone.weights=imagenet", lambda r: r.model.backbone.model_extra == {"weights": "imagenet"}),
         ("predict.tta=flip", lambda r: r.predict.tta == "flip"),
         ("loss.focal.gamma=3", lambda r: r.loss["focal"] == {"gamma": 3}),
     ],
@@ -102,6 +102,14 @@ def test_the_data_argument_wins_over_the_file(write):
         (
             {"name": "x", "ensemble": {"members": [{"name": "a", "backbone": "b", "train": {"epochs": 0}}]}},
             "epochs: .*greater than or equal to 1",
+        ),
+        ({**MINIMAL, "train": {"workers": -1}}, r"train\.workers.*greater than or equal to 0"),
+        ({**MINIMAL, "train": {"betas": [0.9, 1.5]}}, r"train\.betas\.1: .*less than 1"),
+        ({**MINIMAL, "data": {"crop": 0}}, r"data\.crop.*greater than or equal to 1"),
+        ({**MINIMAL, "data": {"window": [5, 1]}}, r"data\.window: expected two rising intensities, found \[5"),
+        (
+            {"name": "x", "ensemble": {"members": [{"name": "a", "backbone": "b", "data": {"path": "y"}}]}},
+            "member 'a': all members train on one dataset",
         ),
         ({"name": "../x", "model": {"backbone": "b"}}, "name: String should match pattern"),
         ("name: x\n  model: [", r"recipe\.yaml: line 2: not valid YAML"),

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import lightning as L
+import torch
 from torch import Tensor
 
 from segkit.training.module import TrainingModule
@@ -37,8 +38,10 @@ class KeepBest(L.Callback):
         """Copy the validated weights where the score is the best so far; ties keep the earlier."""
         assert isinstance(module, TrainingModule)
         if module.score is not None and module.score[1] > self.score:
-            self.score = module.score[1]
-            self.weights = {name: tensor.detach().clone() for name, tensor in module.segmenter.state_dict().items()}
+            state = module.segmenter.state_dict()
+            if all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+                self.score = module.score[1]
+                self.weights = {name: tensor.detach().clone() for name, tensor in state.items()}
 
 
 class SamplePictures(L.Callback):

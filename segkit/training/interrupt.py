@@ -1,4 +1,4 @@
-"""Ctrl-C as a request to stop well: finish the step, save the model."""
+"""Ctrl-C as a request to stop well: finish the step in hand, save the model."""
 
 import signal
 import threading
@@ -9,27 +9,64 @@ from types import FrameType
 import lightning as L
 
 
-class StopRequest:
-    """Set by the first Ctrl-C: the step in hand is finished and the model saved. The second Ctrl-C ends at once."""
+class StopRequest(L.Callback):
+    """The first Ctrl-C ends training after the step in hand; the second ends the program at once.
+
+    One for a whole run: it is a callback of every member's trainer, and between members it remembers.
+
+    Args:
+        say: told what the first Ctrl-C does.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.requested = False
         self._say = say
+        self._trainer: L.Trainer | None = None
+
+    def on_train_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """Know whom to stop; stop at once where it was asked for before the first step."""
+        self._trainer = trainer
+        if self.requested:
+            self._stop()
+
+    def on_train_end(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """There is nothing to stop any more."""
+        self._trainer = None
 
     @contextmanager
-    def listening(self, trainer: L.Trainer) -> Iterator[None]:
-        """Turn the first SIGINT into ``trainer.should_stop`` for the time of the block."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may set handlers
-            return
+    def listening(self) -> Iterator[None]:
+        """Answer SIGINT for the time of the block; without effect outside the main thread, where none can be had.
 
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            self.requested = trainer.should_stop = True
-            signal.signal(signal.SIGINT, before)
+        Raises:
+            KeyboardInterrupt: at the second one.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        aborted = False
+
+        def first(_number: int, _frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, second)
+            self.requested = True
+            self._stop()
             self._say("stopping after this step and saving the model; Ctrl-C again to end at once")
 
-        before = signal.signal(signal.SIGINT, stop)
+        def second(_number: int, _frame: FrameType | None) -> None:
+            nonlocal aborted
+            aborted = True
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGINT, first)
         try:
             yield
+        except SystemExit:
+            if aborted:  # Lightning turns an interrupt into an exit
+                raise KeyboardInterrupt from None
+            raise
         finally:
             signal.signal(signal.SIGINT, before)
+
+    def _stop(self) -> None:
+        if self._trainer is not None:
+            self._trainer.should_stop = True
+            self._trainer.limit_val_batches = 0  # no validation on the way out: it could take minutes

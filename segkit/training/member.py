@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from segkit.data.dataset import EpochSampler, EvaluationDataset, collate
 from segkit.data.folder import DatasetFolder
+from segkit.errors import RecipeError, SegkitError
 from segkit.model import Segmenter
 from segkit.precision import fastest
 from segkit.recipe import PredictRecipe
@@ -55,6 +56,9 @@ def train_member(
         title: the member's name on the console.
         log: where to say what is done.
         stop: asked for by Ctrl-C; ends training after the step in hand.
+
+    Raises:
+        RecipeError: training diverged before there were weights worth keeping.
     """
     train = plan.member.train
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -72,7 +76,10 @@ def train_member(
         shown = (plan.validation or plan.samples)[:SAMPLES]
 
         def draw() -> None:
-            draw_samples(segmenter, folder, shown, predict, place / "samples")
+            try:
+                draw_samples(segmenter, folder, shown, predict, place / "samples")
+            except (OSError, SegkitError) as error:  # pictures to look at must not cost the model
+                log.say(f"sample pictures not drawn: {error}")
 
         best = KeepBest() if train.keep == "best" else None
         callbacks: list[L.Callback] = [
@@ -82,7 +89,9 @@ def train_member(
             AveragedValidation(),
             EpochTable(place, log.say),
             Bar(title, log.console),
+            stop,
         ]
+        deterministic_before = torch.are_deterministic_algorithms_enabled()
         if train.early_stopping:
             callbacks.append(EarlyStopping("score", mode="max", patience=train.early_stopping, check_finite=False))
         trainer = L.Trainer(
@@ -102,8 +111,12 @@ def train_member(
             use_distributed_sampler=False,
         )
         validation = DataLoader(EvaluationDataset(folder, plan.validation, plan.reader), 1, collate_fn=collate)
-        with stop.listening(trainer):
+        try:
             trainer.fit(module, loader, validation if plan.validation else None)
+        finally:
+            torch.use_deterministic_algorithms(deterministic_before)
+        if module.diverged is not None and (best is None or best.weights is None):
+            raise RecipeError(f"{title}: {module.diverged}; lower train.learning_rate, or set train.precision=fp32")
         segmenter.load_state_dict(dict(kept_weights(module, best)))
         segmenter = segmenter.cpu().eval()
         draw()

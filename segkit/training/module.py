@@ -28,6 +28,8 @@ class TrainingModule(L.LightningModule):
         self.train_recipe, self.predict_recipe, self.updates = train, predict, updates
         self.average = WeightAverage(segmenter, decay=train.ema) if train.ema else None
         self.score: tuple[str, float] | None = None  # of the last validation
+        self.scored_epoch: int | None = None
+        self.diverged: str | None = None  # why training can't go on
         self._averaged = 0  # updates that the average has followed
         self._metrics: SegmentationMetrics | None = None
 
@@ -89,4 +91,5 @@ class TrainingModule(L.LightningModule):
         """Read the score off and log it for early stopping and the tables."""
         assert self._metrics is not None
         self.score = headline(self._metrics.compute())
+        self.scored_epoch = self.current_epoch
         self.log("score", self.score[1])

@@ -42,8 +42,8 @@ class Plan:
 
     @property
     def seed(self) -> int:
-        """Of all the member's randomness: members differ by their first weights and by their crops."""
-        return self.member.train.seed + self.index
+        """Of all the member's randomness."""
+        return self.dataset.seed
 
 
 def make_plan(member: Member, index: int, recipe: Recipe, folder: DatasetFolder) -> Plan:
@@ -77,7 +77,7 @@ def make_plan(member: Member, index: int, recipe: Recipe, folder: DatasetFolder)
             foreground=data.foreground,
             augment=data.augment,
             inside_roi=data.inside_roi,
-            seed=train.seed + index,
+            seed=train.seed + index,  # members differ by their first weights and by their crops
             cache=data.cache,
         ),
         loss=build_loss(

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from segkit.errors import RecipeError
 from segkit.training.curves import draw_curves
 from segkit.training.module import TrainingModule
 
@@ -35,36 +34,37 @@ class EpochTable(L.Callback):
     def on_train_epoch_start(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Begin the epoch's sums."""
         self._losses: list[Tensor] = []
-        self._images, self._seconds = 0, 0.0
+        self._images, self._seconds, self._epoch_began = 0, 0.0, time.perf_counter()
 
-    def on_train_batch_start(self, *_: Any) -> None:
-        """Start the step's clock."""
-        self._step_began = time.perf_counter()
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Note the rate of the step to come; after it the schedule has already moved on."""
+        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(
-        self, _trainer: L.Trainer, _module: L.LightningModule, outputs: Any, batch: Any, _index: int
+        self, trainer: L.Trainer, _module: L.LightningModule, outputs: Any, batch: Any, _index: int
     ) -> None:
         """Add the step to the epoch's sums, without waiting for the device."""
-        self._losses.append(outputs["loss"].detach())
+        self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)  # which Lightning divides by
         self._images += len(batch["name"])
-        self._seconds += time.perf_counter() - self._step_began
+        self._seconds = time.perf_counter() - self._epoch_began  # waiting for the loader counts, validation doesn't
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write the row; validation, where there was one, is already over."""
         assert isinstance(module, TrainingModule)
-        validated = (trainer.current_epoch + 1) % module.train_recipe.validate_every == 0
-        score = module.score if validated else None
+        if not self._losses:  # interrupted before the epoch's first step
+            return
+        score = module.score if module.scored_epoch == trainer.current_epoch else None
         loss = float(torch.stack(self._losses).float().mean())
         if not math.isfinite(loss):
-            raise RecipeError(
-                f"the loss is {loss} in epoch {trainer.current_epoch + 1}: training diverged; "
-                "lower train.learning_rate, or set train.precision=fp32"
-            )
+            module.diverged = f"the loss is {loss} in epoch {trainer.current_epoch + 1}, training diverged"
+            self.say(module.diverged)
+            trainer.should_stop = True
+            return
         row = {
             "epoch": trainer.current_epoch + 1,
             "updates": trainer.global_step,
             "seconds": round(time.perf_counter() - self._began, 1),
-            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "learning_rate": self._rate,
             "loss": round(loss, 6),
             "score": round(score[1], 6) if score else "",
             "score_name": score[0] if score else "",
@@ -129,8 +129,9 @@ class Bar(L.Callback):
         if now - self._shown > 0.2 and not self._progress.disable:
             self._shown = now
             score = f"  {module.score[0]} {module.score[1]:.4f}" if module.score else ""
+            loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
             text = (
-                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {float(outputs['loss']):.4f}{score}"
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {loss:.4f}{score}"
                 f"  {self._images / (now - self._began):.1f} images/s"
             )
             self._progress.update(self._task, now=text)

@@ -1,5 +1,7 @@
 """A training run: from a recipe and a dataset to a saved model and the folder that tells how it came about."""
 
+import contextlib
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ import segkit
 from segkit.artifact import save
 from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.ensemble import Ensemble
-from segkit.errors import UsageError
+from segkit.errors import RecipeError, UsageError
 from segkit.evaluation.report import evaluate
 from segkit.files import atomic_path
 from segkit.model import Segmenter
@@ -22,7 +24,7 @@ from segkit.recipe import Member, Recipe, load_recipe
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.member import train_member
-from segkit.training.plan import make_plan
+from segkit.training.plan import Plan, make_plan
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def train(
         raise UsageError("no dataset given; name its folder: segkit train RECIPE --data FOLDER")
     folder = open_dataset(recipe.data.path)
     plans = [make_plan(member, index, recipe, folder) for index, member in enumerate(recipe.members())]
+    _check_readers(plans)
     directory = _new_directory(Path(out), recipe.name)
     log = Log(directory / "log.txt", Console(quiet=not console, soft_wrap=True))
     _write(directory / "recipe.yaml", recipe.to_yaml())
@@ -75,16 +78,17 @@ def train(
     stop = StopRequest(log.say)
     began = time.perf_counter()
     trained: list[tuple[Member, Segmenter]] = []
-    for plan in plans:
-        place = directory if recipe.ensemble is None else directory / "members" / plan.member.name
-        place.mkdir(parents=True, exist_ok=True)
-        title = plan.member.name if len(plans) == 1 else f"{plan.member.name} ({plan.index + 1}/{len(plans)})"
-        segmenter = train_member(plan, folder, recipe.predict, place, title, log, stop)
-        trained.append((plan.member, segmenter))
-        if recipe.ensemble is not None:
-            save(segmenter, place / "model")  # what happens to the next member can't take this one away
-        if stop.requested:
-            break
+    with stop.listening():
+        for plan in plans:
+            place = directory if recipe.ensemble is None else directory / "members" / plan.member.name
+            place.mkdir(parents=True, exist_ok=True)
+            title = plan.member.name if len(plans) == 1 else f"{plan.member.name} ({plan.index + 1}/{len(plans)})"
+            segmenter = train_member(plan, folder, recipe.predict, place, title, log, stop)
+            trained.append((plan.member, segmenter))
+            if recipe.ensemble is not None:
+                save(segmenter, place / "model")  # what happens to the next member can't take this one away
+            if stop.requested:
+                break
 
     model = _assemble(recipe, trained)
     minutes = (time.perf_counter() - began) / 60
@@ -112,13 +116,22 @@ def train(
     return Run(model, directory, metrics, stop.requested)
 
 
+def _check_readers(plans: Sequence[Plan]) -> None:
+    for plan in plans[1:]:
+        if plan.reader != plans[0].reader:
+            raise RecipeError(
+                f"member {plan.member.name!r} reads with {plan.reader}, {plans[0].member.name!r} with "
+                f"{plans[0].reader}; an ensemble's members take the same data.channels and data.window"
+            )
+
+
 def _assemble(recipe: Recipe, trained: list[tuple[Member, Segmenter]]) -> Segmenter | Ensemble:
     if recipe.ensemble is None:
         return trained[0][1]
-    weights = recipe.ensemble.weights
+    weights = (recipe.ensemble.weights or [])[: len(trained)]  # fewer than named where training was stopped
     return Ensemble(
         [segmenter for _, segmenter in trained],
-        weights[: len(trained)] if weights is not None else None,
+        weights if sum(weights) > 0 else None,
         names=[member.name for member, _ in trained],
     ).eval()
 
@@ -137,18 +150,16 @@ def _score(
 
 def _new_directory(out: Path, name: str) -> Path:
     """``out/name``, or the first of ``name-2``, ``name-3``, … that isn't there: a run never writes into another."""
-    number = 1
-    while True:
-        directory = out / (name if number == 1 else f"{name}-{number}")
-        try:
-            directory.mkdir(parents=True)
-            return directory
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise UsageError(
-                f"{directory}: can't make the run's folder ({error.strerror}); choose another --out"
-            ) from None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            directory = out / (name if number == 1 else f"{name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                directory.mkdir()
+                break
+    except OSError as error:
+        raise UsageError(f"{out}: can't make the run's folder ({error.strerror}); choose another --out") from None
+    return directory
 
 
 def _write(path: Path, text: str) -> None:

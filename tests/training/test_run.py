@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import segkit
-from segkit.errors import DataError, RecipeError, UsageError
+from segkit.data.dataset import SegmentationDataset
+from segkit.errors import RecipeError, SegkitError, UsageError
 from segkit.recipe import load_recipe
 from segkit.training.module import TrainingModule
 from segkit.training.run import train
@@ -116,6 +117,72 @@ def test_the_first_interrupt_leaves_a_model_that_loads(recipe, cells, tmp_path, 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_the_second_interrupt_ends_at_once(recipe, cells, tmp_path, monkeypatch):
+    def interrupted(self, batch, index):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TrainingModule, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quietly(recipe(), cells, tmp_path)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("hook", ["on_train_epoch_start", "on_validation_epoch_start"])
+def test_an_interrupt_between_steps_leaves_a_model_too(recipe, cells, tmp_path, monkeypatch, hook):
+    whole = getattr(TrainingModule, hook)
+
+    def interrupted(self):
+        whole(self)
+        if self.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TrainingModule, hook, interrupted)
+    run = quietly(recipe(train={"epochs": 50}), cells, tmp_path)
+    assert run.interrupted
+    assert_same_weights(segkit.load(run.directory / "model"), run.model)
+
+
+def test_pictures_that_cannot_be_drawn_do_not_cost_the_model(recipe, cells, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("segkit.training.member.draw_samples", full)
+    run = quietly(recipe(members=("only",), train={"epochs": 1}), cells, tmp_path)
+    assert "sample pictures not drawn: no space left" in (run.directory / "log.txt").read_text()
+
+
+def test_a_late_divergence_keeps_the_best_weights(recipe, cells, tmp_path, monkeypatch):
+    step = TrainingModule.training_step
+
+    def diverging(self, batch, index):
+        return step(self, batch, index) * (float("nan") if self.current_epoch == 1 else 1.0)
+
+    monkeypatch.setattr(TrainingModule, "training_step", diverging)
+    run = quietly(recipe(members=("only",), train={"epochs": 9}), cells, tmp_path)
+    assert all(tensor.isfinite().all() for tensor in run.model.state_dict().values())
+    assert "training diverged" in (run.directory / "log.txt").read_text()
+
+
+def test_every_epoch_has_its_own_crops_in_its_own_order(recipe, cells, tmp_path, monkeypatch):
+    item, keys = SegmentationDataset.__getitem__, []
+    monkeypatch.setattr(SegmentationDataset, "__getitem__", lambda self, key: keys.append(key) or item(self, key))
+    quietly(recipe(members=("only",), train={"epochs": 3}), cells, tmp_path)
+    epochs = [keys[i : i + 8] for i in (0, 8, 16)]
+    assert [{epoch for epoch, _ in each} for each in epochs] == [{0}, {1}, {2}]
+    assert len({tuple(index for _, index in each) for each in epochs}) == 3
+
+
+def test_the_loss_told_does_not_depend_on_accumulation(recipe, cells, tmp_path):
+    losses = []
+    for accumulate in (1, 2):
+        still = recipe(members=("only",), train={"epochs": 1, "learning_rate": 1e-12, "accumulate": accumulate})
+        run = quietly(still, cells, tmp_path)
+        with (run.directory / "members/only/metrics.csv").open() as file:
+            losses.append(float(next(csv.DictReader(file))["loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_early_stopping_ends_before_the_last_epoch(recipe, cells, tmp_path):
     still = recipe(members=("only",), train={"epochs": 40, "learning_rate": 1e-12, "early_stopping": 2, "ema": None})
     run = quietly(still, cells, tmp_path)
@@ -124,7 +191,7 @@ def test_early_stopping_ends_before_the_last_epoch(recipe, cells, tmp_path):
 
 
 def test_a_diverged_training_is_an_error_not_a_model(recipe, cells, tmp_path):
-    with pytest.raises(RecipeError, match=r"the loss is nan in epoch 1: training diverged; lower train\.learning_rate"):
+    with pytest.raises(RecipeError, match=r"the loss is nan in epoch 1, training diverged; lower train\.learning_rate"):
         quietly(recipe(members=("only",), train={"learning_rate": 1e38, "clip": None, "warmup": 0}), cells, tmp_path)
 
 
@@ -132,7 +199,7 @@ def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, t
     out = tmp_path / "runs"
     with pytest.raises(UsageError, match="no dataset given; name its folder"):
         train(recipe(), out=out, console=False)
-    with pytest.raises(DataError, match="no split 'trian'; did you mean 'train'"):
+    with pytest.raises(SegkitError, match="no split 'trian'; did you mean 'train'"):
         quietly(recipe(data={"train_on": ["trian"]}), cells, out)
     with pytest.raises(RecipeError, match="early_stopping need a split to score"):
         quietly(recipe(data={"validate_on": None}, train={"early_stopping": 3}), cells, out)
@@ -140,6 +207,11 @@ def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, t
         quietly(recipe(loss={"dcie": 1.0}), cells, out)
     with pytest.raises(UsageError, match="did you mean 'resnet18'"):
         quietly(recipe(ensemble={"members": [{"name": "a", "backbone": "resnet19"}]}), cells, out)
+    readers = {
+        "members": [{"name": "a", "backbone": "stem"}, {"name": "b", "backbone": "stem", "data": {"window": [0, 9]}}]
+    }
+    with pytest.raises(RecipeError, match=r"an ensemble's members take the same data\.channels and data\.window"):
+        quietly(recipe(ensemble=readers), cells, out)
     with pytest.raises(RecipeError, match="normalisation=imagenet is for 3 channels, not 1"):
         quietly(recipe(data={"normalisation": "imagenet", "channels": 1}), cells, out)
     assert not out.exists()
@@ -147,5 +219,7 @@ def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, t
 
 def test_a_run_folder_that_cannot_be_made_is_named(recipe, cells, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"can't make the run's folder"):
-        quietly(recipe(), cells, tmp_path / "file")
+    (tmp_path / "dangling").symlink_to(tmp_path / "unmounted")
+    for place in ("file", "dangling"):
+        with pytest.raises(UsageError, match=r"can't make the run's folder"):
+            quietly(recipe(), cells, tmp_path / place)
