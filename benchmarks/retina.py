@@ -50,7 +50,7 @@ def stem_alone() -> Recipe:
 
 def trained(recipe: str | Recipe, data: Path, runs: Path) -> dict[str, Any]:
     run = segkit.train(recipe, data, out=runs)
-    report = segkit.evaluate(run.model, data, "test", **run.model.about["predict"])
+    report = segkit.evaluate(run.model, data, "test")
     report.save(run.directory / "test")
     members = {name: vessel(metrics) for name, metrics in report.members.items()}
     return {**scores(report), "members": members, "minutes": run.model.about["trained_on"]["minutes"]}

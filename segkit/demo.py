@@ -23,6 +23,7 @@ from segkit.errors import UsageError
 from segkit.evaluation.report import Report, evaluate
 from segkit.files import atomic_path
 from segkit.model import Segmenter
+from segkit.prediction.error_picture import draw_errors
 from segkit.prediction.overlay import draw_overlay
 from segkit.prediction.predictor import Prediction, Predictor
 from segkit.statistics import maximum_entropy
@@ -31,9 +32,6 @@ from segkit.training.run import train
 RECIPE = "demo"
 IMAGES, SIZE, SPLITS = 120, 192, (0.8, 0.1, 0.1)
 SHOWN = 6  # test pictures on the page
-
-# Colours in the picture of the errors; the page's legend shows the same.
-NOTHING, RIGHT, EXTRA, MISSED = (24, 26, 28), (232, 232, 232), (213, 94, 0), (86, 180, 233)
 
 
 @dataclass(frozen=True)
@@ -129,22 +127,9 @@ def pictures_of(prediction: Prediction, target: NDArray[np.uint8]) -> dict[str, 
         "picture": drawn(np.zeros_like(target)),
         "truth": drawn(np.where(target == IGNORE, np.uint8(0), target)),
         "ensemble": prediction.overlay(),
-        "errors": draw_errors(prediction.labels, target),
+        "errors": draw_errors(prediction.labels, target, background=0),
         "uncertainty": draw_heat(prediction.entropy / maximum_entropy("binary", 1)),
     }
-
-
-def draw_errors(labels: NDArray[np.uint8], target: NDArray[np.uint8]) -> Picture:
-    """RGB [H, W, 3]: what was found and is there, was found and isn't there, and is there but was missed."""
-    picture = np.empty((*labels.shape, 3), np.uint8)
-    picture[...] = NOTHING
-    for area, colour in (
-        ((labels == 1) & (target == 1), RIGHT),
-        ((labels == 1) & (target == 0), EXTRA),
-        ((labels == 0) & (target == 1), MISSED),
-    ):
-        picture[area] = colour
-    return picture
 
 
 def draw_heat(values: NDArray[np.float32]) -> Picture:

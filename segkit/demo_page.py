@@ -148,8 +148,8 @@ $rows
 <h2>What the ensemble sees</h2>
 <ul class=legend>
 <li><i style="background:#e8e8e8"></i>found and there</li>
-<li><i style="background:#d55e00"></i>found, but not there</li>
-<li><i style="background:#56b4e9"></i>there, but missed</li>
+<li><i style="background:#56b4e9"></i>found, but not there</li>
+<li><i style="background:#d55e00"></i>there, but missed</li>
 <li><i style="background:linear-gradient(90deg,#000004,#b73779,#fcfdbf)"></i>sure to unsure</li>
 </ul>
 $examples

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import segkit
-from segkit.demo import EXTRA, MISSED, NOTHING, RIGHT, demo, draw_errors, draw_heat
+from segkit.demo import demo, draw_heat
 from segkit.demo_page import Command, Example, Row, demo_page
 from segkit.errors import UsageError
 from segkit.recipe import load_recipe
@@ -64,12 +64,6 @@ def test_it_does_not_write_among_other_things(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UsageError, match="not empty and not an earlier demonstration"):
         demo(tmp_path)
-
-
-def test_errors_by_hand():
-    labels = np.array([[1, 1, 0, 0, 1]], np.uint8)
-    target = np.array([[1, 0, 1, 0, 255]], np.uint8)
-    assert [tuple(pixel) for pixel in draw_errors(labels, target)[0]] == [RIGHT, EXTRA, MISSED, NOTHING, NOTHING]
 
 
 def test_heat_rises_from_dark_to_bright():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segkit.cli.options import Json, Overlap, Precision, Threshold, Tile, Tta, print_json, settings
+from segkit.cli.options import Json, Overlap, Precision, Threshold, Tile, Tta, print_json, told
 from segkit.cli.progress import progress_bar
 
 EPILOG = "Example: segkit evaluate runs/demo/model cells -o report"
@@ -30,15 +30,16 @@ def evaluate(
     Options that aren't given are those kept with the model.
     """
     from segkit.evaluation.report import evaluate as run_evaluation
-    from segkit.evaluation.report import open_source
+    from segkit.prediction.writers import output_folder
 
-    source = open_source(model)
-    how = settings(source, tile=tile, overlap=overlap, tta=tta, threshold=threshold, precision=precision)
-    with progress_bar("evaluating") as show:
-        report = run_evaluation(source, data, split, **how, progress=show)
+    how = told(tile=tile, overlap=overlap, tta=tta, threshold=threshold, precision=precision)
     if out is not None:
-        report.save(out)
+        output_folder(out)
+    with progress_bar("evaluating") as show:
+        report = run_evaluation(model, data, split, **how, progress=show)
     if as_json:
         print_json({**report.metrics, "members": report.members})
     else:
         typer.echo(report.table())
+    if out is not None:
+        report.save(out)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the settings that come out of them together with the model's own."""
+"""Options that several commands share, and what is made of them."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -18,33 +18,14 @@ Precision = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 
 
-def settings(
-    model: object,
-    *,
-    tile: int | None,
-    overlap: float | None,
-    tta: str | None,
-    threshold: float | None,
-    precision: str | None,
-) -> dict[str, Any]:
-    """How to predict: the options that were given, else what is kept with the model, else the recipe's defaults."""
-    from pydantic import ValidationError
-
-    from segkit.errors import ModelError
-    from segkit.recipe import PredictRecipe
-
-    try:
-        kept = PredictRecipe.model_validate(getattr(model, "about", {}).get("predict", {}))
-    except ValidationError as error:
-        raise ModelError(f"the settings kept with the model are damaged: {error.errors()[0]['msg']}") from None
-    values = kept.model_dump()
-    given = {"overlap": overlap, "threshold": threshold, "precision": precision}
-    values.update({key: value for key, value in given.items() if value is not None})
+def told(*, tile: int | None = None, tta: str | None = None, **others: float | str | None) -> dict[str, Any]:
+    """The options that were given, as ``Predictor`` and ``evaluate`` take them; the others stay the model's own."""
+    given: dict[str, Any] = {key: value for key, value in others.items() if value is not None}
     if tile is not None:
-        values["tile"] = tile or None
+        given["tile"] = tile or None
     if tta is not None:
-        values["tta"] = None if tta == "none" else tta
-    return values
+        given["tta"] = None if tta == "none" else tta
+    return given
 
 
 def print_json(value: object) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segkit.cli.options import Json, Overlap, Precision, Threshold, Tile, Tta, print_json, settings
+from segkit.cli.options import Json, Overlap, Precision, Threshold, Tile, Tta, print_json, told
 from segkit.cli.progress import progress_bar
 from segkit.errors import DataError
 
@@ -41,10 +41,7 @@ def predict(
     from segkit.artifact import load
     from segkit.prediction.predictor import Predictor
 
-    loaded = load(model)
-    how = settings(loaded, tile=tile, overlap=overlap, tta=tta, threshold=threshold, precision=precision)
-    cut = how.pop("threshold")
-    predictor = Predictor(loaded, **how)
+    predictor = Predictor(load(model), **told(tile=tile, overlap=overlap, tta=tta, precision=precision))
     with progress_bar("predicting") as show:
         outcomes = predictor.predict_files(
             inputs,
@@ -53,7 +50,7 @@ def predict(
             probability=probability,
             entropy=entropy,
             disagreement=disagreement,
-            threshold=cut,
+            **told(threshold=threshold),
             progress=show,
         )
     if not outcomes:

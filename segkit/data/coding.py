@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.description import MOST_CLASSES, Description
-from segkit.data.masks import IGNORE, NO_CLASS, Ids, read_values, shown_values
+from segkit.data.masks import IGNORE, LOSSLESS, NO_CLASS, Ids, read_values, shown_values
 from segkit.errors import DataError
 
 
@@ -99,10 +99,14 @@ def _only_0_and_255(masks: Sequence[Path]) -> bool:
 
 def _all_values(masks: Sequence[Path]) -> Iterator[NDArray[np.intp]]:
     """The distinct values of each mask, in batches read side by side (decoding leaves Python free)."""
-    files = [file for mask in masks for file in (sorted(mask.glob("*.png")) if mask.is_dir() else [mask])]
+    files = [file for mask in masks for file in (_class_files(mask) if mask.is_dir() else [mask])]
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(files), 16):
             yield from pool.map(_values, files[start : start + 16])
+
+
+def _class_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in LOSSLESS and file.name[0] != ".")
 
 
 def _values(file: Path) -> NDArray[np.intp]:

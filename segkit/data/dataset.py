@@ -138,11 +138,15 @@ class SegmentationDataset(Dataset[Item]):
 
     def _read_all(self) -> list[tuple[Pixels, Ids]] | None:
         """Every picture, or None where they would take too much memory."""
-        first = self._read(0)
-        if sum(array.nbytes for array in first) * len(self.samples) > CACHE_BYTES:
-            return None
+        pairs, taken = [], 0
         with ThreadPoolExecutor() as pool:
-            return [first, *pool.map(self._read, range(1, len(self.samples)))]
+            for pair in pool.map(self._read, range(len(self.samples))):
+                taken += sum(array.nbytes for array in pair)
+                if taken > CACHE_BYTES:
+                    pool.shutdown(cancel_futures=True)  # the rest would be read before leaving
+                    return None
+                pairs.append(pair)
+        return pairs
 
 
 class EvaluationDataset(Dataset[Item]):

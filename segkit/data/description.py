@@ -74,6 +74,13 @@ class Description(BaseModel):
             raise ValueError(f"task: binary takes one or two classes, there are {len(self.classes)}")
         if self.task == "multiclass" and len(self.classes) == 1:
             raise ValueError("task: multiclass takes two classes or more, there is 1")
+        if self.task in (None, "binary") and len(self.classes) == 2:
+            first, second = self.classes
+            if self.background in (1, second) or second.lower() == "background":
+                raise ValueError(
+                    f"classes: {second!r} is the background, so a binary task lists it first: [{second}, {first}]. "
+                    "Swap 0 and 1 in the masks too; masks in a palette's colours stay as they are"
+                )
         if isinstance(self.background, str) and self.background not in self.classes:
             raise ValueError(f"background: no class {self.background!r}{nearest(self.background, self.classes)}")
         if isinstance(self.background, int) and not 0 <= self.background < len(self.classes):

@@ -11,7 +11,7 @@ from segkit.data.coding import Coding, find_coding
 from segkit.data.description import Colour, Description, Task, read_description
 from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, read_colours, read_values
 from segkit.data.reader import PICTURES, TURNS, orientation_of
-from segkit.errors import DataError
+from segkit.errors import DataError, UsageError
 from segkit.recipe import nearest
 
 SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
@@ -53,12 +53,13 @@ class DatasetFolder:
         """Return the samples of one or several splits, in the order listed, each once.
 
         Raises:
-            DataError: an unknown or empty split; a stem without image, mask or region of interest.
+            UsageError: an unknown split.
+            DataError: an empty split; a stem without image, mask or region of interest.
         """
         stems: dict[str, None] = {}
         for split in splits:
             if split not in self.splits:
-                raise DataError(f"{self.path}: no split {split!r}{nearest(split, self.splits)}")
+                raise UsageError(f"{self.path}: no split {split!r}{nearest(split, self.splits)}")
             if not self.splits[split]:
                 raise DataError(f"{self.path}: split {split!r} is empty")
             self._check_files(split)
@@ -97,12 +98,12 @@ class DatasetFolder:
 
     def _read_labels(self, folder: Path) -> Ids:
         """Multilabel masks [K, H, W], one file for each class in the sample's folder."""
+        files = _by_stem(folder, LOSSLESS)
         layers = []
         for name in self.classes:
-            file = folder / f"{name}.png"
-            if not file.is_file():
-                there = sorted(entry.stem for entry in folder.glob("*.png"))
-                raise DataError(f"{file}: no such file{nearest(name, there)}; write an empty mask where it is absent")
+            file = files.get(name, folder / f"{name}.png")
+            if name not in files:
+                raise DataError(f"{file}: no such file{nearest(name, files)}; write an empty mask where it is absent")
             layers.append(apply_table(read_values(file), self.coding.table, file, 2))
             if layers[-1].shape != layers[0].shape:
                 raise DataError(f"{file}: mask is {_size(layers[-1])}, that of {self.classes[0]!r} {_size(layers[0])}")

@@ -31,7 +31,7 @@ def read_values(path: Path) -> Values:
         try:
             with Image.open(path) as picture:
                 return np.asarray(picture)
-        except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError on a broken PNG
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
             raise DataError(f"{path}: can't be decoded as a mask ({error})") from error
     grey = _read_grey(path)
     if grey is not None:

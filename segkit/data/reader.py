@@ -1,5 +1,6 @@
 """Pixels from picture files, and from pixels the float32 array in 0..1 that every model takes."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from segkit.errors import DataError
+
+# A broken file is explained by our one line; OpenCV, whose call for this moved in 4.14, would print its own before it.
+(cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
+Image.MAX_IMAGE_PIXELS = 1 << 30  # OpenCV's limit; with its own, Pillow would refuse the tags of what OpenCV reads
 
 Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
@@ -113,6 +118,8 @@ def read_pixels(path: str | Path, *, upright: bool = True) -> Pixels:
     decode = _decode_tiff if _is_tiff(data) else _decode
     try:
         pixels, orientation = decode(path, data)
+    except DataError:
+        raise
     except Exception as error:  # decoders raise what they like
         raise DataError(f"{path}: can't be decoded as a picture ({_one_line(error)})") from error
     if not np.isfinite(pixels).all():
@@ -121,10 +128,16 @@ def read_pixels(path: str | Path, *, upright: bool = True) -> Pixels:
 
 
 def orientation_of(path: str | Path) -> int:
-    """Return the EXIF orientation of a picture, 1 (upright) to 8; 1 where it says nothing."""
+    """Return the EXIF orientation of a picture, 1 (upright) to 8; 1 where it says nothing.
+
+    Raises:
+        DataError: the picture has more pixels than are read here.
+    """
     try:
         with Image.open(path) as picture:
             tag = picture.getexif().get(ORIENTATION, 1)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: too many pixels; cut the picture into parts ({_one_line(error)})") from error
     except (OSError, UnidentifiedImageError):
         return 1
     return tag if tag in TURNS else 1
@@ -174,30 +187,46 @@ def _is_tiff(data: bytes) -> bool:
 
 
 def _decode(path: Path, data: bytes) -> tuple[Pixels, int]:
+    return _by_opencv(data), orientation_of(path)
+
+
+def _by_opencv(data: bytes) -> Pixels:
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
         raise ValueError("the decoder gave up")
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., ::-1]
-    return _plain_type(pixels), orientation_of(path)
+    return _plain_type(pixels)
+
+
+def _by_pillow(data: bytes) -> Pixels:
+    with Image.open(io.BytesIO(data)) as picture:
+        pixels = np.asarray(picture.convert("RGB") if picture.mode == "YCbCr" else picture)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return pixels[..., : 3 if pixels.shape[2] >= 3 else 1]  # not the alpha
 
 
 def _decode_tiff(path: Path, data: bytes) -> tuple[Pixels, int]:
-    """tifffile for what it decodes by itself: any number of channels, any type; OpenCV for the other compressions."""
+    """tifffile for what it decodes by itself: any number of channels, any type; other decoders for the rest."""
     with tifffile.TiffFile(path) as file:
-        page = file.pages.first
+        page, series = file.pages.first, file.series[0]
+        stack = f"it is a stack of shape {'×'.join(map(str, series.shape))}; one picture is expected"
         tag = page.tags.get(ORIENTATION)
         orientation = int(tag.value) if tag is not None and tag.value in TURNS else 1
         own = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
         known = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.RGB)
         if page.compression not in own or page.photometric not in known:
-            return _decode(path, data)[0], orientation
-        series = file.series[0]
+            if len(series.pages) > 1:
+                raise ValueError(stack)
+            data = _without_orientation(data, file)
+            # OpenCV would multiply 8-bit colours by alpha and pass over damage; Pillow cuts 16-bit colours to 8 bits.
+            pillows = page.bitspersample == 8 and page.photometric in (*known, tifffile.PHOTOMETRIC.YCBCR)
+            return _by_pillow(data) if pillows else _by_opencv(data), orientation
         pixels, axes = _squeeze(series.asarray(), series.axes)
         if len(axes) == 3 and axes[0] in "CSQ":  # channels first
             pixels, axes = np.moveaxis(pixels, 0, -1), axes[1:] + axes[0]
         if not axes.startswith("YX") or len(axes) > 3:
-            raise ValueError(f"it is a stack of shape {'×'.join(map(str, series.shape))}; one picture is expected")
+            raise ValueError(stack)
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         alpha = sum(sample in (1, 2) for sample in page.extrasamples)  # associated, unassociated
         if alpha and axes.endswith("S"):
@@ -205,6 +234,15 @@ def _decode_tiff(path: Path, data: bytes) -> tuple[Pixels, int]:
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
             pixels = np.invert(pixels)
     return _plain_type(pixels), orientation
+
+
+def _without_orientation(data: bytes, file: tifffile.TiffFile) -> bytes:
+    """The same TIFF, said to be upright, for decoders that turn TIFFs by themselves."""
+    tag = file.pages.first.tags.get(ORIENTATION)
+    if tag is None:
+        return data
+    upright = (1).to_bytes(tag.valuebytecount, "little" if file.byteorder == "<" else "big")
+    return data[: tag.valueoffset] + upright + data[tag.valueoffset + tag.valuebytecount :]
 
 
 def _squeeze(pixels: NDArray[np.generic], axes: str) -> tuple[NDArray[np.generic], str]:

@@ -24,6 +24,7 @@ from segkit.files import atomic_path
 from segkit.model import Segmenter
 from segkit.prediction.labels import labels_of
 from segkit.prediction.predictor import Predictor
+from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.tiles import TTA
 from segkit.recipe import Precision
 
@@ -79,11 +80,11 @@ def evaluate(
     data: str | Path,
     split: str = "test",
     *,
-    tile: int | None = None,
-    overlap: float = 0.5,
-    tta: TTA = None,
-    threshold: float = 0.5,
-    precision: Precision = "auto",
+    tile: int | Kept | None = "kept",
+    overlap: float | Kept = "kept",
+    tta: TTA | Kept = "kept",
+    threshold: float | Kept = "kept",
+    precision: Precision | Kept = "kept",
     progress: Progress | None = None,
 ) -> Report:
     """Score a model, and each member of an ensemble in the same pass, on a split of a dataset.
@@ -93,8 +94,8 @@ def evaluate(
             ``NAME_mask.png``), which are then scored instead; the settings have no meaning for those.
         data: the dataset's folder.
         split: which pictures.
-        tile, overlap, tta, precision: as for ``Predictor``.
-        threshold: probability from which a pixel is foreground (binary and multilabel).
+        tile, overlap, tta, precision: as for ``Predictor``, by default those kept with the model.
+        threshold: probability from which a pixel is foreground (binary and multilabel), by default the model's too.
         progress: called after each picture with the number done, the number of all, and the picture's name.
 
     Raises:
@@ -106,6 +107,7 @@ def evaluate(
     settings: dict[str, Any] = {}
     members: tuple[str, ...] = ()
     source = open_source(model) if isinstance(model, str | Path) else model
+    threshold = settings_for(source, threshold=threshold).threshold
     if isinstance(source, Path):
         name = f"masks in {source}"
         labelled = given_masks(source, folder, samples)
@@ -116,7 +118,7 @@ def evaluate(
         members = model.names if isinstance(model, Ensemble) else ()
         predictor = Predictor(model, tile=tile, overlap=overlap, tta=tta, precision=precision)
         labelled = _predicted(model, predictor, samples, threshold)
-        settings = {"tile": tile, "overlap": overlap, "tta": tta, "precision": predictor.precision}
+        settings = {key: getattr(predictor, key) for key in ("tile", "overlap", "tta", "precision")}
 
     counters = [SegmentationMetrics(folder.classes, folder.task, folder.background, threshold) for _ in (0, *members)]
     for done, (sample, maps) in enumerate(zip(samples, labelled, strict=True), start=1):
@@ -138,9 +140,13 @@ def evaluate(
 
 
 def open_source(path: str | Path) -> Segmenter | Ensemble | Path:
-    """The model saved at ``path``, or ``path`` itself where it is a folder of masks."""
+    """The model saved at ``path``, or ``path`` itself where it is a folder of masks.
+
+    Raises:
+        ModelError: neither; of a run's folder it says where in it the model is.
+    """
     path = Path(path)
-    if not path.is_dir() or (path / DESCRIPTION).is_file():
+    if not path.is_dir() or (path / DESCRIPTION).is_file() or (path / "model" / DESCRIPTION).is_file():
         return load(path)
     holds_masks = any(entry.is_dir() or entry.suffix.lower() in LOSSLESS for entry in path.iterdir())
     return path if holds_masks else load(path)

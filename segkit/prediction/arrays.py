@@ -1,4 +1,4 @@
-"""The arrays of one prediction, filled from the top down: in memory, or memory-mapped files."""
+"""The arrays of one prediction: what a model is asked for, and what is put together of its blended answers."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -6,11 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from segkit.errors import ModelError
 from segkit.files import atomic_path
 from segkit.prediction.labels import labels_of
+from segkit.statistics import PixelStatistics, entropy
+
+
+def blendable(statistics: PixelStatistics) -> Tensor:
+    """What may be averaged over tiles and flips, as one tensor [B, K, H, W], or [B, K + 1, H, W] of an ensemble.
+
+    That is the probabilities, and for an ensemble the mean entropy within its members. The entropy in total may not:
+    the mean over views that contradict one another would hide that they do.
+    """
+    if statistics.mutual_information is None:
+        return statistics.probabilities
+    within = statistics.entropy - statistics.mutual_information
+    return torch.cat([statistics.probabilities, within[:, None]], dim=1)
 
 
 def collect(
@@ -23,10 +38,10 @@ def collect(
     name: str,
     out: Path | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """Arrays ``labels``, ``probabilities``, ``entropy`` and, where the bands hold it, ``disagreement``.
+    """Arrays ``labels``, ``probabilities``, ``entropy`` and, of an ensemble, ``disagreement``: in memory, or in files.
 
     Args:
-        bands: rows from the top down, each [K + 1 or K + 2, h, W]: probabilities, entropy, and perhaps disagreement.
+        bands: rows of what is :func:`blendable`, blended, from the top down, each [K or K + 1, h, W].
         size: H and W of the whole.
         task: binary, multilabel or multiclass; decides how probabilities become labels.
         maps: K.
@@ -49,15 +64,15 @@ def collect(
             if not np.isfinite(band).all():
                 raise ModelError(f"{name}: the model gives values that are not finite; was its training finite?")
             if not arrays:
-                if len(band) > maps + 1:
+                if len(band) > maps:
                     layout["disagreement"] = (np.float32, size)
                 arrays = {key: _array(files, out, f"{name}_{key}", *layout[key]) for key in layout}
             rows = slice(top, top + band.shape[1])
             arrays["labels"][..., rows, :] = labels_of(band[:maps], task, threshold)
             arrays["probabilities"][:, rows] = band[:maps]
-            arrays["entropy"][rows] = band[maps]
+            arrays["entropy"][rows] = entropy(torch.from_numpy(band[None, :maps]), task)[0].numpy()
             if "disagreement" in arrays:
-                arrays["disagreement"][rows] = band[maps + 1]
+                arrays["disagreement"][rows] = (arrays["entropy"][rows] - band[maps]).clip(min=0)
             top = rows.stop
         if out is None:
             return arrays

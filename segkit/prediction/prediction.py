@@ -21,9 +21,9 @@ class Prediction:
         labels: class ids, uint8 [H, W]; binary: 1 where the probability reaches the threshold; multiclass: the most
             probable class, the first of equals; multilabel: 0/1 maps [K, H, W].
         probabilities: float32 [K, H, W] in 0..1; K = 1 for a binary task.
-        entropy: float32 [H, W], nats.
-        disagreement: mutual information between the pixel's class and the ensemble's member, float32 [H, W], nats;
-            None for a single model.
+        entropy: of the probabilities, float32 [H, W], nats.
+        disagreement: mutual information between the pixel's class and who looked at it, the ensemble's members in
+            every tile and flip that has the pixel; float32 [H, W], nats; None for a single model.
         classes: names of the classes.
         task: binary, multilabel or multiclass.
         background: the label that is background, if any.

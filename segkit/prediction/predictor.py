@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from segkit.data.reader import Pixels, Reader, read_pixels
 from segkit.errors import DataError, SegkitError, UsageError
-from segkit.prediction.arrays import collect
+from segkit.prediction.arrays import blendable, collect
 from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction, output_kinds
+from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.sources import Source, expand, without_collisions
-from segkit.prediction.tiles import TTA, bands, check_tiling, stack
-from segkit.prediction.writers import output_paths
+from segkit.prediction.tiles import TTA, bands, check_tiling
+from segkit.prediction.writers import output_folder, output_paths
 from segkit.recipe import Precision
 from segkit.statistics import PixelStatistics
 
@@ -62,6 +63,9 @@ class Outcome:
 class Predictor:
     """Predict images of any size, in overlapping tiles where they are larger than ``tile``.
 
+    ``"kept"``, the default of every setting, is what is kept with the model, or else the recipe's default, just as on
+    the command line.
+
     Args:
         model: a ``Segmenter`` or an ``Ensemble``; it is moved to ``device``.
         tile: side of the tiles in pixels; None: every image in one piece.
@@ -73,31 +77,34 @@ class Predictor:
 
     Raises:
         UsageError: a value outside its range.
+        ModelError: the settings kept with the model are damaged.
     """
 
     def __init__(
         self,
         model: Model,
         *,
-        tile: int | None = 512,
-        overlap: float = 0.5,
-        tta: TTA = None,
-        precision: Precision = "auto",
+        tile: int | Kept | None = "kept",
+        overlap: float | Kept = "kept",
+        tta: TTA | Kept = "kept",
+        precision: Precision | Kept = "kept",
         batch: int = 4,
         device: str | torch.device | None = None,
     ) -> None:
-        check_tiling(tile, overlap, batch, tta)
-        if precision not in get_args(Precision):
+        settings = settings_for(model, tile=tile, overlap=overlap, tta=tta, precision=precision)
+        check_tiling(settings.tile, settings.overlap, batch, settings.tta)
+        if settings.precision not in get_args(Precision):
             raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}")
-        self.tile, self.overlap, self.batch, self.tta = tile, overlap, batch, tta
+        self.tile, self.overlap, self.batch, self.tta = settings.tile, settings.overlap, batch, settings.tta
+        self.threshold = settings.threshold
         self.device = torch.device(device) if device is not None else _device_for(model)
-        self.precision = _computed(precision, self.device)
+        self.precision = _computed(settings.precision, self.device)
         self.model = model
         # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
         model.to(device=self.device, memory_format=torch.channels_last)
 
     def predict(
-        self, source: str | Path | Pixels, out: str | Path | None = None, *, threshold: float = 0.5
+        self, source: str | Path | Pixels, out: str | Path | None = None, *, threshold: float | Kept = "kept"
     ) -> Prediction:
         """Predict one image.
 
@@ -105,12 +112,13 @@ class Predictor:
             source: a picture's path, or its pixels [H, W] or [H, W, C]: uint8, uint16, or float in 0..1.
             out: a folder for the result's arrays as ``STEM_labels.npy``, ``STEM_probabilities.npy`` and so on: they are
                 then memory maps, and images whose maps don't fit into memory can be predicted.
-            threshold: probability from which a pixel of a binary or multilabel task is labelled 1.
+            threshold: probability from which a pixel of a binary or multilabel task is labelled 1; by default the one
+                kept with the model.
 
         Raises:
             DataError: the picture can't be read, or doesn't fit the model's reader.
             ModelError: the model gives values that are not finite.
-            UsageError: out of GPU memory.
+            UsageError: out of GPU memory, or an ``out`` that can't be written into.
         """
         if isinstance(source, str | Path):
             path, name, pixels = Path(source), Path(source).stem, read_pixels(source)
@@ -122,15 +130,15 @@ class Predictor:
         except ValueError as error:
             raise DataError(f"{path or name}: {error}") from error
         try:
-            with closing(self.rows(lambda tiles: stack(self.model.statistics(tiles)), image)) as rows:
+            with closing(self.rows(lambda tiles: blendable(self.model.statistics(tiles)), image)) as rows:
                 arrays = collect(
                     rows,
                     image.shape[:2],
                     task=task,
                     maps=maps,
-                    threshold=threshold,
+                    threshold=self.threshold if threshold == "kept" else threshold,
                     name=name,
-                    out=Path(out) if out is not None else None,
+                    out=output_folder(out) if out is not None else None,
                 )
         except torch.OutOfMemoryError as error:
             raise UsageError(
@@ -159,7 +167,7 @@ class Predictor:
         probability: bool = False,
         entropy: bool = False,
         disagreement: bool = False,
-        threshold: float = 0.5,
+        threshold: float | Kept = "kept",
         progress: Callable[[int, int, Outcome], None] | None = None,
     ) -> list[Outcome]:
         """Predict many images and write what is asked for under ``out``; return one outcome an image.
@@ -176,13 +184,15 @@ class Predictor:
 
         Raises:
             UsageError: ``disagreement`` of a single model, class names that can't name files, or an ``out`` that is one
-                of the folders named.
+                of the folders named or can't be written into.
         """
         if disagreement and getattr(self.model, "members", None) is None:
             raise UsageError("disagreement is between the members of an ensemble; this model is a single one")
         kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
         asked = {kind: True for kind in kinds if kind != "mask"}
-        planned = without_collisions(expand(sources, out), partial(self._targets, kinds=kinds))
+        found = expand(sources, out)
+        output_folder(out)
+        planned = without_collisions(found, partial(self._targets, kinds=kinds))
         outcomes = []
         for source in planned:
             start = time.perf_counter()
@@ -222,7 +232,8 @@ class Predictor:
             with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
                 return function(tiles.to(self.device, memory_format=torch.channels_last))
 
-        tensor = torch.from_numpy(image).permute(2, 0, 1)[None]  # [H, W, C] → [1, C, H, W]
+        ordered = np.ascontiguousarray(image)  # tensors have no negative strides, such as those of image[::-1]
+        tensor = torch.from_numpy(ordered).permute(2, 0, 1)[None]  # [H, W, C] → [1, C, H, W]
         with evaluating(self.model):
             for band in bands(ask, tensor, tile=self.tile, overlap=self.overlap, batch=self.batch, tta=self.tta):
                 yield band[0].cpu().numpy()

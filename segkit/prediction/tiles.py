@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from segkit.errors import UsageError
-from segkit.statistics import PixelStatistics
 
 TTA = Literal["flip"] | None
 
@@ -61,7 +60,8 @@ def tiled(
     """Maps float32 [B, C', H, W] of an image [B, C, H, W] that ``function`` sees in tiles, ``batch`` at a time.
 
     Args:
-        function: [b, C, h, w] → [b, C', h, w]; give it probabilities, for averages of logits mean nothing.
+        function: [b, C, h, w] → [b, C', h, w]; its values are averaged, which has a meaning for probabilities but
+            not for logits, nor for the entropy of what is averaged.
         image: any H and W from 1 up. Tiles are cut where it lies; maps are blended where ``function`` puts them.
         tile: side of a tile; along an axis that is no longer than it the image is not cut. None: never cut.
         overlap: share of a tile that it has in common with the next, 0 up to, but not including, 1.
@@ -74,44 +74,6 @@ def tiled(
         UsageError: a tile or batch below 1, an overlap outside 0..1, an unknown ``tta``.
     """
     return torch.cat(list(bands(function, image, tile=tile, overlap=overlap, batch=batch, tta=tta)), dim=2)
-
-
-def tiled_statistics(
-    function: Callable[[Tensor], PixelStatistics],
-    image: Tensor,
-    *,
-    tile: int | None,
-    overlap: float = 0.5,
-    batch: int = 4,
-    tta: TTA = None,
-) -> PixelStatistics:
-    """Statistics of the whole image, each map blended as :func:`tiled` does; ``std`` is left out."""
-    maps = 0
-
-    def stacked(tiles: Tensor) -> Tensor:
-        nonlocal maps
-        statistics = function(tiles)
-        maps = statistics.probabilities.shape[1]
-        return stack(statistics)
-
-    return unstack(tiled(stacked, image, tile=tile, overlap=overlap, batch=batch, tta=tta), maps)
-
-
-def stack(statistics: PixelStatistics) -> Tensor:
-    """Probabilities, entropy and, where there is any, mutual information as one tensor [B, K + 1 or K + 2, H, W]."""
-    parts = [statistics.probabilities, statistics.entropy[:, None]]
-    if statistics.mutual_information is not None:
-        parts.append(statistics.mutual_information[:, None])
-    return torch.cat(parts, dim=1)
-
-
-def unstack(stacked: Tensor, maps: int) -> PixelStatistics:
-    """The inverse of :func:`stack`, without ``std``; ``maps`` is K."""
-    return PixelStatistics(
-        probabilities=stacked[:, :maps],
-        entropy=stacked[:, maps],
-        mutual_information=stacked[:, maps + 1] if stacked.shape[1] > maps + 1 else None,
-    )
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ STEM_disagreement.EXT    as the entropy
 A 16-bit PNG says its scale in its own ``Description``.
 """
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,21 @@ from segkit.errors import UsageError
 from segkit.files import atomic_path
 
 TIFF = (".tif", ".tiff")
+
+
+def output_folder(folder: str | Path) -> Path:
+    """The folder, made where it wasn't there, after one trial file: better now than when all is computed.
+
+    Raises:
+        UsageError: it can't be made or written into.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{folder}: can't write there ({error.strerror}); choose another output folder") from None
+    return Path(folder)
 
 
 def output_paths(

@@ -86,6 +86,7 @@ def train(
             segmenter = train_member(plan, folder, recipe.predict, place, title, log, stop)
             trained.append((plan.member, segmenter))
             if recipe.ensemble is not None:
+                segmenter.about = {"predict": recipe.predict.model_dump()}
                 save(segmenter, place / "model")  # what happens to the next member can't take this one away
             if stop.requested:
                 break

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE
 from segkit.model import Segmenter
+from segkit.prediction.error_picture import draw_errors
 from segkit.prediction.labels import labels_of
 from segkit.prediction.overlay import draw_overlay
 from segkit.prediction.palette import default_palette
@@ -21,7 +22,6 @@ from segkit.recipe import PredictRecipe
 
 GAP = 4  # white pixels between panels
 WIDEST = 480  # pixels of a panel's longer side
-HIT, MISS, FALSE, UNCOUNTED = (235, 235, 235), (213, 94, 0), (0, 114, 178), (120, 120, 120)
 
 
 def draw_samples(
@@ -29,8 +29,7 @@ def draw_samples(
 ) -> None:
     """Write one PNG a sample into ``directory``: image, truth, prediction, errors.
 
-    Errors are orange where foreground was missed (or another class predicted), blue where background was taken for
-    foreground, grey where the truth is to be ignored.
+    The colours of the errors are those of :func:`segkit.prediction.error_picture.draw_errors`.
     """
     device = segmenter.mean.device
     palette = default_palette(segmenter.task, segmenter.maps, segmenter.background)
@@ -50,23 +49,6 @@ def draw_samples(
             draw_errors(labels, truth, background),
         ]
         write_picture(directory / f"{sample.name}.png", _side_by_side(panels))
-
-
-def draw_errors(labels: NDArray[np.uint8], truth: NDArray[np.uint8], background: int | None) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3]: light where right, orange missed or confused, blue invented, grey not counted.
-
-    For multilabel maps [K, H, W] a pixel is wrong where any map is.
-    """
-    ignored, wrong = truth == IGNORE, labels != truth
-    invented = truth == (-1 if background is None else background)
-    if labels.ndim == 3:
-        wrong, invented = (wrong & ~ignored).any(0), ((labels == 1) & (truth == 0)).any(0)
-        ignored = ignored.all(0)
-    picture = np.full((*wrong.shape, 3), HIT, np.uint8)
-    picture[wrong] = MISS
-    picture[wrong & invented] = FALSE
-    picture[ignored] = UNCOUNTED
-    return picture
 
 
 def _side_by_side(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

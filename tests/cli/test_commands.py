@@ -30,6 +30,28 @@ def test_predict_prints_pure_json(workplace, capsys):
     assert second["error"] is None
 
 
+@pytest.mark.parametrize("command", ["predict runs/demo/model images", "evaluate runs/demo/model cells"])
+def test_a_file_in_the_place_of_the_output_folder_is_exit_code_2(command, workplace, capsys):
+    (workplace / "taken").touch()
+    assert main([*command.split(), "-o", "taken"]) == 2
+    expected = "error: taken: can't write there (File exists); choose another output folder\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_evaluate_prints_the_table_before_it_saves_it(workplace, capsys):
+    (workplace / "report" / "metrics.json").mkdir(parents=True)
+    assert main(["evaluate", "runs/demo/model", "cells", "-o", "report"]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("demo on cells, split test: ")
+    assert "metrics.json" in err
+
+
+@pytest.mark.parametrize("command", ["predict runs/demo images -o masks", "evaluate runs/demo cells"])
+def test_of_a_run_it_is_said_where_its_model_is(command, workplace, capsys):
+    assert main(command.split()) == 3
+    assert "is a run; its model is runs/demo/model\n" in capsys.readouterr().err
+
+
 def test_predict_of_nothing_is_bad_data(workplace, capsys):
     assert main(["predict", "runs/demo/model", "nothing/*.png", "-o", "masks"]) == 3
     assert capsys.readouterr().err == "error: nothing/*.png: no picture matches\n"

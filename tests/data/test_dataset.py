@@ -167,6 +167,16 @@ def test_the_cache_is_for_what_fits(folder, monkeypatch):
     assert crops(folder)._cache is None
 
 
+def test_the_cache_gives_up_where_later_pictures_are_larger_than_the_first(maker, monkeypatch):
+    masks = {"a": np.eye(4), "b": np.eye(40), "c": np.eye(40)}
+    folder = open_dataset(maker(masks, classes=["x", "y"], splits=SPLITS))
+    taken = 4 * (4 * 4 + 2 * 40 * 40)  # four bytes a pixel
+    monkeypatch.setattr(module, "CACHE_BYTES", taken)
+    assert [mask.shape for _, mask in crops(folder)._cache] == [(4, 4), (40, 40), (40, 40)]
+    monkeypatch.setattr(module, "CACHE_BYTES", taken - 1)
+    assert crops(folder)._cache is None
+
+
 def test_evaluation_reads_whole_pictures_in_order(folder):
     samples = folder.samples("train")
     dataset = EvaluationDataset(folder, samples, Reader())

@@ -5,7 +5,7 @@ from PIL import Image
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.folder import open_dataset
 from segkit.data.reader import Reader
-from segkit.errors import DataError
+from segkit.errors import DataError, UsageError
 
 MASK = np.array([[0, 1, 1], [0, 0, 1]], np.uint8)
 SPLITS = {"train": ["a"], "val": ["b"]}
@@ -34,6 +34,7 @@ def test_a_described_dataset_opens_with_every_default_decided(maker):
         (["x", "y", "z"], {"background": "z"}, "multiclass", 2),
         (["x", "y", "z"], {"background": 1}, "multiclass", 1),
         (["background", "y"], {"task": "multiclass"}, "multiclass", 0),
+        (["x", "background"], {"task": "multiclass", "background": 1}, "multiclass", 1),
     ],
 )
 def test_task_and_background_follow_from_the_classes(maker, classes, given, task, background):
@@ -107,6 +108,18 @@ def test_multilabel_masks_are_one_file_for_each_class(maker):
         folder.read_mask(folder.files["a"])
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif", "tiff", "bmp"])
+def test_a_class_of_a_multilabel_mask_may_be_any_lossless_file(maker, suffix):
+    path = maker({"a": MASK}, task="multilabel", classes=["x", "y"], splits={"train": ["a"]})
+    maker.write(f"masks/a/x.{suffix}", 255 * MASK)  # 0 and 255 in all of them: the values are looked for there too
+    maker.write(f"masks/a/y.{suffix}", 255 * (1 - MASK))
+    folder = open_dataset(path)
+    assert np.array_equal(folder.read_mask(folder.samples("train")[0]), np.stack([MASK, 1 - MASK]))
+    (path / f"masks/a/y.{suffix}").rename(path / "masks/a/x.PNG")
+    with pytest.raises(DataError, match=r"x\.\w+: x\.PNG has the same name; keep one of them"):
+        folder.read_mask(folder.files["a"])
+
+
 def test_without_a_description_classes_come_from_the_values_and_splits_from_the_names(maker):
     path = maker({f"p{i:02d}": MASK * (i % 4) for i in range(20)})
     folder = open_dataset(path)
@@ -171,6 +184,9 @@ BAD_DESCRIPTIONS = [
     ({"palette": {"x": [0, 0, 0], "y": "#000000"}}, "two classes have the same colour"),
     ({"palette": {"x": [0, 0, 0]}}, "list the background with its colour too"),
     ({"classes": ["x", "y"], "palette": {"w": [0, 0, 0]}}, "palette: no class 'w'"),
+    ({"classes": ["cell", "Background"]}, r"'Background' is the background, .* first: \[Background, cell\]"),
+    ({"classes": ["cell", "slide"], "background": 1}, "'slide' is the background, so a binary task lists it first"),
+    ({"palette": {"cell": "#ffffff", "slide": "#000000"}, "background": "slide"}, r"first: \[slide, cell\]"),
     ({"classes": ["x"], "task": "multilabel", "palette": {"x": [0, 0, 0]}}, "they have no palette"),
 ]
 
@@ -204,7 +220,7 @@ def test_missing_folders_files_and_splits_are_named(maker, tmp_path):
     path = maker({"a": MASK, "c": MASK}, classes=["x", "y"], splits=splits)
     (path / "masks/c.png").unlink()
     folder = open_dataset(path)
-    with pytest.raises(DataError, match=r"no split 'trian'; did you mean 'train'\?"):
+    with pytest.raises(UsageError, match=r"no split 'trian'; did you mean 'train'\?"):
         folder.samples("trian")
     with pytest.raises(DataError, match="split 'val' is empty"):
         folder.samples("val")

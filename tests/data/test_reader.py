@@ -6,6 +6,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from segkit.data.masks import read_values
 from segkit.data.reader import Reader, orientation_of, read_pixels
 from segkit.errors import DataError
 
@@ -71,6 +72,87 @@ def test_a_stack_of_pictures_is_not_one_picture(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 6, 8), np.uint8), imagej=True, metadata={"axes": "ZYX"})
     with pytest.raises(DataError, match="stack of shape 4×6×8; one picture is expected"):
         read_pixels(tmp_path / "a.tif")
+
+
+TURNED = {1: lambda p: p, 3: lambda p: p[::-1, ::-1], 6: lambda p: np.rot90(p, -1)}
+SMOOTH8 = np.add.outer(np.arange(0, 240, 10), np.arange(16)).astype(np.uint8)  # [24, 16], what JPEG keeps
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_deflate", "tiff_lzw", "packbits", "jpeg"])
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_tiff_is_turned_once_and_loses_its_alpha_alone(tmp_path, compression, orientation, channels):
+    alpha = np.full_like(SMOOTH8, 100)
+    layers = [SMOOTH8, SMOOTH8 // 2, 255 - SMOOTH8, alpha][:channels]
+    stored = np.stack(layers[:3], axis=2)
+    path = tmp_path / "a.tif"
+    picture = Image.fromarray(np.stack(layers, axis=2).squeeze())
+    picture.save(path, compression=compression, tiffinfo={0x0112: orientation})
+    apart = 8 if compression == "jpeg" else 0
+    for upright, expected in ((True, TURNED[orientation](stored)), (False, stored)):
+        read = read_pixels(path, upright=upright)
+        assert read.shape == expected.shape
+        assert np.abs(read.astype(int) - expected).max() <= apart
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+def test_a_compressed_tiff_of_sixteen_bits_is_turned_once(tmp_path, orientation):
+    stored = np.random.default_rng(0).integers(0, 65536, (6, 8), dtype=np.uint16)
+    Image.fromarray(stored).save(tmp_path / "a.tif", compression="tiff_lzw", tiffinfo={0x0112: orientation})
+    read = read_pixels(tmp_path / "a.tif")
+    assert read.dtype == np.uint16
+    assert np.array_equal(read[..., 0], TURNED[orientation](stored))
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "packbits", "jpeg"])
+def test_a_tiff_of_several_pages_is_not_one_picture(tmp_path, compression):
+    pages = [Image.fromarray(GREY8 + page) for page in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], compression=compression)
+    with pytest.raises(DataError, match="stack of shape 3×6×8; one picture is expected"):
+        read_pixels(tmp_path / "a.tif")
+
+
+def test_pillow_takes_as_many_pixels_as_opencv_and_more_are_an_error(tmp_path, monkeypatch):
+    picture, mask = oriented_jpeg(tmp_path / "a.jpg", 6), tmp_path / "mask.png"
+    indexed = Image.fromarray(GREY8)
+    indexed.putpalette(range(256))
+    indexed.save(mask)
+    assert Image.MAX_IMAGE_PIXELS == 2**30
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # Pillow refuses from twice as many on
+    with pytest.raises(DataError, match=r"a\.jpg: too many pixels"):
+        read_pixels(picture)
+    with pytest.raises(DataError, match=r"mask\.png: can't be decoded as a mask \(Image size \(48 pixels\)"):
+        read_values(mask)
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+def test_a_compressed_tiff_keeps_sixteen_bits_of_colour(tmp_path, orientation):
+    stored = np.random.default_rng(0).integers(0, 65536, (6, 8, 3), dtype=np.uint16)
+    path = tmp_path / "a.tif"
+    cv2.imwrite(str(path), stored[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 5])  # LZW
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tag = file.pages.first.tags["PlanarConfiguration"]  # says what is the default: its place is free for another
+        file.filehandle.seek(tag.offset)
+        file.filehandle.write(np.array([0x0112, 3, 1, 0, orientation, 0], "<u2").tobytes())
+    assert np.array_equal(read_pixels(path), TURNED[orientation](stored))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_compressed_tiff_with_a_damaged_strip_is_an_error(tmp_path, dtype):
+    path = tmp_path / "a.tif"
+    Image.fromarray(GREY8.astype(dtype)).save(path, compression="tiff_lzw")
+    with tifffile.TiffFile(path) as file:
+        start, length = file.pages.first.dataoffsets[0], file.pages.first.databytecounts[0]
+    data = path.read_bytes()
+    path.write_bytes(data[:start] + bytes(length) + data[start + length :])
+    with pytest.raises(DataError, match=r"a\.tif: can't be decoded as a picture"):
+        read_pixels(path)
+
+
+def test_opencv_says_nothing_before_our_own_line(tmp_path, capfd):
+    with pytest.raises(DataError, match=r"absent\.png: no such file"):
+        read_values(tmp_path / "absent.png")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -147,10 +147,11 @@ def test_a_models_figures_are_those_of_its_predictions(prepared):
 
 def test_an_ensembles_members_are_scored_as_they_would_be_alone(prepared):
     model = load(prepared / "runs" / "demo" / "model")
-    report = evaluate(model, prepared / "cells", "train", tile=40)
+    settings = {"tile": 40, "overlap": 0.3, "threshold": 0.45}
+    report = evaluate(model, prepared / "cells", "train", **settings)
     assert list(report.members) == ["swin_fpn", "stem_unet"]
     for name, member in zip(model.names, model.members, strict=True):
-        alone = evaluate(member, prepared / "cells", "train", tile=40).metrics
+        alone = evaluate(member, prepared / "cells", "train", **settings).metrics
         assert report.members[name]["confusion"] == alone["confusion"]
 
 
@@ -252,6 +253,21 @@ def test_an_empty_folder_is_neither_model_nor_masks(prepared, tmp_path):
 def test_what_predict_wrote_scores_as_the_model_does(prepared, tmp_path):
     model = load(prepared / "runs" / "demo" / "model")
     folder = open_dataset(prepared / "cells")
+    model.about["predict"]["threshold"] = 0.45  # of all settings kept with the model, the one that shows most
     Predictor(model).predict_files([s.image for s in folder.samples("train")], tmp_path / "masks", overlay=True)
     written = evaluate(tmp_path / "masks", prepared / "cells", "train").metrics
-    assert written["confusion"] == evaluate(model, prepared / "cells", "train", tile=512).metrics["confusion"]
+    assert written["confusion"] == evaluate(model, prepared / "cells", "train").metrics["confusion"]
+
+
+def test_settings_not_given_are_those_kept_with_the_model(prepared):
+    model = load(prepared / "runs" / "demo" / "model")
+    kept = evaluate(model, prepared / "cells", "train").metrics
+    assert kept["settings"] == {"tile": 48, "overlap": 0.25, "tta": None, "precision": Predictor(model).precision}
+    assert kept["threshold"] == 0.99
+    told = evaluate(model, prepared / "cells", "train", tile=None, threshold=0.45).metrics
+    assert (told["settings"]["tile"], told["settings"]["overlap"], told["threshold"]) == (None, 0.25, 0.45)
+
+
+def test_a_run_is_no_folder_of_masks(prepared):
+    with pytest.raises(ModelError, match=r"demo: .*is a run; its model is .*model$"):
+        evaluate(prepared / "runs" / "demo", prepared / "cells")

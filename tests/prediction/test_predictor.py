@@ -11,6 +11,7 @@ from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.model import Segmenter
 from segkit.prediction.predictor import Prediction, Predictor
+from segkit.statistics import PixelStatistics, entropy
 
 
 def picture(height=9, width=7, channels=3, seed=0):
@@ -70,6 +71,44 @@ def test_an_ensembles_disagreement_is_blended_like_its_probabilities(ensemble):
     np.testing.assert_allclose(found.probabilities[0], pixels[..., 0] / 255, atol=1e-6)
 
 
+class Halves(torch.nn.Module):
+    """Sure of foreground in the right half of whatever it sees; the second member is as unsure as can be."""
+
+    def __init__(self, colours, members):
+        super().__init__()
+        self.task, self.classes, self.background, self.maps = "binary", ("background", "cell"), 0, 1
+        self.reader, self.members = colours.reader, members
+
+    def statistics(self, image):
+        sure = (torch.arange(image.shape[-1]) >= image.shape[-1] // 2).float().expand(len(image), 1, *image.shape[-2:])
+        if not self.members:
+            return PixelStatistics(sure, entropy(sure, "binary"))
+        mean = (sure + 0.5) / 2
+        total = entropy(mean, "binary")
+        return PixelStatistics(mean, total, total - math.log(2) / 2)
+
+
+def test_views_that_contradict_one_another_leave_the_pixel_unsure(binary):
+    single, pair = Halves(binary, 0), Halves(binary, 2)
+    for tta, sure in ((None, True), ("flip", False)):
+        found = Predictor(single, tta=tta, device="cpu").predict(picture(4, 6))
+        np.testing.assert_allclose(found.entropy, 0 if sure else math.log(2), atol=1e-6)
+        # one member is always as unsure as can be, the other never: half of ln 2 within them
+        found = Predictor(pair, tta=tta, device="cpu").predict(picture(4, 6))
+        total = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75)) if sure else math.log(2)
+        np.testing.assert_allclose(found.entropy, total, atol=1e-6)
+        np.testing.assert_allclose(found.disagreement, total - math.log(2) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"tile": 8, "overlap": 0.5}, {"tile": None, "tta": "flip"}])
+def test_the_entropy_is_that_of_the_probabilities(options):
+    torch.manual_seed(0)
+    model = Segmenter.create({"name": "stem", "width": 4}, neck={"name": "fpn", "width": 8}, classes=3)
+    found = Predictor(model, **options, device="cpu").predict(picture(20, 18))
+    p = found.probabilities.astype(np.float64)
+    np.testing.assert_allclose(found.entropy, -(p * np.log(p)).sum(0), atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (16, 16), (37, 21)])
 def test_tiles_change_nothing_for_a_model_of_single_pixels(binary, size):
     whole = Predictor(binary, tile=None).predict(picture(*size))
@@ -97,6 +136,25 @@ def test_arrays_of_every_kind(binary, pixels, value):
     found = Predictor(binary).predict(pixels)
     assert found.labels.shape == (2, 3)
     np.testing.assert_allclose(found.probabilities, value, atol=1e-6)
+
+
+def test_a_mirrored_array_is_predicted_as_its_copy(binary):
+    image = picture().astype(np.float32) / 255
+    for turned in (image[::-1], image[:, ::-1], image[..., ::-1]):
+        found, expected = (Predictor(binary).predict(pixels).probabilities for pixels in (turned, turned.copy()))
+        assert np.array_equal(found, expected)
+
+
+def test_settings_not_given_are_those_kept_with_the_model(binary):
+    binary.about = {"predict": {"tile": 16, "overlap": 0.25, "tta": "flip", "threshold": 0.3, "precision": "bf16"}}
+    predictor = Predictor(binary, device="cpu")
+    kept = (predictor.tile, predictor.overlap, predictor.tta, predictor.threshold, predictor.precision)
+    assert kept == (16, 0.25, "flip", 0.3, "bf16")
+    other = Predictor(binary, tile=None, overlap=0.0, tta=None, precision="fp32", device="cpu")
+    assert (other.tile, other.overlap, other.tta, other.threshold, other.precision) == (None, 0.0, None, 0.3, "fp32")
+    pixels = np.full((1, 1, 3), 0.4, np.float32)
+    assert other.predict(pixels).labels == 1
+    assert other.predict(pixels, threshold=0.5).labels == 0
 
 
 def test_the_models_window_and_channels_are_applied(build):
@@ -265,6 +323,15 @@ def test_one_bad_file_is_reported_and_the_rest_go_on(binary, tmp_path):
     assert seen == [(i + 1, 5, o.source.name) for i, o in enumerate(outcomes)]
     written = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png"))
     assert written == [f"in/{s}_{k}.png" for s in ("a", "c", "sub/a") for k in ("mask", "overlay")]
+
+
+def test_an_output_folder_that_cannot_be_is_refused_before_the_first_forward_pass(binary, tmp_path):
+    path = save(tmp_path / "a.png", picture())
+    (tmp_path / "taken").touch()
+    for ask in (Predictor(binary).predict_files, Predictor(binary).predict):
+        with pytest.raises(UsageError, match=r"taken: can't write there \(File exists\); choose another output folder"):
+            ask(path, tmp_path / "taken")
+    assert binary.sizes == []
 
 
 def test_what_cannot_be_written_is_reported_too(binary, tmp_path):

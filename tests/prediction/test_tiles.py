@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segkit.errors import UsageError
-from segkit.prediction.tiles import gaussian_weights, tile_origins, tiled, tiled_statistics
-from segkit.statistics import PixelStatistics
+from segkit.prediction.tiles import gaussian_weights, tile_origins, tiled
 
 sides = st.integers(1, 40)
 tiles = st.none() | st.integers(1, 24)
@@ -155,21 +154,6 @@ def test_an_image_no_larger_than_the_tile_is_seen_whole_at_its_own_size():
 def test_half_precision_is_blended_in_float32():
     found = tiled(lambda x: x.bfloat16(), torch.full((1, 1, 9, 9), 0.5), tile=4)
     assert found.dtype == torch.float32
-
-
-def test_statistics_are_blended_map_by_map():
-    image = torch.rand(2, 3, 9, 11)
-
-    def statistics(x):
-        return PixelStatistics(x[:, :2], x[:, 2], x[:, 0] / 2, x[:, :2])
-
-    found = tiled_statistics(statistics, image, tile=4)
-    torch.testing.assert_close(found.probabilities, image[:, :2])
-    torch.testing.assert_close(found.entropy, image[:, 2])
-    torch.testing.assert_close(found.mutual_information, image[:, 0] / 2)
-    assert found.std is None
-    single = tiled_statistics(lambda x: PixelStatistics(x[:, :2], x[:, 2]), image, tile=4)
-    assert single.mutual_information is None
 
 
 @pytest.mark.parametrize(

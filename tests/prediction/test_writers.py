@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -8,10 +9,32 @@ from PIL import Image
 
 from segkit.data.masks import read_values
 from segkit.errors import UsageError
-from segkit.prediction.writers import output_paths, write_map, write_mask, write_pages, write_picture
+from segkit.prediction.writers import output_folder, output_paths, write_map, write_mask, write_pages, write_picture
 
 PALETTE = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233]], np.uint8)
 LABELS = np.array([[0, 1, 2, 0], [2, 2, 1, 0], [1, 0, 0, 0]], np.uint8)
+
+
+def test_the_output_folder_is_made_and_left_empty(tmp_path):
+    folder = output_folder(tmp_path / "a" / "b")
+    assert folder == tmp_path / "a" / "b"
+    assert list(folder.iterdir()) == []
+    assert output_folder(str(folder)) == folder
+
+
+def test_a_place_that_takes_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"file: can't write there \(File exists\); choose another output folder"):
+        output_folder(tmp_path / "file")
+    with pytest.raises(UsageError, match=r"below: can't write there \(Not a directory\)"):
+        output_folder(tmp_path / "file" / "below")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_takes_no_files_is_refused(tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(UsageError, match=r"can't write there \(Permission denied\)"):
+        output_folder(tmp_path)
 
 
 def names(kinds, suffix, task="binary", classes=("background", "vessel"), maps=1):

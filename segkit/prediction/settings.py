@@ -1,0 +1,42 @@
+"""How a model is applied: as the caller says, else as it is kept with the model, else as the recipe does by default."""
+
+from typing import Literal
+
+from pydantic import ValidationError
+
+from segkit.errors import ModelError
+from segkit.prediction.tiles import TTA
+from segkit.recipe import Precision, PredictRecipe
+
+Kept = Literal["kept"]
+"""In the place of a setting: the one kept with the model."""
+
+
+def kept_settings(model: object) -> PredictRecipe:
+    """The settings kept in ``model.about["predict"]``; what isn't there is the recipe's default.
+
+    Raises:
+        ModelError: they are damaged.
+    """
+    try:
+        return PredictRecipe.model_validate(getattr(model, "about", {}).get("predict", {}))
+    except ValidationError as error:
+        raise ModelError(f"the settings kept with the model are damaged: {error.errors()[0]['msg']}") from None
+
+
+def settings_for(
+    model: object,
+    *,
+    tile: int | Kept | None = "kept",
+    overlap: float | Kept = "kept",
+    tta: TTA | Kept = "kept",
+    threshold: float | Kept = "kept",
+    precision: Precision | Kept = "kept",
+) -> PredictRecipe:
+    """The model's own settings with those in their place that are given; the given ones are not checked here.
+
+    Raises:
+        ModelError: the model's own are damaged.
+    """
+    given = {"tile": tile, "overlap": overlap, "tta": tta, "threshold": threshold, "precision": precision}
+    return kept_settings(model).model_copy(update={key: value for key, value in given.items() if value != "kept"})
