@@ -7,7 +7,7 @@ import torch
 
 import segkit
 from segkit.data.dataset import SegmentationDataset
-from segkit.errors import RecipeError, SegkitError, UsageError
+from segkit.errors import RecipeError, UsageError
 from segkit.recipe import load_recipe
 from segkit.training.module import TrainingModule
 from segkit.training.run import train
@@ -199,7 +199,7 @@ def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, t
     out = tmp_path / "runs"
     with pytest.raises(UsageError, match="no dataset given; name its folder"):
         train(recipe(), out=out, console=False)
-    with pytest.raises(SegkitError, match="no split 'trian'; did you mean 'train'"):
+    with pytest.raises(UsageError, match="no split 'trian'; did you mean 'train'"):
         quietly(recipe(data={"train_on": ["trian"]}), cells, out)
     with pytest.raises(RecipeError, match="early_stopping need a split to score"):
         quietly(recipe(data={"validate_on": None}, train={"early_stopping": 3}), cells, out)
