@@ -116,17 +116,19 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .7rem 1rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child { text-align: left; } tbody tr:last-child > * { border-bottom: 0; }
 thead th { font-size: .82rem; font-weight: 500; color: var(--soft); }
-tbody th { font-weight: 600; } tbody th small { display: block; font-weight: 400; line-height: 1.3; }
+tbody th { font-weight: 600; }
+tbody th small { display: block; font-weight: 400; line-height: 1.3; white-space: normal; }
+@media (max-width: 34rem) { th, td { padding: .6rem .35rem; white-space: normal; font-size: .84rem; } }
 .best > * { background: var(--tint); } .best td, .best th { color: var(--accent); font-weight: 600; }
 .card + p { margin-top: .7rem; font-size: .88rem; }
-.strip { display: grid; gap: .7rem; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); }
+.strip { display: grid; gap: .7rem; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
 figure { margin: 0; } img { display: block; width: 100%; height: auto; border-radius: 6px; }
 figcaption { font-size: .8rem; color: var(--soft); padding-top: .3rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; font-size: .88rem; margin: 0 0 1rem; padding: 0;
           list-style: none; }
 .legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: 3px; margin-right: .45rem;
             border: 1px solid var(--line); vertical-align: -1px; }
-.commands { list-style: none; padding: 0; margin: 0; display: grid; gap: .8rem; }
+.commands { list-style: none; padding: 0; margin: 0; display: grid; gap: .8rem; grid-template-columns: minmax(0, 1fr); }
 .commands code { display: block; overflow-x: auto; padding: .7rem .9rem; background: var(--card); color: var(--ink);
                  border: 1px solid var(--line); border-radius: 8px; white-space: pre; user-select: all;
                  font: .88rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
