@@ -3,7 +3,7 @@
     python benchmarks/retina.py FOLDER_OF_DRIVE [--runs runs]
 
 FOLDER_OF_DRIVE is a dataset folder with the official 20 test images as split ``test``, the field of view as ``roi``
-and the second human's masks in ``masks_2nd_observer/``. Training takes about 45 minutes on two cores. A part whose
+and the second human's masks in ``masks_2nd_observer/``. Training takes about 50 minutes on two cores. A part whose
 result is already in ``benchmarks/results/retina.json`` is not run again; delete its key to run it.
 """
 
