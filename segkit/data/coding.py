@@ -1,6 +1,6 @@
 """What the values in a dataset's masks mean, decided once for the whole dataset."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +24,20 @@ class Coding:
 
 
 def find_coding(masks: Sequence[Path], description: Description) -> Coding:
-    """Return the coding of a dataset's masks, from its description and, where that leaves it open, the masks.
+    """Return the coding of a dataset's masks, which are read only as far as the answer needs; see ``decide_coding``."""
+    return decide_coding(_all_values(masks), description, masks[0].parent)
 
-    Values within {0, 255} in all masks mean background and foreground; where any other id occurs, 255 is ignore. The
-    masks are read only as far as the answer needs: the first mask that holds a 1 settles it.
+
+def decide_coding(masks: Iterable[NDArray[np.intp]], description: Description, folder: Path) -> Coding:
+    """Return the coding of a dataset's masks, from its description and, where that leaves it open, their values.
+
+    Values within {0, 255} in all masks mean background and foreground; where any other id occurs, 255 is ignore: the
+    first mask that holds a 1 settles it.
+
+    Args:
+        masks: the distinct values of each mask; asked for only as far as the answer needs.
+        description: of the dataset.
+        folder: where the masks are, for messages.
 
     Raises:
         DataError: there is no description and the masks' values can't be class ids.
@@ -36,7 +46,7 @@ def find_coding(masks: Sequence[Path], description: Description) -> Coding:
     if description.palette:
         return Coding(classes, _table(len(classes), None))
     if not classes:
-        return _from_values(masks)
+        return _from_values(masks, folder)
     ids = 2 if description.task == "multilabel" else max(2, len(classes))
     names = classes if description.task == "multilabel" else _with_background(classes)
     if ids > 2 or description.ignore_index == IGNORE or not _only_0_and_255(masks):
@@ -51,10 +61,10 @@ def _with_background(classes: tuple[str, ...]) -> tuple[str, ...]:
     return ("background", *classes) if len(classes) == 1 else classes
 
 
-def _from_values(masks: Sequence[Path]) -> Coding:
+def _from_values(masks: Iterable[NDArray[np.intp]], folder: Path) -> Coding:
     """Classes from every value that occurs."""
     counts = np.zeros(1 << 16, dtype=np.int64)
-    for values in _all_values(masks):
+    for values in masks:
         counts[values] += 1
     found = np.flatnonzero(counts)
     if 255 in found and set(found.tolist()) <= {0, 255}:
@@ -66,10 +76,10 @@ def _from_values(masks: Sequence[Path]) -> Coding:
     ids = found[found != IGNORE]
     largest = int(ids.max(initial=0))
     if largest == 0:
-        raise DataError(f"{masks[0].parent}: every mask is empty (all values are {shown_values(found)})")
+        raise DataError(f"{folder}: every mask is empty (all values are {shown_values(found)})")
     if largest >= MOST_CLASSES or 2 * len(ids) < largest + 1:
         raise DataError(
-            f"{masks[0].parent}: the masks hold the values {shown_values(found)}, which can't be class ids 0, 1, 2, …; "
+            f"{folder}: the masks hold the values {shown_values(found)}, which can't be class ids 0, 1, 2, …; "
             "name the classes in dataset.yaml, or export the masks again without smoothing"
         )
     names = (
@@ -88,9 +98,9 @@ def _table(ids: int, ignore_index: int | None) -> Ids:
     return table
 
 
-def _only_0_and_255(masks: Sequence[Path]) -> bool:
+def _only_0_and_255(masks: Iterable[NDArray[np.intp]]) -> bool:
     some = False
-    for values in _all_values(masks):
+    for values in masks:
         if not set(values.tolist()) <= {0, 255}:
             return False
         some = some or 255 in values

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from segkit.errors import DataError
 from segkit.recipe import nearest
@@ -14,6 +15,8 @@ from segkit.recipe import nearest
 Task = Literal["binary", "multilabel", "multiclass"]
 Colour = tuple[int, int, int]
 
+ABOUT_PICTURES = {"name", "splits", "groups", "roi", "depth_unit"}
+"""Keys that mean something without the classes."""
 MOST_CLASSES = 254  # ids are uint8; 255 is ignore and 254 marks values that are no class while reading
 
 
@@ -103,6 +106,18 @@ class Description(BaseModel):
 
 def read_description(path: Path) -> Description:
     """Return the checked ``dataset.yaml`` at a path; raise DataError naming the key and the nearest right one."""
+    description, faults = describe(path)
+    for fault in faults:
+        raise DataError(f"{path}: {fault}")
+    return description
+
+
+def describe(path: Path) -> tuple[Description, list[str]]:
+    """Return what of a ``dataset.yaml`` can be used, and what is wrong with the rest, a line for each fault.
+
+    Raises:
+        DataError: the file can't be read, or it isn't YAML with keys.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -113,18 +128,26 @@ def read_description(path: Path) -> Description:
         raise DataError(f"{path}: not a readable text file ({error})") from None
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected keys like 'classes:' and 'splits:', found {type(values).__name__}")
-    try:
-        description = Description.model_validate(values)
-    except ValidationError as error:
-        raise DataError(f"{path}: {_explain(error)}") from None
-    if not description.classes:
-        raise DataError(f"{path}: classes: missing; list the classes' names in the order of their ids")
-    return description
+    faults: list[str] = []
+    while True:
+        try:
+            description = Description.model_validate(values)
+            break
+        except ValidationError as error:
+            faults += [_explain(problem) for problem in error.errors()]
+            # Keys that contradict each other, which have no one location, are all about the classes.
+            wrong = {str(problem["loc"][0]) if problem["loc"] else "classes" for problem in error.errors()}
+            kept = set(values) - wrong
+            if "classes" in wrong or not kept & {"classes", "palette"}:
+                kept &= ABOUT_PICTURES
+            values = {key: value for key, value in values.items() if key in kept}
+    if not description.classes and not faults:
+        faults = ["classes: missing; list the classes' names in the order of their ids"]
+    return description, faults
 
 
-def _explain(error: ValidationError) -> str:
-    """The first problem in one line."""
-    problem = error.errors()[0]
+def _explain(problem: ErrorDetails) -> str:
+    """One problem in one line."""
     location: Sequence[str | int] = problem["loc"]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     if problem["type"] == "extra_forbidden":

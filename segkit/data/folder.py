@@ -1,20 +1,23 @@
 """A dataset opened from a folder: its classes, its splits, and where each picture's files are."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segkit.data.coding import Coding, find_coding
 from segkit.data.description import Colour, Description, Task, read_description
+from segkit.data.listing import by_stem, entries
 from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, read_colours, read_values
 from segkit.data.reader import PICTURES, TURNS, orientation_of
+from segkit.data.splits import draw_splits, overlaps
 from segkit.errors import DataError, UsageError
 from segkit.recipe import nearest
 
-SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
+Whole = TypeVar("Whole", bound=np.integer)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class DatasetFolder:
     depth_unit: str | None
     roi: str | None
     """Name of the folder with the regions of interest."""
+    groups: dict[str, tuple[str, ...]]
+    """Stems that belong together, by the group's name; empty where none are given."""
     notes: tuple[str, ...]
     """What was decided without being told, to be said aloud."""
     files: dict[str, Sample] = field(repr=False)
@@ -88,17 +93,17 @@ class DatasetFolder:
         else:
             ids = apply_table(read_values(sample.mask), self.coding.table, sample.mask, len(self.classes))
         if size is not None and ids.shape[-2:] != size:
-            ids = _fit(ids, size, sample.mask, sample.image)
+            ids = fit(ids, size, sample.mask, sample.image)
         if sample.roi is not None and inside_roi:
             inside = read_values(sample.roi) > 0
             if inside.shape != ids.shape[-2:]:
-                inside = _fit(inside.astype(np.uint8), ids.shape[-2:], sample.roi, sample.image) > 0
+                inside = fit(inside.astype(np.uint8), ids.shape[-2:], sample.roi, sample.image) > 0
             ids = np.where(inside, ids, np.uint8(IGNORE))
         return ids
 
     def _read_labels(self, folder: Path) -> Ids:
         """Multilabel masks [K, H, W], one file for each class in the sample's folder."""
-        files = _by_stem(folder, LOSSLESS)
+        files = by_stem(folder, LOSSLESS)
         layers = []
         for name in self.classes:
             file = files.get(name, folder / f"{name}.png")
@@ -142,17 +147,21 @@ def open_dataset(path: str | Path) -> DatasetFolder:
     description = read_description(yaml) if yaml.is_file() else Description()
     notes = [] if yaml.is_file() else [f"{path} has no dataset.yaml: classes and splits are worked out"]
 
-    files = _find_files(path, description)
+    files = find_files(path, description)
     if not any(sample.mask for sample in files.values()):
         raise DataError(f"{path / 'masks'}: no mask has the name of a picture in images/")
     splits: dict[str, tuple[str, ...]] = dict(description.splits)
     if not splits:
         _check_pairs(path, files)
-        splits = _draw_splits(files, description.groups)
+        splits = draw_splits(files, description.groups)
         counts = ", ".join(f"{split} {len(stems)}" for split, stems in splits.items())
         by = "groups" if description.groups else "names"
         notes.append(f"no splits are given: drawn by a hash of the {by} ({counts})")
-    notes += _overlaps(splits, description.groups)
+    for shared in overlaps(splits, description.groups):
+        for what, names in (("pictures", shared.stems), ("groups", shared.groups)):
+            if names:
+                between = f"{shared.first!r} and {shared.second!r}"
+                notes.append(f"{what} in both {between}: {len(names)}, for example {names[0]}")
 
     masks = [sample.mask for sample in files.values() if sample.mask is not None]
     coding = find_coding(masks, description)
@@ -168,83 +177,37 @@ def open_dataset(path: str | Path) -> DatasetFolder:
         palette=dict(description.palette) or None,
         depth_unit=description.depth_unit,
         roi=description.roi,
+        groups=dict(description.groups),
         notes=(*notes, *coding.notes),
         files=files,
         coding=coding,
     )
 
 
-def _find_files(path: Path, description: Description) -> dict[str, Sample]:
-    """Every picture in ``images/`` by stem, with the files of the same stem in the other folders."""
-    images = _by_stem(path / "images", PICTURES)
+def find_files(
+    path: Path, description: Description, listed: Callable[[Path, Sequence[str]], dict[str, Path]] = by_stem
+) -> dict[str, Sample]:
+    """Return every picture in ``images/`` by stem, with the files of the same stem in the other folders.
+
+    Args:
+        path: the dataset's folder.
+        description: says what the masks are, and where the regions of interest.
+        listed: gives the files with certain suffixes in a folder, by stem.
+    """
+    images = listed(path / "images", PICTURES)
     if description.task == "multilabel":
-        masks = {entry.name: entry for entry in sorted(_entries(path / "masks")) if entry.is_dir()}
+        masks = {entry.name: entry for entry in entries(path / "masks") if entry.is_dir()}
     else:
-        masks = _by_stem(path / "masks", LOSSLESS)
-    depth = _by_stem(path / "depth", LOSSLESS) if (path / "depth").is_dir() else {}
-    roi = _by_stem(path / description.roi, LOSSLESS) if description.roi else {}
+        masks = listed(path / "masks", LOSSLESS)
+    depth = listed(path / "depth", LOSSLESS) if (path / "depth").is_dir() else {}
+    roi = listed(path / description.roi, LOSSLESS) if description.roi else {}
     return {
         stem: Sample(stem, image, masks.get(stem), depth.get(stem), roi.get(stem)) for stem, image in images.items()
     }
 
 
-def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    others = set()
-    for entry in sorted(_entries(folder)):
-        if entry.suffix.lower() not in suffixes:
-            others.add(entry.suffix)
-        elif entry.stem in found:
-            raise DataError(f"{entry}: {found[entry.stem].name} has the same name; keep one of them")
-        else:
-            found[entry.stem] = entry
-    if not found:
-        there = f"; there are {', '.join(sorted(others))}" if others else ""
-        raise DataError(f"{folder}: no files of a type that is read here ({', '.join(suffixes)}){there}")
-    return found
-
-
-def _entries(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; a dataset has images/ and masks/")
-    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-
-
 def _check_pairs(path: Path, files: Mapping[str, Sample]) -> None:
     _refuse([stem for stem, sample in files.items() if sample.mask is None], f"{path}: images/ has {{}} without a mask")
-
-
-def _draw_splits(files: Iterable[str], groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Split by the order of hashes, whole groups together; val and test get at least one where there are three."""
-    group_of = {stem: group for group, stems in groups.items() for stem in stems}
-    members: dict[str, list[str]] = {}
-    for stem in sorted(files):
-        members.setdefault(group_of.get(stem, stem), []).append(stem)
-    order = sorted(members, key=lambda group: hashlib.sha256(group.encode()).digest())
-
-    total = sum(map(len, members.values()))
-    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    for split in ("test", "val"):
-        while len(order) > 2 - (split == "val") and len(splits[split]) < max(1, round(SHARES[split] * total)):
-            splits[split] += members[order.pop()]
-    splits["train"] = [stem for group in order for stem in members[group]]
-    return {split: tuple(sorted(stems)) for split, stems in splits.items()}
-
-
-def _overlaps(splits: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """What would let a score look better than it is."""
-    group_of = {stem: group for group, stems in groups.items() for stem in stems}
-    notes = []
-    names = list(splits)
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            both = set(splits[first]) & set(splits[second])
-            if both:
-                notes.append(f"pictures in both {first!r} and {second!r}: {len(both)}, for example {min(both)}")
-            grouped = [{group_of[stem] for stem in splits[split] if stem in group_of} for split in (first, second)]
-            if shared := grouped[0] & grouped[1]:
-                notes.append(f"groups in both {first!r} and {second!r}: {len(shared)}, for example {min(shared)}")
-    return notes
 
 
 def _background(given: str | int | None, task: Task, classes: tuple[str, ...]) -> int | None:
@@ -257,17 +220,17 @@ def _background(given: str | int | None, task: Task, classes: tuple[str, ...]) -
     return 0 if task == "multiclass" and classes[0].lower() == "background" else None
 
 
-def _fit(ids: Ids, size: tuple[int, int], file: Path, image: Path) -> Ids:
-    """Turn a mask as the picture was turned by its EXIF tag, where that makes the sizes agree; else raise."""
+def fit(ids: NDArray[Whole], size: tuple[int, int], file: Path, image: Path) -> NDArray[Whole]:
+    """Return the mask turned as its picture is by its EXIF tag, where that makes the sizes agree; else DataError."""
     if ids.shape[-2:] == size[::-1]:
         orientation = orientation_of(image)
         if orientation >= 5:
             turned = np.stack([TURNS[orientation](layer) for layer in ids.reshape(-1, *ids.shape[-2:])])
-            return np.ascontiguousarray(turned.reshape(*ids.shape[:-2], *size), dtype=np.uint8)
+            return np.ascontiguousarray(turned.reshape(*ids.shape[:-2], *size), dtype=ids.dtype)
     raise DataError(f"{file}: mask is {_size(ids)}, its picture {size[1]}×{size[0]} (width × height)")
 
 
-def _size(ids: Ids) -> str:
+def _size(ids: NDArray[np.generic]) -> str:
     return f"{ids.shape[-1]}×{ids.shape[-2]}"
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.data.description import Colour
-from segkit.data.reader import read_pixels
+from segkit.data.reader import Pixels, read_pixels
 from segkit.errors import DataError
 
 Ids = NDArray[np.uint8]
@@ -27,21 +27,34 @@ def read_values(path: Path) -> Values:
 
     A grey mask saved with three equal channels is grey. The orientation tag is not applied.
     """
-    if _is_indexed(path):
-        try:
-            with Image.open(path) as picture:
-                return np.asarray(picture)
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
-            raise DataError(f"{path}: can't be decoded as a mask ({error})") from error
-    grey = _read_grey(path)
-    if grey is not None:
-        return grey
-    pixels = read_pixels(path, upright=False)
-    if (pixels != pixels[..., :1]).any():
+    pixels = read_stored(path)
+    if in_colour(pixels):
         raise DataError(
             f"{path}: the mask is in colour; give each class's colour under 'palette:' in dataset.yaml, or export "
             "class ids"
         )
+    return whole_values(pixels, path)
+
+
+def read_stored(path: Path) -> Pixels:
+    """Return a mask file's pixels [H, W, C] as stored: an indexed PNG's indices, otherwise grey or colours."""
+    if _is_indexed(path):
+        try:
+            with Image.open(path) as picture:
+                return np.asarray(picture)[..., None]
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
+            raise DataError(f"{path}: can't be decoded as a mask ({error})") from error
+    grey = _read_grey(path)
+    return grey[..., None] if grey is not None else read_pixels(path, upright=False)
+
+
+def in_colour(pixels: Pixels) -> bool:
+    """Whether the channels of [H, W, C] differ anywhere."""
+    return pixels.shape[2] > 1 and bool((pixels != pixels[..., :1]).any())
+
+
+def whole_values(pixels: Pixels, path: Path) -> Values:
+    """Return the values [H, W], uint8 or uint16, of a grey mask [H, W, C]; DataError where they are fractions."""
     values = np.ascontiguousarray(pixels[..., 0])
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
@@ -53,12 +66,31 @@ def read_values(path: Path) -> Values:
 
 def read_colours(path: Path, palette: Mapping[str, Colour], classes: tuple[str, ...]) -> Ids:
     """Return class ids [H, W] of a colour-coded mask; 255 where the colour is the palette's 'ignore'."""
-    pixels = read_pixels(path, upright=False)
+    ids, strange = ids_of_colours(read_pixels(path, upright=False), palette, classes, path)
+    if strange.size:
+        shown = ", ".join(f"#{code:06x}" for code in strange[:3])
+        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+        hint = (
+            " It looks interpolated: export it again without smoothing, or run 'segkit check --fix'."
+            if len(strange) > 3
+            else ""
+        )
+        raise DataError(f"{path}: colours {shown}{more} are not in the palette.{hint}")
+    return ids
+
+
+def ids_of_colours(
+    pixels: Pixels, palette: Mapping[str, Colour], classes: tuple[str, ...], path: Path
+) -> tuple[Ids, NDArray[np.uint32]]:
+    """Return class ids [H, W] of a colour-coded mask [H, W, C], 254 where a colour means nothing, and those colours.
+
+    The colours are numbers 0xRRGGBB, each once. Raises DataError where the mask has not 8 bits a channel.
+    """
     if pixels.dtype != np.uint8:
         raise DataError(f"{path}: a colour-coded mask has 8 bits a channel, found {pixels.dtype}")
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
-    codes = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
+    codes: NDArray[np.uint32] = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
     ids_by_code = {
         (red << 16) | (green << 8) | blue: IGNORE if name == "ignore" else classes.index(name)
         for name, (red, green, blue) in palette.items()
@@ -66,14 +98,9 @@ def read_colours(path: Path, palette: Mapping[str, Colour], classes: tuple[str, 
     known = np.array(sorted(ids_by_code), dtype=np.uint32)
     place = np.searchsorted(known, codes).clip(max=len(known) - 1)
     wrong = known[place] != codes
-    if wrong.any():
-        colours = np.unique(codes[wrong])
-        shown = ", ".join(f"#{code:06x}" for code in colours[:3])
-        more = f" and {len(colours) - 3} more" if len(colours) > 3 else ""
-        hint = " It looks interpolated: export it again without smoothing." if len(colours) > 3 else ""
-        raise DataError(f"{path}: colours {shown}{more} are not in the palette.{hint}")
     ids: Ids = np.array([ids_by_code[int(code)] for code in known], dtype=np.uint8)[place]
-    return ids
+    ids[wrong] = NO_CLASS
+    return ids, np.unique(codes[wrong])
 
 
 def apply_table(values: Values, table: Ids, path: Path, classes: int) -> Ids:
@@ -83,10 +110,10 @@ def apply_table(values: Values, table: Ids, path: Path, classes: int) -> Ids:
         if not (ids == NO_CLASS).any():
             return np.asarray(ids, dtype=np.uint8)
     found = np.unique(values)
-    strange = [int(v) for v in found if v > 255 or table[v] == NO_CLASS]
+    strange = strange_values(found, table)
     hint = (
-        "It looks interpolated: export it again without smoothing"
-        if _interpolated(found, strange)
+        "It looks interpolated: export it again without smoothing, or run 'segkit check --fix'"
+        if looks_interpolated(found, strange)
         else ("Add the missing classes to dataset.yaml, or correct the mask")
     )
     raise DataError(f"{path}: mask has values {shown_values(found)}; classes are 0..{classes - 1}. {hint}.")
@@ -100,8 +127,13 @@ def shown_values(values: NDArray[np.generic]) -> str:
     return "{" + ", ".join(listed) + "}"
 
 
-def _interpolated(found: NDArray[np.generic], strange: list[int]) -> bool:
-    """Smoothing leaves values between the real ones: below the largest, and usually many."""
+def strange_values(found: NDArray[np.integer], table: Ids) -> list[int]:
+    """Return those of some values that are no class by a table of 256 entries."""
+    return [int(value) for value in found if value > 255 or table[value] == NO_CLASS]
+
+
+def looks_interpolated(found: NDArray[np.generic], strange: list[int]) -> bool:
+    """Whether smoothing left values between the real ones: below the largest, and usually many."""
     return max(strange) < found[-1] or len(strange) > 8
 
 

@@ -1,0 +1,133 @@
+"""Every picture of a dataset and its masks read once, and what is kept of them: a few small facts."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.checking.alignment import Agreement, agreement
+from segkit.checking.mask_facts import Fault, MaskFacts, ignored, mask_facts, mask_files
+from segkit.checking.picture_facts import Grid, PictureFacts, grey_of, picture_facts
+from segkit.checking.survey import Survey, reason
+from segkit.data.folder import Sample, fit
+from segkit.data.masks import Values, read_values
+from segkit.data.reader import Pixels, read_pixels
+from segkit.errors import DataError
+
+AT_ONCE = 64  # pictures being read or waiting to be
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What is known of one picture.
+
+    Attributes:
+        name: its stem.
+        picture: None where it can't be read.
+        masks: those that can be read; for multilabel one a class.
+        agreement: of the masks with the picture, None where there is nothing to go by.
+        faults: kinds of findings, each with its place.
+    """
+
+    name: str
+    picture: PictureFacts | None
+    masks: tuple[MaskFacts, ...]
+    agreement: Agreement | None
+    faults: tuple[Fault, ...]
+
+
+def examine(seen: Survey, progress: Callable[[int, int], None] | None = None) -> list[Facts]:
+    """Return the facts of every picture, read side by side (decoding leaves Python free), few at a time."""
+    samples = list(seen.samples.values())
+    facts: list[Facts] = []
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(samples), AT_ONCE):
+            for one in pool.map(lambda sample: facts_of(seen, sample), samples[start : start + AT_ONCE]):
+                facts.append(one)
+                if progress is not None:
+                    progress(len(facts), len(samples))
+    return facts
+
+
+def facts_of(seen: Survey, sample: Sample) -> Facts:
+    """Return the facts of one picture."""
+    faults: list[Fault] = []
+    pixels = _read(seen, sample.image, faults)
+    grey = None if pixels is None else grey_of(pixels)
+    picture = None if pixels is None or grey is None else picture_facts(sample.image, pixels, grey)
+    size = picture.size if picture else None
+    if sample.depth is not None:
+        depth = _read(seen, sample.depth, faults)
+        if depth is not None and size is not None and depth.shape[:2] != size:
+            faults.append(("size", seen.place(sample.depth, _sizes(depth.shape[:2], size))))
+    inside = _region(seen, sample, size, faults)
+
+    masks: list[MaskFacts] = []
+    layers: list[Values] = []
+    for file in mask_files(seen, sample):
+        if isinstance(file, tuple):
+            faults.append(file)
+            continue
+        try:
+            one, values = mask_facts(seen, sample, file, size, inside)
+        except DataError as error:
+            faults.append(("unreadable", seen.place(file, reason(error, file))))
+            continue
+        masks.append(one)
+        layers.append(values)
+        if size is not None and not one.fits:
+            faults.append(("size", seen.place(file, _sizes(one.size, size))))
+    agrees = None
+    # Compression draws boundaries of its own, and colours without a palette are no labels.
+    if not any(kind == "unreadable" for kind, _ in faults) and not any(mask.lossy or mask.colour for mask in masks):
+        agrees = _agreement(seen, grey, masks, layers, inside)
+    return Facts(sample.name, picture, tuple(masks), agrees, tuple(faults))
+
+
+def _read(seen: Survey, file: Path, faults: list[Fault]) -> Pixels | None:
+    try:
+        return read_pixels(file)
+    except DataError as error:
+        faults.append(("unreadable", seen.place(file, reason(error, file))))
+        return None
+
+
+def _region(
+    seen: Survey, sample: Sample, size: tuple[int, int] | None, faults: list[Fault]
+) -> NDArray[np.bool_] | None:
+    """The region of interest [H, W], of the picture's size; None where there is none."""
+    if sample.roi is None:
+        return None
+    try:
+        inside = read_values(sample.roi)
+    except DataError as error:
+        faults.append(("unreadable", seen.place(sample.roi, reason(error, sample.roi))))
+        return None
+    if size is not None and inside.shape != size:
+        try:
+            inside = fit(inside, size, sample.roi, sample.image)
+        except DataError:
+            faults.append(("size", seen.place(sample.roi, _sizes(inside.shape[:2], size))))
+            return None
+    return np.asarray(inside > 0)
+
+
+def _agreement(
+    seen: Survey, grey: Grid | None, masks: list[MaskFacts], layers: list[Values], inside: NDArray[np.bool_] | None
+) -> Agreement | None:
+    if grey is None or not layers or any(layer.shape != layers[0].shape for layer in layers):
+        return None
+    shape = layers[0].shape
+    if shape not in (grey.shape, grey.shape[::-1]):
+        return None
+    counts = np.ones(shape, dtype=bool) if inside is None or inside.shape != shape else inside.copy()
+    for mask, layer in zip(masks, layers, strict=True):
+        counts &= ~ignored(layer, mask, seen)
+    return agreement(grey, np.stack(layers), counts)
+
+
+def _sizes(size: tuple[int, ...], picture: tuple[int, int]) -> str:
+    return f"{size[1]}×{size[0]}, its picture {picture[1]}×{picture[0]}"

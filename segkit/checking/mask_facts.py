@@ -1,0 +1,130 @@
+"""What a mask file holds: its values with their counts, and what is odd about how it is stored."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.checking.findings import Place
+from segkit.checking.survey import LOSSY, Survey, reason
+from segkit.data.folder import Sample, fit
+from segkit.data.listing import by_stem
+from segkit.data.masks import IGNORE, LOSSLESS, Values, ids_of_colours, in_colour, read_stored, whole_values
+from segkit.errors import DataError
+from segkit.recipe import nearest
+
+ALPHA = (4, 6)  # colour types of PNGs with transparency
+Fault = tuple[str, Place]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskFacts:
+    """What a mask file holds.
+
+    Attributes:
+        file: where it is.
+        values: those that occur, ascending, as stored; of a palette's colours, class ids with 254 for no class.
+        counts: how many pixels of the region of interest have each.
+        strange: colours 0xRRGGBB that are not in the palette.
+        size: (height, width), as its picture lies.
+        wide: stored with more than 8 bits.
+        alpha: stored with transparency.
+        lossy: stored with lossy compression.
+        colour: in colour, though the dataset names no palette.
+        fits: it has its picture's size.
+    """
+
+    file: Path
+    values: NDArray[np.intp] = field(repr=False)
+    counts: NDArray[np.intp] = field(repr=False)
+    strange: NDArray[np.uint32] = field(repr=False)
+    size: tuple[int, int]
+    wide: bool
+    alpha: bool
+    lossy: bool
+    colour: bool
+    fits: bool
+
+
+def mask_files(seen: Survey, sample: Sample) -> Iterator[Path | Fault]:
+    """The mask files of a picture, for multilabel in the order of the classes, or what is wrong in their place."""
+    if sample.mask is None:
+        if sample.name in seen.lossy:
+            yield seen.lossy[sample.name]
+    elif seen.description.task != "multilabel":
+        yield sample.mask
+    else:
+        try:
+            files = by_stem(sample.mask, LOSSLESS)
+        except DataError as error:
+            yield "unreadable", seen.place(sample.mask, reason(error, sample.mask))
+            return
+        for name in seen.description.classes:
+            expected = seen.place(sample.mask / f"{name}.png", f"no such file{nearest(name, files)}")
+            yield files.get(name) or ("unreadable", expected)
+
+
+def mask_facts(
+    seen: Survey, sample: Sample, file: Path, size: tuple[int, int] | None, inside: NDArray[np.bool_] | None
+) -> tuple[MaskFacts, Values]:
+    """Return what a mask holds, and its values [H, W], turned with its picture where that makes the sizes agree.
+
+    Args:
+        seen: the dataset.
+        sample: the picture.
+        file: its mask, or that of one class.
+        size: the picture's (height, width), if it could be read.
+        inside: the region of interest, if there is one.
+
+    Raises:
+        DataError: the mask can't be read.
+    """
+    stored = read_stored(file)
+    palette, strange = seen.description.palette, np.empty(0, dtype=np.uint32)
+    colour = not palette and in_colour(stored) and file.suffix.lower() not in LOSSY
+    values: Values
+    if palette:
+        values, strange = ids_of_colours(stored, palette, seen.description.classes, file)
+    else:
+        values = whole_values(stored, file)
+    fits = size is None or values.shape == size
+    if size is not None and not fits:
+        with suppress(DataError):  # told by its size
+            values, fits = fit(values, size, file, sample.image), True
+    counts = np.bincount(values.ravel())
+    found = np.flatnonzero(counts)
+    if inside is not None and inside.shape == values.shape:
+        counts = np.bincount(values[inside], minlength=len(counts))
+    facts = MaskFacts(
+        file=file,
+        values=found,
+        counts=counts[found],
+        strange=strange,
+        size=(values.shape[0], values.shape[1]),
+        wide=stored.dtype != np.uint8,
+        alpha=_has_alpha(file),
+        lossy=file.suffix.lower() in LOSSY,
+        colour=colour,
+        fits=fits,
+    )
+    return facts, values
+
+
+def ignored(values: Values, facts: MaskFacts, seen: Survey) -> NDArray[np.bool_]:
+    """Where a mask [H, W] says that a pixel doesn't count, as far as one mask can tell."""
+    where = np.zeros(values.shape, dtype=bool)
+    if not set(facts.values.tolist()) <= {0, IGNORE}:  # then 255 may well be the foreground
+        where |= values == IGNORE
+    if seen.description.ignore_index is not None:
+        where |= values == seen.description.ignore_index
+    return where
+
+
+def _has_alpha(file: Path) -> bool:
+    """Whether a file is a PNG with an alpha channel, which its colour type in byte 25 says."""
+    with file.open("rb") as opened:
+        head = opened.read(26)
+    return head.startswith(b"\x89PNG") and head[25:26] != b"" and head[25] in ALPHA

@@ -1,0 +1,218 @@
+"""A copy of a dataset without the faults that can be mended, and a log of what was changed."""
+
+import itertools
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import cv2
+import yaml
+
+from segkit.checking.examine import Facts
+from segkit.checking.mended_mask import mended_mask
+from segkit.checking.repairs import Repair
+from segkit.checking.report import CheckReport, Evidence
+from segkit.data.folder import Sample, fit
+from segkit.data.masks import Values, read_values
+from segkit.data.reader import Pixels, read_pixels
+from segkit.data.splits import SHARES, draw_splits, hashed_groups, purpose
+from segkit.errors import DataError, UsageError
+from segkit.files import atomic_path
+
+LOG = "mended.json"
+
+
+def mend(
+    report: CheckReport,
+    out: str | Path,
+    repairs: Sequence[Repair],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a copy of a checked dataset with some repairs made, and return its folder.
+
+    The original is not touched. The copy is written under a hidden name beside its place and takes its own name when
+    it is whole, so that what goes wrong leaves nothing behind; a killed process leaves the hidden folder.
+
+    Args:
+        report: of the dataset.
+        out: the copy's folder, new or empty.
+        repairs: some of those that ``plan_repairs`` gives.
+        progress: called with the number of steps done and of all: each picture mended, each file copied.
+
+    Raises:
+        DataError: the classes aren't known, so that no mask can be mended.
+        UsageError: the folder has something in it, lies in the dataset, or can't be written.
+    """
+    out, data = Path(out), report.evidence.seen.path
+    if report.evidence.coding is None:
+        raise DataError(f"{data}: what the masks' values mean isn't known; mend dataset.yaml first")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out}: is there already; a copy needs a new or empty folder")
+    if out.resolve().is_relative_to(data.resolve()) or data.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"{out}: a copy can't lie in its dataset, nor around it")
+    partial = out.with_name(f".{out.name}.{uuid4().hex}")
+    try:
+        partial.mkdir(parents=True)
+        _write(report, partial, repairs, progress)
+        if out.exists():
+            out.rmdir()  # empty; a rename over it works on some systems only
+        partial.rename(out)
+    except OSError as error:
+        raise UsageError(f"{out}: can't be written ({error.strerror or error}); nothing was left there") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def _write(
+    report: CheckReport, folder: Path, repairs: Sequence[Repair], progress: Callable[[int, int], None] | None
+) -> None:
+    evidence = report.evidence
+    seen = evidence.seen
+    asked: dict[str, set[str]] = defaultdict(set)
+    for repair in repairs:
+        for name in repair.names:
+            asked[name].add(repair.kind)
+
+    replaced: set[Path] = {seen.path / "dataset.yaml"}
+    files = [Path(root) / name for root, _, names in os.walk(seen.path, followlinks=True) for name in names]
+    files = sorted(file for file in files if not _hidden(file, seen.path))
+    steps = itertools.count(1)
+
+    def step() -> None:
+        if progress is not None:
+            progress(next(steps), len(evidence.facts) + len(files))
+
+    for one in evidence.facts:
+        kinds = asked[one.name]
+        if "omit" in kinds:
+            replaced |= set(_files_of(evidence, one))
+        elif kinds:
+            replaced |= _mend_picture(evidence, one, kinds, folder)
+        step()
+    for file in files:
+        target = folder / file.relative_to(seen.path)
+        if file not in replaced and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, target)
+        step()
+    _write_description(evidence, folder, repairs)
+    log = [{"kind": repair.kind, "what": repair.what, "names": repair.names} for repair in repairs]
+    with atomic_path(folder / LOG) as path:
+        path.write_text(json.dumps({"changes": log}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _hidden(file: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(root).parts)
+
+
+def _files_of(evidence: Evidence, one: Facts) -> list[Path]:
+    sample = evidence.seen.samples[one.name]
+    files = [file for file in (sample.image, sample.depth, sample.roi) if file is not None]
+    lossy = evidence.seen.lossy.get(one.name)
+    if lossy is not None:
+        files.append(lossy)
+    if sample.mask is not None:
+        files += sorted(sample.mask.iterdir()) if sample.mask.is_dir() else [sample.mask]
+    return files
+
+
+def _mend_picture(evidence: Evidence, one: Facts, kinds: set[str], folder: Path) -> set[Path]:
+    """Write what of a picture's files changes; return the originals of those."""
+    seen = evidence.seen
+    sample = seen.samples[one.name]
+    if one.picture is None:
+        return set()
+    replaced: set[Path] = set()
+
+    def write(original: Path, pixels: Pixels | Values) -> None:
+        target = (folder / original.relative_to(seen.path)).with_suffix(".png")
+        _write_png(target, pixels)
+        replaced.add(original)
+
+    for mask in one.masks:
+        if kinds & {"ids", "upright", "nearest", "ignore", "foreground", "move", "resize"} or _turns(kinds):
+            ids = mended_mask(evidence, sample, mask.file, kinds, one.picture.size)
+            if ids is not None:
+                write(mask.file, ids)
+    if "upright" in kinds:
+        write(sample.image, read_pixels(sample.image))
+        for file in (sample.depth, sample.roi):
+            if file is not None:
+                _write_upright(file, sample, one.picture.size, write)
+    return replaced
+
+
+def _turns(kinds: set[str]) -> bool:
+    return any(kind.startswith("turn ") for kind in kinds)
+
+
+def _write_upright(file: Path, sample: Sample, size: tuple[int, int], write: Callable[[Path, Values], None]) -> None:
+    """Turn a map that lies as its picture's stored pixels do."""
+    values = read_values(file)
+    if values.shape != size:
+        write(file, fit(values, size, file, sample.image))
+
+
+def _write_png(path: Path, pixels: Pixels | Values) -> None:
+    """[H, W] or RGB [H, W, C]."""
+    with atomic_path(path) as temporary:
+        done, data = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 and pixels.shape[2] == 3 else pixels)
+        if not done:
+            raise UsageError(f"{path.name}: can't be written as PNG")
+        temporary.write_bytes(data.tobytes())
+
+
+def _write_description(evidence: Evidence, folder: Path, repairs: Sequence[Repair]) -> None:
+    assert evidence.coding is not None
+    given = evidence.seen.description
+    values = {
+        "name": given.name or evidence.seen.path.resolve().name,
+        "task": given.task,
+        "classes": list(evidence.coding.classes),
+        "background": given.background,
+        "ignore_index": given.ignore_index,
+        "roi": given.roi,
+        "depth_unit": given.depth_unit,
+        "splits": {split: list(stems) for split, stems in mended_splits(evidence, repairs).items()},
+        "groups": {group: list(stems) for group, stems in given.groups.items()} or None,
+    }
+    with atomic_path(folder / "dataset.yaml") as path:
+        kept = {key: value for key, value in values.items() if value is not None}
+        text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+        path.write_text(text, encoding="utf-8")
+
+
+def mended_splits(evidence: Evidence, repairs: Sequence[Repair]) -> dict[str, tuple[str, ...]]:
+    """Return the splits after some repairs: names taken out, each in one split, empty splits drawn."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for repair in repairs:
+        names[repair.kind].update(repair.names)
+    gone = names["drop"] | names["omit"]
+    splits = {split: [s for s in stems if s not in gone] for split, stems in evidence.seen.splits.items()}
+    taken: set[str] = set()
+    for split in sorted(splits, key=purpose, reverse=True):
+        splits[split] = [stem for stem in splits[split] if stem not in taken]
+        taken.update(names["one_split"].intersection(splits[split]))
+    return _drawn(splits, names["draw"], evidence)
+
+
+def _drawn(splits: dict[str, list[str]], wanted: set[str], evidence: Evidence) -> dict[str, tuple[str, ...]]:
+    """Fill the splits asked for from the training pictures, or draw all anew where there are none."""
+    groups = evidence.seen.description.groups
+    if wanted and not splits.get("train"):
+        usable = [one.name for one in evidence.facts if one.masks and one.picture is not None]
+        return draw_splits(usable, groups)
+    total = sum(map(len, splits.values()))
+    for split in (split for split in ("test", "val") if split in wanted):
+        order = hashed_groups(splits["train"], groups)
+        splits[split] = []
+        while len(order) > 1 and len(splits[split]) < max(1, round(SHARES[split] * total)):
+            splits[split] += order.pop()
+        splits["train"] = sorted(stem for members in order for stem in members)
+    return {split: tuple(stems) for split, stems in splits.items()}

@@ -1,0 +1,149 @@
+"""What of a dataset's faults a copy can be freed from, and what each repair would lose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segkit.checking.alignment import TURNINGS, shift_in_words
+from segkit.checking.examine import Facts
+from segkit.checking.picture_facts import PictureFacts
+from segkit.checking.report import CheckReport, Evidence
+from segkit.data.masks import IGNORE
+from segkit.data.splits import purpose
+
+FEWER = "Training, or failing that validation, gets fewer pictures"
+GUESS = "The edges say so, nothing else"
+SAME_SHAPE = 0.02  # relative difference of two aspect ratios that are meant to be the same
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One thing that can be mended.
+
+    Attributes:
+        kind: what is done, a key for ``mend``.
+        what: the same as a sentence for the log.
+        names: of the pictures or splits it is done to.
+        question: what to ask before, because something is lost or guessed; None where nothing is.
+    """
+
+    kind: str
+    what: str
+    names: tuple[str, ...]
+    question: str | None = None
+
+
+def plan_repairs(report: CheckReport) -> list[Repair]:
+    """Return what can be mended in a copy of a dataset; first what loses nothing, then what has to be asked."""
+    return [repair for repair in (*_safe(report), *_asked(report)) if repair.names]
+
+
+def _safe(report: CheckReport) -> list[Repair]:
+    evidence = report.evidence
+    facts, description = evidence.facts, evidence.seen.description
+    foreground = evidence.coding is not None and evidence.coding.table[IGNORE] != IGNORE
+    exif = [one.name for one in facts if one.picture is not None and _can_be_turned(one.picture)]
+    odd = [one.name for one in facts if any(mask.wide or mask.alpha for mask in one.masks)]
+    masks = [one.name for one in facts if one.masks]
+    unused = _places(report, "no_picture", "no_mask", "no_roi")
+    return [
+        Repair("description", "what is wrong in dataset.yaml is left out", _places(report, "description")),
+        Repair("ids", "0 and 255 in masks become the class ids 0 and 1", tuple(masks if foreground else ())),
+        Repair("ids", "colours in masks become class ids", tuple(masks if description.palette else ())),
+        Repair("ids", "masks of 16 bits or with transparency become plain 8-bit masks", tuple(odd)),
+        Repair("upright", "pictures are turned as their orientation tag says, and written as PNG", tuple(exif)),
+        Repair("drop", "names without a picture, a mask or a region of interest leave the splits", unused),
+        Repair("omit", "pictures with a file that can't be used are left out", tuple(_unreadable(facts))),
+        Repair("one_split", "names in two splits stay in the one for testing", _places(report, "two_splits")),
+        Repair("draw", "splits are drawn by a hash of the names", _places(report, "empty_split", "no_split")),
+    ]
+
+
+def _asked(report: CheckReport) -> list[Repair]:
+    evidence = report.evidence
+    blurred = _stems(report, "lossy", "interpolated")
+    unknown = _stems(report, "unknown_ids")
+    mixed = _stems(report, "mixed_coding")
+    copies = _places(report, "same_picture", "near_copy")
+    turned = {**_turned_sizes(evidence), **{n: t for n, t in evidence.judgement.misfits.items() if t is not None}}
+    repairs = [
+        Repair("nearest", "values between classes become the nearest class", blurred, "Borders are guessed"),
+        Repair("ignore", "pixels with values that are no class are ignored", unknown, "Those pixels are lost"),
+        Repair("foreground", "255 is read as foreground", mixed, "It could have meant ignore"),
+        Repair("drop", "copies of pictures in another split leave training", copies, FEWER),
+        Repair("drop", "pictures of groups in two splits leave training", _less_needed(report), FEWER),
+    ]
+    for turning in dict.fromkeys(turned.values()):
+        names = tuple(name for name, one in turned.items() if one == turning)
+        repairs.append(Repair(f"turn {turning}", f"masks are {turning}", names, GUESS))
+    everything = tuple(one.name for one in evidence.facts if one.masks)
+    if (judged := evidence.judgement).turning is not None:
+        what = f"all masks are {judged.turning}"
+        repairs.append(Repair(f"turn {judged.turning}", what, everything, GUESS))
+    if judged.shift is not None:
+        what = f"all masks are {shift_in_words(judged.shift)}"
+        repairs.append(Repair("move", what, everything, "What comes in at the border is ignored"))
+    resized, strange = _other_sizes(evidence, set(turned))
+    return [
+        *repairs,
+        Repair("resize", "masks of another size are resized to their picture's", resized, "Borders are guessed"),
+        Repair("drop", "pictures whose mask has another shape leave the splits", strange, "They are lost"),
+    ]
+
+
+def _can_be_turned(picture: PictureFacts) -> bool:
+    """Whether a picture has a tag that turns it and can be written as PNG without loss."""
+    return picture.orientation != 1 and picture.dtype != "float32" and picture.channels in (1, 3)
+
+
+def _places(report: CheckReport, *kinds: str) -> tuple[str, ...]:
+    names = (place.name for found in report.findings if found.kind in kinds for place in found.places)
+    return tuple(dict.fromkeys(names))
+
+
+def _less_needed(report: CheckReport) -> tuple[str, ...]:
+    """The pictures of groups in two splits, but for those in the split that is most for testing."""
+    seen = report.evidence.seen
+    found = []
+    for group in _places(report, "group"):
+        members = seen.description.groups[group]
+        holders = [split for split, stems in seen.splits.items() if not set(members).isdisjoint(stems)]
+        kept = seen.splits[max(holders, key=purpose)]
+        found += [stem for stem in members if stem not in kept]
+    return tuple(found)
+
+
+def _stems(report: CheckReport, *kinds: str) -> tuple[str, ...]:
+    """Pictures' names from their masks' places."""
+    files = set(_places(report, *kinds))
+    seen = report.evidence.seen
+    return tuple(
+        one.name for one in report.evidence.facts if any(seen.place(mask.file).name in files for mask in one.masks)
+    )
+
+
+def _unreadable(facts: Sequence[Facts]) -> list[str]:
+    return [one.name for one in facts if any(kind == "unreadable" for kind, _ in one.faults)]
+
+
+def _turned_sizes(evidence: Evidence) -> dict[str, str]:
+    """Masks of their picture's size turned, with what makes them fit best."""
+    return {
+        one.name: turning
+        for one in evidence.facts
+        if one.agreement is not None
+        and any(not mask.fits for mask in one.masks)
+        and (turning := one.agreement.best_turning) in TURNINGS
+    }
+
+
+def _other_sizes(evidence: Evidence, turned: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Pictures whose masks have the same shape in another size, and those whose masks have another shape."""
+    same: list[str] = []
+    other: list[str] = []
+    for one in evidence.facts:
+        if one.picture is None or one.name in turned or all(mask.fits for mask in one.masks):
+            continue
+        height, width = one.picture.size
+        ratios = [mask.size[0] * width / (mask.size[1] * height) for mask in one.masks]
+        (same if all(abs(ratio - 1) < SAME_SHAPE for ratio in ratios) else other).append(one.name)
+    return tuple(same), tuple(other)

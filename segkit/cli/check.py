@@ -1,0 +1,76 @@
+"""``segkit check``: what is wrong with a dataset, and a mended copy of it."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segkit.cli.options import Json, print_json
+from segkit.cli.progress import progress_bar
+from segkit.errors import DataError
+
+if TYPE_CHECKING:
+    from segkit.checking.repairs import Repair
+
+EPILOG = "Example: segkit check cells --fix cells_mended"
+
+
+def check(
+    data: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    fix: Annotated[
+        Path | None, typer.Option("--fix", metavar="COPY", help="Write a mended copy into this new folder.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Mend also where something is lost or guessed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find what is wrong with a dataset: broken files, wrong masks, leaks between splits, and more.
+
+    The dataset itself is never changed. With --fix, what can be mended without loss is mended in a copy; the rest is
+    asked on a terminal, and left alone elsewhere unless --yes is given. The exit code is 3 where errors remain.
+    """
+    from segkit.checking.mend import mend
+    from segkit.checking.repairs import plan_repairs
+    from segkit.checking.run import check as run_check
+
+    with progress_bar("checking") as show:
+        report = run_check(data, progress=show)
+    result = report.to_json()
+    if not as_json:
+        typer.echo(report.table())
+    if fix is not None:
+        planned = plan_repairs(report)
+        chosen = [one for one in planned if one.question is None or yes or (not as_json and _agreed(one))]
+        left = [one for one in planned if one not in chosen]
+        with progress_bar("mending") as show:
+            mend(report, fix, chosen, progress=show)
+        with progress_bar("checking the copy") as show:
+            report = run_check(fix, progress=show)
+        if as_json:
+            result |= {"mended": [_row(one) for one in chosen], "left": [_row(one) for one in left]}
+            result |= {"copy": report.to_json()}
+        else:
+            typer.echo("\nmended" if chosen else "\nnothing to mend")
+            for one in chosen:
+                typer.echo(f"  {one.what}: {len(one.names):,}")
+            if left:
+                typer.echo("left alone (--yes mends these too)")
+            for one in left:
+                typer.echo(f"  {one.what}: {len(one.names):,}")
+            typer.echo(f"\n{report.table()}")
+    if as_json:
+        print_json(result)
+    if report.errors:
+        raise typer.Exit(DataError.exit_code)
+
+
+def _agreed(repair: "Repair") -> bool:
+    """Whether someone at a terminal wants a repair that loses something."""
+    if not sys.stdin.isatty():
+        return False
+    named = ", ".join(repair.names[:3]) + (", …" if len(repair.names) > 3 else "")
+    return typer.confirm(f"\n{repair.what} ({len(repair.names):,}: {named}). {repair.question}. Do it?", err=True)
+
+
+def _row(repair: "Repair") -> dict[str, object]:
+    return {"kind": repair.kind, "what": repair.what, "names": list(repair.names)}

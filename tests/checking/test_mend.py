@@ -1,0 +1,224 @@
+"""The copy is free of what can be mended; the original stays as it was; what goes wrong leaves nothing behind."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import segkit
+from segkit.checking import mend as mend_module
+from segkit.checking.mend import mend
+from segkit.checking.mended_mask import moved
+from segkit.checking.repairs import plan_repairs
+from segkit.data.folder import open_dataset
+from segkit.data.masks import read_values
+from segkit.data.reader import read_pixels
+from segkit.errors import DataError, UsageError
+
+
+def contents(path):
+    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+@pytest.fixture
+def mended(cells):
+    """Check, mend (everything, or what loses nothing), and check again; the original must not change."""
+
+    def run(*, yes=True):
+        before = contents(cells.path)
+        report = segkit.check(cells.path)
+        planned = plan_repairs(report)
+        copy = mend(report, cells.path.parent / "copy", [one for one in planned if yes or one.question is None])
+        assert contents(cells.path) == before
+        return copy, segkit.check(copy), planned
+
+    return run
+
+
+def test_a_clean_dataset_is_copied_as_it_is(cells, mended):
+    (cells.path / "README.md").write_text("about")
+    copy, report, planned = mended()
+    assert planned == []
+    before, after = contents(cells.path), contents(copy)
+    assert {name for name in after if after[name] != before.get(name)} == {"dataset.yaml", "mended.json"}
+    assert open_dataset(copy).splits == open_dataset(cells.path).splits
+    assert report.findings == ()
+
+
+def test_0_and_255_become_ids(cells, mended):
+    masks = {name: cells.mask(name) for name in (*cells.train, *cells.val, *cells.test)}
+    for name, mask in masks.items():
+        cells.write(f"masks/{name}.png", 255 * mask)
+    copy, report, _ = mended(yes=False)
+    assert report.findings == ()
+    for name, mask in masks.items():
+        assert np.array_equal(read_values(copy / f"masks/{name}.png"), mask)
+
+
+def test_colours_become_ids_and_blurred_ones_the_nearest(cells, mended):
+    colours = np.array([[20, 30, 40], [250, 10, 10], [0, 0, 255]], np.uint8)
+    for name in (*cells.train, *cells.val, *cells.test):
+        cells.write(f"masks/{name}.png", colours[cells.mask(name)])
+    first, second = cells.train[:2]
+    blurred, lost = colours[cells.mask(first)[..., 0] // 255], cells.mask(second)[..., ::-1].copy()
+    blurred[0, :5] = [(200, 20, 20), (30, 30, 30), (251, 10, 10), (20, 30, 41), (90, 25, 30)]
+    lost[0, :3] = (0, 0, 255)
+    cells.write(f"masks/{first}.png", blurred)
+    cells.write(f"masks/{second}.png", lost)
+    cells.describe(palette={"background": "#141e28", "cell": [250, 10, 10], "ignore": [0, 0, 255]})
+    copy, report, _ = mended()
+    assert report.findings == ()
+    assert read_values(copy / f"masks/{first}.png")[0, :5].tolist() == [1, 0, 1, 0, 0]
+    assert read_values(copy / f"masks/{second}.png")[0, :3].tolist() == [255, 255, 255]
+    assert "palette" not in (copy / "dataset.yaml").read_text()
+
+
+def test_lossy_and_interpolated_masks_take_the_nearest_class_when_asked(cells, mended):
+    first, second = cells.train[:2]
+    true = {name: cells.mask(name) for name in (first, second)}
+    cells.write(f"masks/{first}.jpg", 255 * true[first], cv2.IMWRITE_JPEG_QUALITY, 90)
+    (cells.path / f"masks/{first}.png").unlink()
+    cells.write(f"masks/{second}.png", cv2.GaussianBlur(255 * true[second], (3, 3), 0))
+    copy, report, planned = mended(yes=False)
+    assert {one.kind for one in report.errors} == {"lossy", "interpolated"}
+    assert [(one.kind, one.names) for one in planned] == [("nearest", (first, second))]
+    shutil.rmtree(copy)
+    copy, report, _ = mended()
+    assert report.errors == ()
+    for name, mask in true.items():
+        assert (read_values(copy / f"masks/{name}.png") != mask).mean() < 0.02
+    assert not (copy / f"masks/{first}.jpg").exists()
+
+
+def test_ids_that_are_no_class_are_ignored_and_255_read_as_foreground_when_asked(cells, mended):
+    first, second = cells.train[:2]
+    mask = cells.mask(first)
+    mask[:3] = 9
+    cells.write(f"masks/{first}.png", mask)
+    foreground = cells.mask(second)
+    cells.write(f"masks/{second}.png", 255 * foreground)
+    copy, report, _ = mended()
+    assert report.findings == ()
+    after = read_values(copy / f"masks/{first}.png")
+    assert (after[:3] == 255).all()
+    assert np.array_equal(after[3:], mask[3:])
+    assert np.array_equal(read_values(copy / f"masks/{second}.png"), foreground)
+
+
+def test_turned_pictures_are_written_upright_with_all_that_belongs_to_them(cells, mended):
+    name = cells.train[0]
+    image, mask = cells.image(name)[:48], cells.mask(name)[:48]
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(image)))
+    exif = stored.getexif()
+    exif[0x0112] = 6
+    stored.save(cells.path / f"images/{name}.png", exif=exif)
+    cells.write(f"masks/{name}.png", np.rot90(mask))
+    cells.write(f"depth/{name}.png", np.rot90(mask).astype(np.uint16) * 900)
+    copy, report, _ = mended(yes=False)
+    assert report.findings == ()
+    assert np.array_equal(read_pixels(copy / f"images/{name}.png"), image)
+    assert np.array_equal(read_values(copy / f"masks/{name}.png"), mask)
+    assert np.array_equal(read_values(copy / f"depth/{name}.png"), mask.astype(np.uint16) * 900)
+
+
+def test_splits_are_mended(cells, mended):
+    groups = {"patient": [cells.train[1], cells.test[1]]}
+    splits = {"train": [*cells.train, "ghost", cells.test[0]], "val": [], "test": cells.test}
+    cells.describe(splits=splits, groups=groups)
+    (cells.path / f"masks/{cells.train[0]}.png").unlink()
+    (cells.path / f"images/{cells.train[2]}.png").write_bytes(b"")
+    shutil.copy(cells.path / f"images/{cells.test[0]}.png", cells.path / f"images/{cells.train[3]}.png")
+    shutil.copy(cells.path / f"masks/{cells.test[0]}.png", cells.path / f"masks/{cells.train[3]}.png")
+    copy, report, _ = mended()
+    assert report.errors == ()
+    after = open_dataset(copy).splits
+    assert list(after["test"]) == cells.test
+    assert len(after["val"]) == 1
+    assert {*after["train"], *after["val"]} == set(cells.train[4:])
+    assert not (copy / f"images/{cells.train[2]}.png").exists()
+    log = json.loads((copy / "mended.json").read_text())
+    assert {
+        "kind": "one_split",
+        "what": "names in two splits stay in the one for testing",
+        "names": [cells.test[0]],
+    } in log["changes"]
+
+
+def test_splits_that_were_never_there_are_drawn(cells, mended):
+    cells.describe(splits={"train": [], "val": [], "test": []})
+    copy, report, _ = mended(yes=False)
+    assert report.errors == ()
+    assert {split: len(stems) for split, stems in open_dataset(copy).splits.items()} == {
+        "train": 8,
+        "val": 2,
+        "test": 2,
+    }
+
+
+@pytest.mark.parametrize("turn", [lambda m: m[:, ::-1], lambda m: np.rot90(m)])
+def test_masks_that_were_turned_are_turned_back_when_asked(cells, mended, turn):
+    masks = {name: cells.mask(name) for name in (*cells.train, *cells.val, *cells.test)}
+    for name, mask in masks.items():
+        cells.write(f"masks/{name}.png", turn(mask))
+    copy, report, _ = mended()
+    assert report.findings == ()
+    for name, mask in masks.items():
+        assert np.array_equal(read_values(copy / f"masks/{name}.png"), mask)
+
+
+def test_a_mask_of_another_size_is_turned_resized_or_left_out_when_asked(cells, mended):
+    first, second, third = cells.train[:3]
+    true = cells.mask(first)[:48]
+    cells.write(f"images/{first}.png", cells.image(first)[:48])
+    cells.write(f"masks/{first}.png", true.T)
+    large = cells.mask(second)
+    cells.write(f"masks/{second}.png", np.kron(large, np.ones((2, 2), np.uint8)))
+    cells.write(f"masks/{third}.png", cells.mask(third)[:20])
+    copy, report, _ = mended()
+    assert [one.kind for one in report.errors] == ["size"]  # of a picture that is in no split any more
+    assert np.array_equal(read_values(copy / f"masks/{first}.png"), true)
+    assert np.array_equal(read_values(copy / f"masks/{second}.png"), large)
+    assert third not in open_dataset(copy).splits["train"]
+
+
+def test_moving_ignores_what_comes_in():
+    ids = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert moved(ids, (1, -1)).tolist() == [[255, 255, 255], [1, 2, 255]]
+    assert moved(ids, (-1, 2)).tolist() == [[255, 255, 3], [255, 255, 255]]
+
+
+def test_where_a_copy_cannot_go(cells, tmp_path):
+    report = segkit.check(cells.path)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    with pytest.raises(UsageError, match="taken: is there already; a copy needs a new or empty folder"):
+        mend(report, tmp_path / "taken", [])
+    with pytest.raises(UsageError, match="a copy can't lie in its dataset"):
+        mend(report, cells.path / "copy", [])
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"copy: can't be written \(.*\); nothing was left there"):
+        mend(report, tmp_path / "file" / "copy", [])
+    (tmp_path / "empty").mkdir()
+    assert mend(report, tmp_path / "empty", []) == tmp_path / "empty"
+
+
+def test_a_full_disk_leaves_nothing(cells, tmp_path, monkeypatch):
+    report = segkit.check(cells.path)
+    there = sorted(tmp_path.iterdir())
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mend_module.shutil, "copy2", full)
+    with pytest.raises(UsageError, match=r"copy: can't be written \(No space left on device\)"):
+        mend(report, tmp_path / "copy", [])
+    assert sorted(tmp_path.iterdir()) == there
+
+
+def test_without_knowing_the_classes_nothing_is_mended(cells, tmp_path):
+    cells.describe(classes=["x", "x"])
+    with pytest.raises(DataError, match=r"what the masks' values mean isn't known; mend dataset\.yaml first"):
+        mend(segkit.check(cells.path), tmp_path / "copy", [])
