@@ -1,0 +1,213 @@
+"""The recipe that follows from a dataset's facts, the machine and the minutes; each choice with its reason."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Literal
+
+from segkit.recipe import DataRecipe, ModelRecipe
+from segkit.suggestion.facts import Facts
+
+Device = Literal["cpu", "cuda"]
+Speed = Callable[[ModelRecipe, DataRecipe, int], float]
+"""Crops a second on which a model trains, with these data settings and this batch."""
+
+CROP = {"cpu": 256, "cuda": 512}  # largest side
+TILE = {"cpu": 768, "cuda": 1536}  # largest side predicted in one piece
+BATCH = {"cpu": 4, "cuda": 8}  # many small updates beat few large ones where minutes are counted
+STEPS = 32  # at least so many an epoch
+THIN = 12.0  # pixels; thinner things need maps finer than a backbone's
+RARE = 0.05  # of all pixels
+WEIGHT = (0.5, 3.0)  # range of class weights
+LEARNING_RATE = 1e-3
+SHARE_OF_MINUTES = 0.9  # for steps; the rest loads, draws and saves
+CROPS_OF_A_MEMBER = 4000  # before two networks are worth more than one trained twice as long
+
+PAIR: dict[str, dict[str, Any]] = {
+    "swin_fpn": {"backbone": {"name": "swin_tiny", "drop_path": 0.0}, "neck": {"name": "fpn", "width": 48}},
+    "resnet50_unet": {"backbone": "resnet50", "neck": "unet"},
+}
+SINGLE: dict[str, Any] = {"backbone": "resnet34", "neck": "unet"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value of the recipe, and why."""
+
+    value: Any
+    reason: str = ""
+
+
+Section = dict[str, Choice]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A recipe's sections, in the order of the file; one member is a single model."""
+
+    data: Section
+    members: dict[str, Section]
+    members_reason: str
+    loss: Section
+    train: Section
+    predict: Section
+
+
+def choose(
+    facts: Facts,
+    *,
+    classes: tuple[str, ...],
+    task: str,
+    splits: Mapping[str, int],
+    device: Device,
+    minutes: float,
+    speed: Speed,
+) -> Choices:
+    """The choices for a dataset on a machine.
+
+    Args:
+        facts: of the pictures to train on.
+        classes, task: the dataset's.
+        splits: pictures in each.
+        device: what is trained on.
+        minutes: for the whole training.
+        speed: measures a model; called once for each model that comes into question.
+    """
+    data = _data(facts, splits, device)
+    batch = BATCH[device]
+    settings = DataRecipe.model_validate({key: choice.value for key, choice in data.items()})
+    stem = _stem(facts)
+
+    def crops(parts: dict[str, Any]) -> float:
+        """How many crops one of ``share`` equal parts of the minutes suffices for."""
+        model = ModelRecipe.model_validate({**parts, "stem": stem.value, "auxiliary": 2})
+        return speed(model, settings, batch) * minutes * 60 * SHARE_OF_MINUTES
+
+    # One number of epochs for all members: the slower ones take more of the minutes.
+    together = 1 / sum(1 / crops(parts) for parts in PAIR.values())
+    if together >= CROPS_OF_A_MEMBER:
+        seen, parts = together, PAIR
+        reason = f"two kinds of network, averaged: the minutes give each {together:,.0f} crops"
+    else:
+        seen, parts = crops(SINGLE), {"model": SINGLE}
+        reason = f"one network: two would see only {together:,.0f} crops each in the minutes"
+    members = {
+        name: {
+            **{key: Choice(value) for key, value in part.items()},
+            "stem": stem,
+            "auxiliary": Choice(2, "coarser maps learn to say the same, which speeds training up"),
+        }
+        for name, part in parts.items()
+    }
+    per_epoch = facts.pictures * settings.crops_per_image
+    epochs = max(1, round(seen / per_epoch))
+    return Choices(
+        data=data,
+        members=members,
+        members_reason=reason,
+        loss=_loss(facts, classes, task),
+        train=_train(epochs, batch, facts, settings.crops_per_image, minutes, seen),
+        predict=_predict(facts, device),
+    )
+
+
+def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
+    data: Section = {}
+    if splits.get("test") and splits.get("val"):
+        data["train_on"] = Choice(
+            ["train", "val"], "the last weights are kept, so none is needed to choose by; test is there to score on"
+        )
+        data["validate_on"] = Choice(None)
+    else:
+        data["train_on"] = Choice(["train"])
+        data["validate_on"] = Choice("val" if splits.get("val") else None, "scored at the end; nothing is chosen by it")
+    if facts.grey:
+        data["channels"] = Choice(1, "every picture is grey")
+    else:
+        data["channels"] = Choice(facts.channels)
+    if facts.window is not None:
+        low, high = (float(f"{value:.5g}") for value in facts.window)
+        data["window"] = Choice([low, high], f"{facts.type} pixels: the 0.1 and 99.9 percentiles become 0 and 1")
+    data["normalisation"] = Choice("dataset", "weights start at random, so the pictures' own mean and deviation")
+    side = min(facts.median)
+    crop = max(32, min(CROP[device], (side - 1) // 32 * 32))
+    data["crop"] = Choice(crop, f"a multiple of 32 below the pictures' {facts.median[1]}×{facts.median[0]}")
+    area = facts.median[0] * facts.median[1]
+    crops = max(ceil(area / crop**2), ceil(STEPS * BATCH[device] / facts.pictures))
+    data["crops_per_image"] = Choice(crops, f"{facts.pictures} pictures: {facts.pictures * crops} crops an epoch")
+    if facts.blank_outside:
+        data["inside_roi"] = Choice(False, "nothing to see outside the region of interest: learn that, too")
+    rarest = min((share for share in facts.shares if share > 0), default=1.0)
+    if rarest < RARE:
+        data["foreground"] = Choice(0.33, f"the rarest class has {rarest:.1%} of the pixels; a third of crops seek one")
+    data["augment"] = _augment(facts)
+    return data
+
+
+def _augment(facts: Facts) -> Choice:
+    flip, tall = {"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}
+    few = facts.pictures < 1000
+    if facts.upright or facts.sided:
+        flips = [flip] * (not facts.sided) + [tall] * (not facts.upright)
+        turn, reason = 10, "classes lie differently " + ("above and below" if facts.upright else "left and right")
+        reason += ": no quarter turns"
+    else:
+        flips, turn, reason = [flip, tall], 180 if few else 45, "no side is favoured by any class: any way up"
+    list_ = [
+        *flips,
+        {"Affine": {"scale": [0.75, 1.33] if few else [0.9, 1.1], "rotate": [-turn, turn], "shear": [-8, 8], "p": 0.9}},
+        {"RandomBrightnessContrast": {"brightness_limit": 0.2, "contrast_limit": 0.25, "p": 0.7}},
+        {"RandomGamma": {"gamma_limit": [75, 130], "p": 0.4}},
+    ]
+    if facts.channels == 3 and not facts.grey:
+        list_.append(
+            {"HueSaturationValue": {"hue_shift_limit": 8, "sat_shift_limit": 25, "val_shift_limit": 15, "p": 0.5}}
+        )
+    list_.append({"GaussNoise": {"std_range": [0.01, 0.04], "p": 0.2}})
+    return Choice(list_, reason)
+
+
+def _stem(facts: Facts) -> Choice:
+    if facts.width is not None and facts.width < THIN:
+        return Choice(32, f"structures about {facts.width:.0f} pixels wide: learned maps at full resolution")
+    return Choice(False, "nothing thin: the backbone's own maps are fine enough")
+
+
+def _loss(facts: Facts, classes: tuple[str, ...], task: str) -> Section:
+    loss: Section = {
+        "loss": Choice({"cross_entropy": 1.0, "dice": 1.0}, "right probabilities, and overlap, which is what is scored")
+    }
+    if task == "multiclass" and min(facts.shares) < RARE:
+        mean = 1 / len(classes)
+        weights = [
+            round(min(WEIGHT[1], max(WEIGHT[0], (mean / share) ** 0.5)), 2) if share else WEIGHT[1]
+            for share in facts.shares
+        ]
+        listed = ", ".join(f"{name} {share:.1%}" for name, share in zip(classes, facts.shares, strict=True))
+        loss["class_weights"] = Choice(weights, f"by the square root of rarity: {listed}")
+    return loss
+
+
+def _train(epochs: int, batch: int, facts: Facts, per_image: int, minutes: float, seen: float) -> Section:
+    updates = epochs * max(1, facts.pictures * per_image // batch)
+    decay = _decay(updates)
+    return {
+        "epochs": Choice(epochs, f"{minutes:g} minutes at the speed measured here: {seen:,.0f} crops"),
+        "batch": Choice(batch, "many small updates: the minutes are the limit, not the memory"),
+        "learning_rate": Choice(LEARNING_RATE),
+        "weight_decay": Choice(0.02),
+        "ema": Choice(decay, f"averages about the last {1 / (1 - decay):.0f} of {updates:,} updates"),
+        "keep": Choice("last", "the schedule ends at zero: the last averaged weights are the best guess"),
+    }
+
+
+def _decay(updates: int) -> float:
+    """An average over about a tenth of the updates, at most 2,000."""
+    return round(1 - 1 / min(2000, max(20, updates / 10)), 4)
+
+
+def _predict(facts: Facts, device: Device) -> Section:
+    tile = TILE[device]
+    if max(facts.median) <= tile:
+        return {"tile": Choice(None, "the pictures fit in one piece"), "tta": Choice("flip", "four flips averaged")}
+    return {"tile": Choice(tile // 2 if device == "cpu" else tile), "tta": Choice("flip", "four flips averaged")}

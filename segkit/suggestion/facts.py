@@ -1,0 +1,204 @@
+"""What a recipe depends on, measured on a dataset: sizes, intensities, classes, objects, and which way is up."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.masks import IGNORE, Ids
+from segkit.data.reader import Pixels, read_pixels
+from segkit.errors import DataError
+
+PICTURES = 200  # looked at, evenly spread; more don't change a choice
+WINDOW = (0.1, 99.9)  # percentiles of intensities that become 0 and 1
+LEANING = 1.0  # a side is favoured where the mean difference of two halves is more than this many standard deviations
+COMMON = 0.02  # of all pixels: what is rarer doesn't tell which way is up
+STRAY = 0.001  # of the pixels outside a region of interest: less than that is marked by slips of the pen
+LEAN = 0.15  # of a class's pixels: a smaller mean difference is chance
+FLAT = 0.4  # of the deviation inside a region of interest: less than that outside is nothing to see
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was measured on the pictures to train on.
+
+    Attributes:
+        pictures: how many there are.
+        looked_at: how many of them were read.
+        smallest, median: (height, width) in pixels, each side by itself.
+        grey: every picture has one channel, or three that are equal.
+        channels: of the pictures where they are not grey; 3 where grey and colour are mixed.
+        type: of the pixels, such as uint8; more than one joined by " and ".
+        window: (low, high) intensities to become 0 and 1, where the type's own range doesn't tell; else None.
+        shares: of all counted pixels, for each class.
+        presence: share of the pictures that have the class.
+        width: of the thinnest class's structures, in pixels, median over pictures; None without foreground.
+        upright: the classes lie differently in the upper and the lower half: pictures have a way up.
+        sided: they lie differently left and right.
+        blank_outside: nothing is to be seen or marked outside the regions of interest; None where there are none.
+    """
+
+    pictures: int
+    looked_at: int
+    smallest: tuple[int, int]
+    median: tuple[int, int]
+    grey: bool
+    channels: int
+    type: str
+    window: tuple[float, float] | None
+    shares: tuple[float, ...]
+    presence: tuple[float, ...]
+    width: float | None
+    upright: bool
+    sided: bool
+    blank_outside: bool | None
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One picture's share in the facts."""
+
+    size: tuple[int, int]
+    channels: int
+    grey: bool
+    type: str
+    window: tuple[float, float]
+    counts: NDArray[np.int64]  # pixels of each class
+    widths: tuple[float, ...]  # of each class; NaN where absent
+    vertical: NDArray[np.float64]  # of each class, share of its pixels above the middle less that below
+    horizontal: NDArray[np.float64]
+    blank_outside: bool | None
+
+
+def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
+    """The facts of a dataset's pictures, from at most 200 of them, evenly spread.
+
+    Raises:
+        DataError: a picture or mask that can't be read, or of a number of channels that differs from the others'.
+    """
+    chosen = samples[:: -(-len(samples) // PICTURES)]
+    with ThreadPoolExecutor() as pool:
+        looks = list(pool.map(lambda sample: _look(folder, sample), chosen))
+
+    sizes = np.array([look.size for look in looks])
+    counts = np.stack([look.counts for look in looks])
+    grey = all(look.grey for look in looks)
+    foreground = [k for k in range(counts.shape[1]) if k != folder.background]
+    widths = np.array([look.widths for look in looks])[:, foreground]
+    medians = [float(np.median(column[~np.isnan(column)])) for column in widths.T if not np.isnan(column).all()]
+    types = sorted({look.type for look in looks})
+    return Facts(
+        pictures=len(samples),
+        looked_at=len(looks),
+        smallest=_pair(sizes.min(0)),
+        median=_pair(np.median(sizes, 0)),
+        grey=grey,
+        channels=_channels(looks, chosen),
+        type=" and ".join(types),
+        window=None if types == ["uint8"] else _window(looks),
+        shares=tuple((counts.sum(0) / max(1, counts.sum())).tolist()),
+        presence=tuple((counts > 0).mean(0).tolist()),
+        width=min(medians, default=None),
+        upright=_leans(np.stack([look.vertical for look in looks]), counts),
+        sided=_leans(np.stack([look.horizontal for look in looks]), counts),
+        blank_outside=None if folder.roi is None else all(look.blank_outside is not False for look in looks),
+    )
+
+
+def _look(folder: DatasetFolder, sample: Sample) -> _Look:
+    pixels = read_pixels(sample.image)
+    ids = folder.read_mask(sample, pixels.shape[:2])
+    layers = _layers(ids, len(folder.classes))
+    low, high = np.percentile(pixels, WINDOW)
+    return _Look(
+        size=(pixels.shape[0], pixels.shape[1]),
+        channels=pixels.shape[2],
+        grey=_is_grey(pixels),
+        type=str(pixels.dtype),
+        window=(float(low), float(high)),
+        counts=np.array([np.count_nonzero(layer) for layer in layers], np.int64),
+        widths=tuple(width_of(layer) for layer in layers),
+        vertical=np.array([_lean(layer) for layer in layers]),
+        horizontal=np.array([_lean(layer.T) for layer in layers]),
+        blank_outside=None if sample.roi is None else _blank_outside(folder, sample, pixels),
+    )
+
+
+def _blank_outside(folder: DatasetFolder, sample: Sample, pixels: Pixels) -> bool | None:
+    """Whether nothing is marked or seen outside the region of interest; None where it covers the picture."""
+    inside = folder.read_mask(sample, pixels.shape[:2]) != IGNORE
+    inside = inside.any(0) if inside.ndim == 3 else inside
+    if inside.all() or not inside.any():
+        return None
+    ids = folder.read_mask(sample, pixels.shape[:2], inside_roi=False)
+    marked = ids == 1 if ids.ndim == 3 else ids != folder.background
+    values = pixels.astype(np.float32)
+    flat = values[~inside].std(0).mean() <= FLAT * values[inside].std(0).mean()
+    return bool(flat and marked[..., ~inside].mean() <= STRAY)
+
+
+def width_of(layer: NDArray[np.bool_]) -> float:
+    """Typical width in pixels of what is set in [H, W]; NaN where nothing is, infinite where all is.
+
+    Four times the mean distance to the border: a long strip's distances rise from 0 to half its width. A disc has two
+    thirds of its diameter.
+    """
+    if not layer.any():
+        return float("nan")
+    if layer.all():
+        return float("inf")
+    padded = np.pad(layer.astype(np.uint8), 1, mode="edge")  # what leaves the picture has no border there
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1] - 0.5  # to the edge, not the next centre
+    return float(4 * distance[layer].mean())
+
+
+def _layers(ids: Ids, classes: int) -> list[NDArray[np.bool_]]:
+    if ids.ndim == 3:
+        return [layer == 1 for layer in ids]
+    return [(ids == k) & (ids != IGNORE) for k in range(classes)]
+
+
+def _is_grey(pixels: Pixels) -> bool:
+    return pixels.shape[2] == 1 or (pixels.shape[2] == 3 and bool((pixels == pixels[..., :1]).all()))
+
+
+def _channels(looks: Sequence[_Look], samples: Sequence[Sample]) -> int:
+    """The number of channels all have, 3 for grey mixed with colour."""
+    found = {look.channels: sample for look, sample in zip(looks, samples, strict=True)}
+    if len(found) == 1:
+        return next(iter(found))
+    if set(found) == {1, 3}:
+        return 3
+    (few, first), (many, second), *_ = sorted(found.items(), key=lambda pair: pair[0])
+    raise DataError(f"{second.image}: {many} channels, {first.image.name} has {few}; a model takes one number")
+
+
+def _window(looks: Sequence[_Look]) -> tuple[float, float]:
+    low, high = (float(np.median([look.window[side] for look in looks])) for side in (0, 1))
+    return (low, high) if low < high else (low, low + 1)
+
+
+def _lean(layer: NDArray[np.bool_]) -> float:
+    """Share of the set pixels in the first half of the rows less that in the second, -1..1; 0 where none is set."""
+    rows = layer.sum(1)
+    half = len(rows) // 2
+    total = int(rows.sum())
+    return float((rows[:half].sum() - rows[len(rows) - half :].sum()) / total) if total else 0.0
+
+
+def _leans(leans: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
+    """Whether a common class lies on one side in most pictures."""
+    common = counts.sum(0) > COMMON * counts.sum()
+    for lean, count, counted in zip(leans.T, counts.T, common, strict=True):
+        present = lean[count > 0]
+        if counted and len(present) > 1 and abs(present.mean()) > max(LEAN, LEANING * present.std()):
+            return True
+    return False
+
+
+def _pair(values: NDArray[np.float64]) -> tuple[int, int]:
+    return int(values[0]), int(values[1])

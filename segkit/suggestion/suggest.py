@@ -1,0 +1,115 @@
+"""``segkit init``: look at a dataset and a machine, and write the recipe that fits them."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import segkit
+from segkit.data.folder import DatasetFolder, open_dataset
+from segkit.errors import DataError, UsageError
+from segkit.files import atomic_path
+from segkit.precision import fastest
+from segkit.recipe import DataRecipe, ModelRecipe, Recipe, load_recipe
+from segkit.suggestion.choices import Device, choose
+from segkit.suggestion.facts import Facts, measure
+from segkit.suggestion.speed import crops_per_second
+from segkit.suggestion.text import to_yaml
+
+BUSY = 1.5  # processes that want to run, for each core
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A recipe and what it follows from.
+
+    Attributes:
+        name: the recipe's, from the dataset's.
+        text: YAML, each choice with its reason.
+        facts: what was measured on the pictures.
+    """
+
+    name: str
+    text: str
+    facts: Facts
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Recipe:
+        """Write the recipe to a ``.yaml`` file and return it as ``segkit train`` will read it.
+
+        Raises:
+            UsageError: another suffix, or the file exists and is not to be overwritten.
+        """
+        path = Path(path)
+        if path.suffix not in (".yaml", ".yml"):
+            raise UsageError(f"{path}: a recipe's name ends in .yaml")
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path}: there already; choose another name with -o, or say --overwrite")
+        try:
+            with atomic_path(path) as temporary:
+                temporary.write_text(self.text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path}: can't be written ({error.strerror or error})") from None
+        return load_recipe(path)
+
+
+def suggest(data: str | Path, *, hours: float = 1.0) -> Suggestion:
+    """A recipe fitted to a dataset, to this machine and to the time that training may take.
+
+    Looks at up to 200 pictures and trains each model that comes into question for a few steps, to know its speed here.
+
+    Args:
+        data: the dataset's folder.
+        hours: for the whole training.
+
+    Raises:
+        UsageError: ``hours`` is not positive.
+        DataError: a dataset that can't be trained on.
+    """
+    if not hours > 0:
+        raise UsageError(f"hours is {hours:g}; expected more than 0")
+    folder = open_dataset(data)
+    splits = {name: len(stems) for name, stems in folder.splits.items()}
+    if not splits.get("train"):
+        raise DataError(f"{folder.path}: no split 'train' with pictures in it; dataset.yaml lists them under splits")
+    both = ("train", "val") if splits.get("val") and splits.get("test") else ("train",)
+    samples = folder.samples(*both)
+    facts = measure(folder, samples)
+    device: Device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def speed(model: ModelRecipe, settings: DataRecipe, batch: int) -> float:
+        return crops_per_second(
+            model, settings, classes=folder.classes, task=folder.task, background=folder.background, batch=batch
+        )
+
+    choices = choose(
+        facts,
+        classes=folder.classes,
+        task=folder.task,
+        splits=splits,
+        device=device,
+        minutes=hours * 60,
+        speed=speed,
+    )
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", folder.name).strip("_.-") or "dataset"
+    return Suggestion(name, to_yaml(name, str(data), choices, _heading(folder, facts, device, hours)), facts)
+
+
+def _heading(folder: DatasetFolder, facts: Facts, device: Device, hours: float) -> list[str]:
+    height, width = facts.median
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(folder.classes, facts.shares, strict=True))
+    machine = torch.cuda.get_device_name() if device == "cuda" else f"{_cores()} processor cores"
+    lines = [
+        f"For {folder.name}: {facts.pictures} pictures to train on, {width}×{height} {facts.type}, {folder.task}.",
+        f"Classes: {shares}.",
+        f"Fitted to {machine}, {fastest(torch.device(device))}, and {hours * 60:g} minutes by segkit "
+        f"{segkit.__version__}. Change what you know better.",
+    ]
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * _cores():
+        lines.append("The machine had other work while speeds were measured: alone it may have time for more epochs.")
+    return lines
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

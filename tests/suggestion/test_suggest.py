@@ -1,0 +1,162 @@
+"""Recipes fitted to datasets: what is chosen, why, and that it trains."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from segkit.data.synthetic import draw_cells
+from segkit.errors import DataError, UsageError
+from segkit.recipe import Recipe, load_recipe
+from segkit.suggestion import suggest as module
+from segkit.suggestion.choices import choose
+from segkit.suggestion.facts import Facts
+from segkit.suggestion.suggest import suggest
+from segkit.suggestion.text import to_yaml
+
+VESSELS = Facts(
+    pictures=20,
+    looked_at=20,
+    smallest=(584, 565),
+    median=(584, 565),
+    grey=False,
+    channels=3,
+    type="uint8",
+    window=None,
+    shares=(0.875, 0.125),
+    presence=(1.0, 1.0),
+    width=4.3,
+    upright=False,
+    sided=False,
+    blank_outside=True,
+)
+SPLITS = {"train": 16, "val": 4, "test": 20}
+
+
+def recipe_of(
+    facts=VESSELS, *, speed=10.0, minutes=60.0, classes=("background", "vessel"), splits=SPLITS, device="cpu"
+):
+    task = "binary" if len(classes) == 2 else "multiclass"
+    choices = choose(
+        facts, classes=classes, task=task, splits=splits, device="cpu", minutes=minutes, speed=lambda *_: speed
+    )
+    text = to_yaml("name", "data", choices, ["What it is."])
+    return Recipe.model_validate(yaml.safe_load(text)), text
+
+
+def changed(**facts):
+    return recipe_of(dataclasses.replace(VESSELS, **facts))[0]
+
+
+def test_the_minutes_are_filled_with_epochs():
+    # Two networks at 10 crops a second share 60 minutes less a tenth: 16,200 crops each.
+    recipe, _ = recipe_of()
+    per_epoch = 20 * recipe.data.crops_per_image
+    assert recipe.train.epochs == round(16200 / per_epoch)
+    assert [member.name for member in recipe.ensemble.members] == ["swin_fpn", "resnet50_unet"]
+
+
+def test_few_minutes_are_for_one_network():
+    recipe, text = recipe_of(minutes=4)
+    assert recipe.model.backbone.name == "resnet34"
+    assert recipe.train.epochs == round(4 * 60 * 10 * 0.9 / (20 * recipe.data.crops_per_image))
+    assert "model:  # one network: two would see only 1,080 crops each in the minutes\n" in text
+
+
+def test_thin_things_get_maps_at_full_resolution():
+    assert changed(width=4.3).ensemble.members[0].stem == 32
+    assert changed(width=40.0).ensemble.members[0].stem is False
+
+
+@pytest.mark.parametrize(("median", "crop"), [((584, 565), 256), ((256, 256), 224), ((208, 352), 192), ((30, 30), 32)])
+def test_crops_are_a_multiple_of_32_that_leaves_room_to_move(median, crop):
+    assert changed(median=median).data.crop == crop
+
+
+def test_grey_pictures_are_one_channel_and_not_coloured():
+    data = changed(grey=True, channels=1).data
+    assert data.channels == 1
+    assert not any("HueSaturationValue" in transform for transform in data.augment)
+
+
+def test_pictures_with_a_way_up_are_not_turned_over():
+    transforms = {name: parameters for item in changed(upright=True).data.augment for name, parameters in item.items()}
+    assert "HorizontalFlip" in transforms
+    assert "VerticalFlip" not in transforms
+    assert transforms["Affine"]["rotate"] == [-10, 10]
+
+
+def test_intensities_of_16_bits_get_a_window():
+    data = changed(type="uint16", window=(1000.4, 4000.8)).data
+    assert data.window == (1000.4, 4000.8)
+
+
+def test_what_is_blank_outside_is_learnt():
+    assert changed(blank_outside=True).data.inside_roi is False
+    assert changed(blank_outside=False).data.inside_roi is True
+    assert changed(blank_outside=None).data.inside_roi is True
+
+
+def test_rare_classes_weigh_more_and_are_sought():
+    facts = dataclasses.replace(VESSELS, shares=(0.89, 0.1, 0.01), presence=(1.0, 1.0, 0.5))
+    recipe, _ = recipe_of(facts, classes=("background", "cell", "nucleolus"))
+    assert recipe.class_weights == pytest.approx([0.61, 1.83, 3.0], abs=0.01)  # √(⅓ / share), at most 3
+    assert recipe.data.foreground == 0.33
+    assert changed().class_weights is None
+    assert changed().data.foreground == 0
+
+
+def test_val_is_trained_on_only_where_there_is_a_test_split():
+    assert recipe_of()[0].data.train_on == ["train", "val"]
+    without, _ = recipe_of(splits={"train": 16, "val": 4})
+    assert (without.data.train_on, without.data.validate_on) == (["train"], "val")
+    alone, _ = recipe_of(splits={"train": 16})
+    assert alone.data.validate_on is None
+
+
+def test_pictures_that_fit_are_predicted_in_one_piece():
+    assert changed().predict.tile is None
+    assert changed(median=(2000, 3000)).predict.tile == 384
+
+
+def test_a_suggestion_names_its_reasons_and_reads_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "crops_per_second", lambda *_, **__: 20.0)
+    data = draw_cells(tmp_path / "cells", images=8, size=64, splits=(0.5, 0.25, 0.25))
+    suggestion = suggest(data, hours=0.05)
+    assert "# For cells: 6 pictures to train on, 64×64 uint8, binary.\n" in suggestion.text
+    assert "epochs: " in suggestion.text
+    assert "# 3 minutes at the speed measured here: 3,240 crops\n" in suggestion.text
+    recipe = suggestion.save(tmp_path / "cells.yaml")
+    assert recipe == load_recipe(tmp_path / "cells.yaml")
+    assert recipe.data.path == str(data)
+
+
+def test_a_suggested_recipe_trains_unchanged(tmp_path):
+    from segkit.training.run import train
+
+    data = draw_cells(tmp_path / "cells", images=4, size=40, splits=(0.5, 0.25, 0.25))
+    suggestion = suggest(data, hours=1e-4)
+    suggestion.save(tmp_path / "cells.yaml")
+    overrides = ["model.backbone=stem", "model.stem=false", "model.auxiliary=0", "train.epochs=1", "train.workers=0"]
+    run = train(tmp_path / "cells.yaml", overrides=overrides, out=tmp_path / "runs", console=False)
+    assert (run.directory / "model" / "segkit.json").is_file()
+
+
+def test_errors(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "crops_per_second", lambda *_, **__: 20.0)
+    data = draw_cells(tmp_path / "cells", images=4, size=40, splits=(0.5, 0.25, 0.25))
+    with pytest.raises(UsageError, match="hours is 0; expected more than 0"):
+        suggest(data, hours=0)
+    suggestion = suggest(data)
+    with pytest.raises(UsageError, match=r"cells.txt: a recipe's name ends in .yaml"):
+        suggestion.save(tmp_path / "cells.txt")
+    (tmp_path / "cells.yaml").touch()
+    with pytest.raises(UsageError, match=r"cells.yaml: there already; choose another name with -o, or say --overwrite"):
+        suggestion.save(tmp_path / "cells.yaml")
+    with pytest.raises(UsageError, match=r"cells/x.yaml: can't be written"):
+        suggestion.save(tmp_path / "cells.yaml" / "cells" / "x.yaml")
+    description = yaml.safe_load((data / "dataset.yaml").read_text())
+    description["splits"]["train"] = []
+    (data / "dataset.yaml").write_text(yaml.safe_dump(description))
+    with pytest.raises(DataError, match="no split 'train' with pictures in it"):
+        suggest(data)
