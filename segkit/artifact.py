@@ -129,7 +129,10 @@ def _load(path: Path, read: Callable[[str, int], bytes]) -> Segmenter | Ensemble
     model: Segmenter | Ensemble = members[0]
     if description.kind == "ensemble":
         weights = torch.tensor(description.weights) if description.weights is not None else None
-        model = Ensemble(members, weights, names=[member.name for member in description.members])
+        try:
+            model = Ensemble(members, weights, names=[member.name for member in description.members])
+        except UsageError as error:
+            raise ModelError(f"{path / DESCRIPTION}: {error}") from None
     model.about = description.about
     return model.eval()
 

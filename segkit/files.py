@@ -1,10 +1,15 @@
 """Files that are whole or absent: written to a temporary name, flushed, then renamed."""
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+from segkit.errors import UsageError
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextmanager
@@ -15,6 +20,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     rename is atomic within one file system only. An exception in the block removes it and leaves ``path`` as it was;
     a killed process leaves at most the hidden file. Missing folders above ``path`` are made.
 
+    Raises:
+        UsageError: there is no room, or the place can't be written to.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_path(Path(folder) / "a" / "note.txt") as temporary:
@@ -23,17 +31,30 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid4().hex}{path.suffix}")  # not by tempfile: its files are private to the user
+    with writing_to(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _flush_folder(path.parent)
+
+
+@contextmanager
+def writing_to(path: str | Path) -> Iterator[None]:
+    """Turn a full disk, or a place that may not be written to, into a UsageError that names ``path``."""
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise UsageError(f"{path}: can't be written ({error.strerror}); choose another place") from error
 
 
 def _flush_folder(folder: Path) -> None:

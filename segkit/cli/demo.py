@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from segkit.files import writing_to
+
 EPILOG = "Example: segkit demo"
 
 
@@ -20,4 +22,5 @@ def demo(
     """
     from segkit.demo import demo as run_demo
 
-    run_demo(out, seed)
+    with writing_to(out):
+        run_demo(out, seed)

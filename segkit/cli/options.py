@@ -5,12 +5,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-Tile = Annotated[int | None, typer.Option(min=0, help="Side of the tiles; 0 takes each picture in one piece.")]
-Overlap = Annotated[float | None, typer.Option(min=0, max=0.95, help="Share of a tile that its neighbour covers too.")]
+Tile = Annotated[int | None, typer.Option(help="Side of the tiles; 0 takes each picture in one piece.")]
+Overlap = Annotated[float | None, typer.Option(help="Share of a tile that its neighbour covers too.")]
 Tta = Annotated[Literal["flip", "none"] | None, typer.Option(help="Average over flips of each picture.")]
-Threshold = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is foreground (sigmoid maps).")
-]
+Threshold = Annotated[float | None, typer.Option(help="Probability from which a pixel is foreground (sigmoid maps).")]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"] | None,
     typer.Option(help="Number format of the computation; auto: bf16 where it is native."),

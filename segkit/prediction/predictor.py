@@ -120,6 +120,7 @@ class Predictor:
             ModelError: the model gives values that are not finite.
             UsageError: out of GPU memory, or an ``out`` that can't be written into.
         """
+        threshold = self._threshold(threshold)
         if isinstance(source, str | Path):
             path, name, pixels = Path(source), Path(source).stem, read_pixels(source)
         else:
@@ -136,7 +137,7 @@ class Predictor:
                     image.shape[:2],
                     task=task,
                     maps=maps,
-                    threshold=self.threshold if threshold == "kept" else threshold,
+                    threshold=threshold,
                     name=name,
                     out=output_folder(out) if out is not None else None,
                 )
@@ -190,6 +191,7 @@ class Predictor:
             raise UsageError("disagreement is between the members of an ensemble; this model is a single one")
         kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
         asked = {kind: True for kind in kinds if kind != "mask"}
+        threshold = self._threshold(threshold)
         found = expand(sources, out)
         output_folder(out)
         planned = without_collisions(found, partial(self._targets, kinds=kinds))
@@ -209,6 +211,9 @@ class Predictor:
             if progress is not None:
                 progress(len(outcomes), len(planned), outcomes[-1])
         return outcomes
+
+    def _threshold(self, given: float | Kept) -> float:
+        return self.threshold if given == "kept" else settings_for(self.model, threshold=given).threshold
 
     def _targets(self, source: Source, *, kinds: list[str]) -> list[Path]:
         model, name, suffix = self.model, source.path.stem, source.path.suffix

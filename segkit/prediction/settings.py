@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from segkit.errors import ModelError
+from segkit.errors import ModelError, UsageError
 from segkit.prediction.tiles import TTA
 from segkit.recipe import Precision, PredictRecipe
 
@@ -33,10 +33,15 @@ def settings_for(
     threshold: float | Kept = "kept",
     precision: Precision | Kept = "kept",
 ) -> PredictRecipe:
-    """The model's own settings with those in their place that are given; the given ones are not checked here.
+    """The model's own settings with those in their place that are given.
+
+    Of the given ones only the threshold is checked here; the others are where they are used.
 
     Raises:
+        UsageError: a threshold outside 0..1.
         ModelError: the model's own are damaged.
     """
+    if threshold != "kept" and not 0 <= threshold <= 1:
+        raise UsageError(f"threshold={threshold:g}: expected a probability, 0..1")
     given = {"tile": tile, "overlap": overlap, "tta": tta, "threshold": threshold, "precision": precision}
     return kept_settings(model).model_copy(update={key: value for key, value in given.items() if value != "kept"})
