@@ -141,6 +141,8 @@ def _described(path: Path, text: bytes) -> _Description:
     try:
         values = json.loads(text)
         found = values.get("format") if isinstance(values, dict) else None
+        if found is None:
+            raise ModelError(f"{path}: {DESCRIPTION} names no format: it is not a segkit model's")
         if found != FORMAT:
             raise ModelError(f"{path}: {DESCRIPTION} has format {found!r}, this segkit reads {FORMAT}")
         return _Description.model_validate(values)

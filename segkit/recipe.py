@@ -317,6 +317,8 @@ def _explain(where: str, error: ValidationError) -> str:
             lines.append(f"{key}: missing")
         else:
             message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "string_pattern_mismatch":
+                message = "expected letters, digits, '_', '-' and '.' alone, a letter or digit first"
             shown = repr(problem["input"])
             found = f" (found {shown})" if len(shown) <= 60 and problem["type"] != "value_error" else ""
             lines.append(f"{key}: {message}{found}" if key else message)

@@ -111,7 +111,7 @@ def test_the_data_argument_wins_over_the_file(write):
             {"name": "x", "ensemble": {"members": [{"name": "a", "backbone": "b", "data": {"path": "y"}}]}},
             "member 'a': all members train on one dataset",
         ),
-        ({"name": "../x", "model": {"backbone": "b"}}, "name: String should match pattern"),
+        ({"name": "../x", "model": {"backbone": "b"}}, "name: expected letters, digits, '_', '-' and '.' alone"),
         ("name: x\n  model: [", r"recipe\.yaml: line 2: not valid YAML"),
         ("just words", r"recipe\.yaml: expected keys like 'name:' and 'model:', found str"),
     ],

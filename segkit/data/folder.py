@@ -142,7 +142,7 @@ def open_dataset(path: str | Path) -> DatasetFolder:
     """
     path = Path(path)
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder")
+        raise DataError(f"{path}: {'a file; a dataset is a folder' if path.exists() else 'no such folder'}")
     yaml = path / "dataset.yaml"
     description = read_description(yaml) if yaml.is_file() else Description()
     notes = [] if yaml.is_file() else [f"{path} has no dataset.yaml: classes and splits are worked out"]
@@ -200,7 +200,11 @@ def find_files(
     else:
         masks = listed(path / "masks", LOSSLESS)
     depth = listed(path / "depth", LOSSLESS) if (path / "depth").is_dir() else {}
-    roi = listed(path / description.roi, LOSSLESS) if description.roi else {}
+    roi = {}
+    if description.roi:
+        if not (path / description.roi).is_dir():
+            raise DataError(f"{path / description.roi}: no such folder, but 'roi:' in dataset.yaml names it")
+        roi = listed(path / description.roi, LOSSLESS)
     return {
         stem: Sample(stem, image, masks.get(stem), depth.get(stem), roi.get(stem)) for stem, image in images.items()
     }

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from segkit.errors import DataError
 
+BLURRING = (".jpg", ".jpeg", ".webp")  # compressed with loss
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -42,7 +44,10 @@ def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     for entry in listing.twice:
         raise DataError(f"{entry}: {listing.found[entry.stem].name} has the same name; keep one of them")
     if not listing.found:
-        there = f"; there are {', '.join(sorted({entry.suffix for entry in listing.others}))}" if listing.others else ""
+        others = sorted({entry.suffix for entry in listing.others})
+        there = f"; there are {', '.join(others)}" if others else ""
+        if any(suffix.lower() in BLURRING for suffix in others) and not set(BLURRING) & set(suffixes):
+            there += ", which blur class ids: export them again, or run 'segkit check --fix'"
         raise DataError(f"{folder}: no files of a type that is read here ({', '.join(suffixes)}){there}")
     return listing.found
 

@@ -112,6 +112,8 @@ def read_pixels(path: str | Path, *, upright: bool = True) -> Pixels:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
+    if not data:
+        raise DataError(f"{path}: the file is empty; copy or export it again")
     if _cut_short(data):
         raise DataError(f"{path}: the file is cut short; copy or export it again")
 
@@ -157,8 +159,6 @@ TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 
 
 def _cut_short(data: bytes) -> bool:
-    if not data:
-        return True
     if data.startswith(b"\x89PNG"):
         return PNG_END not in data
     if data.startswith(b"\xff\xd8"):

@@ -74,7 +74,7 @@ def test_depth_must_be_readable_and_of_the_pictures_size(cells, found):
     (cells.path / f"depth/{cells.train[1]}.png").write_bytes(b"")
     told = found(cells.path)
     assert told["size"] == [f"depth/{cells.train[0]}.png (64×32, its picture 64×64)"]
-    assert told["unreadable"] == [f"depth/{cells.train[1]}.png (the file is cut short; copy or export it again)"]
+    assert told["unreadable"] == [f"depth/{cells.train[1]}.png (the file is empty; copy or export it again)"]
 
 
 def test_the_same_picture_in_two_splits_or_twice_in_one(cells, found):

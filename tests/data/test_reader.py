@@ -215,7 +215,7 @@ def test_what_is_no_picture_is_said_in_one_line(tmp_path):
         read_pixels(tmp_path / "absent.png")
     with pytest.raises(DataError, match=r"text\.png: can't be decoded as a picture"):
         read_pixels(tmp_path / "text.png")
-    with pytest.raises(DataError, match=r"empty\.png: the file is cut short"):
+    with pytest.raises(DataError, match=r"empty\.png: the file is empty"):
         read_pixels(tmp_path / "empty.png")
     with pytest.raises(DataError, match=r"nan\.tif: holds values that are not finite"):
         read_pixels(tmp_path / "nan.tif")

@@ -193,7 +193,7 @@ DATASETS = [
         lambda f: first(f, "masks", "test").unlink(),
     ),
     Case("a picture is cut short", TRAIN, DATA, ("images/", "cut short"), bytes_of("images", half)),
-    Case("a picture is empty", TRAIN, DATA, ("images/", "cut short"), bytes_of("images", lambda _: b"")),
+    Case("a picture is empty", TRAIN, DATA, ("images/", "the file is empty"), bytes_of("images", lambda _: b"")),
     Case(
         "a picture is text", TRAIN, DATA, ("images/", "can't be decoded"), bytes_of("images", lambda _: b"hello" * 99)
     ),
@@ -235,7 +235,10 @@ DATASETS = [
         "masks are JPEG",
         TRAIN,
         DATA,
-        ("masks",),
+        (
+            "masks",
+            "blur class ids",
+        ),
         lambda f: [p.rename(p.with_suffix(".jpg")) for p in (f / "cells/masks").iterdir()] and None,
     ),
     Case(
@@ -283,7 +286,16 @@ DATASETS = [
         ("nobody", "without a picture"),
         lambda f: void(describe(f, splits={**describe(f)["splits"], "train": ["nobody"]})),
     ),
-    Case("the region of interest is missing", TRAIN, DATA, ("fov",), describing(roi="fov")),
+    Case(
+        "the region of interest is missing",
+        TRAIN,
+        DATA,
+        (
+            "fov",
+            "'roi:' in dataset.yaml",
+        ),
+        describing(roi="fov"),
+    ),
     Case("an ignore_index out of range", TRAIN, DATA, ("dataset.yaml", "ignore_index"), describing(ignore_index=300)),
     Case("a palette with no colour", TRAIN, DATA, ("dataset.yaml", "palette"), describing(palette={"cell": "reddish"})),
     Case(
@@ -531,7 +543,10 @@ MODELS = [
         "a zip that leaves its folder",
         "predict model.zip images -o out",
         MODEL,
-        ("model.zip",),
+        (
+            "model.zip",
+            "names no format",
+        ),
         zipped(lambda z, _: z.writestr("../../segkit.json", "{}")),
     ),
     Case(
@@ -587,7 +602,11 @@ PICTURES = [
         lambda f: (f / "images/well_01.png").write_bytes(half((f / "images/well_01.png").read_bytes())) and None,
     ),
     Case(
-        "a picture to predict is empty", PREDICT, DATA, ("well_01.png", "cut short"), content("images/well_01.png", b"")
+        "a picture to predict is empty",
+        PREDICT,
+        DATA,
+        ("well_01.png", "the file is empty"),
+        content("images/well_01.png", b""),
     ),
     Case(
         "a picture to predict is text",
@@ -607,7 +626,7 @@ PICTURES = [
         "a stack of pictures",
         PREDICT,
         DATA,
-        ("stack.tif", "stack"),
+        ("stack.tif", "7 channels"),
         picture("stack.tif", np.zeros((7, 40, 40), np.uint8), photometric="minisblack"),
     ),
     Case(
