@@ -24,7 +24,7 @@ def test_files_that_cannot_be_used_say_why(cells, found):
     assert told["unreadable"] == [
         f"images/{first}.png (the file is cut short; copy or export it again)",
         f"images/{second}.tif (holds values that are not finite (NaN or infinity))",
-        f"masks/{third}.png (the file is cut short; copy or export it again)",
+        f"masks/{third}.png (the file is empty; copy or export it again)",
     ]
 
 
