@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,13 +16,15 @@ from segkit.artifact import load
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import IGNORE
 from segkit.data.synthetic import draw_cells
-from segkit.demo_page import Command, Example, Picture, Row, demo_page
+from segkit.demo_page import Command, Example, Row, demo_page
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.report import Report, evaluate
 from segkit.files import atomic_path
 from segkit.model import Segmenter
+from segkit.page import Picture
 from segkit.prediction.error_picture import draw_errors
+from segkit.prediction.heat import draw_heat
 from segkit.prediction.overlay import draw_overlay
 from segkit.prediction.predictor import Prediction, Predictor
 from segkit.statistics import maximum_entropy
@@ -130,12 +131,6 @@ def pictures_of(prediction: Prediction, target: NDArray[np.uint8]) -> dict[str, 
         "errors": draw_errors(prediction.labels, target, background=0),
         "uncertainty": draw_heat(prediction.entropy / maximum_entropy("binary", 1)),
     }
-
-
-def draw_heat(values: NDArray[np.float32]) -> Picture:
-    """RGB [H, W, 3] of values [H, W] in 0..1, from black over magenta to pale yellow."""
-    shades: NDArray[np.uint8] = matplotlib.colormaps["magma"](values.clip(0, 1), bytes=True)[..., :3]
-    return shades
 
 
 def _page(

@@ -70,10 +70,12 @@ class Ensemble(nn.Module):
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Weighted mean of the members' probabilities, float32 [B, maps, H, W] in 0..1."""
-        total = torch.zeros(())
-        for member, weight in self._weighted():
-            total = torch.addcmul(total.to(image.device), member.probabilities(image, depth), weight.view(1, -1, 1, 1))
-        return self._proper(total)
+        return self._mean(member.probabilities(image, depth) for member, _ in self._weighted())
+
+    def probabilities_with_members(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
+        """What :meth:`probabilities` gives, then each member's own, from one pass of each; [B, maps, H, W] all."""
+        members = [member.probabilities(image, depth) for member, _ in self._weighted()]
+        return [self._mean(members), *members]
 
     def statistics(self, image: Tensor, depth: Tensor | None = None) -> PixelStatistics:
         """Probabilities, entropy of their mean, mutual information and standard deviation over the members.
@@ -100,6 +102,13 @@ class Ensemble(nn.Module):
     def _weighted(self) -> Iterator[tuple[Segmenter, Tensor]]:
         """Each member with its weights, [1] or [K]."""
         return zip(cast("Iterable[Segmenter]", self.members), self.weights, strict=True)
+
+    def _mean(self, members: Iterable[Tensor]) -> Tensor:
+        """Weighted mean of what each member gives, taken one after the other."""
+        total = torch.zeros(())
+        for probabilities, weight in zip(members, self.weights, strict=True):
+            total = torch.addcmul(total.to(probabilities.device), probabilities, weight.view(1, -1, 1, 1))
+        return self._proper(total)
 
     def _proper(self, mean: Tensor) -> Tensor:
         """With one weight a class the softmax maps no longer sum to 1: scale them back. Rounding never exceeds 1."""

@@ -1,4 +1,4 @@
-"""``segkit evaluate``: how good a model, each of its members, or a folder of masks is."""
+"""``segkit evaluate``: how good a model, each of its members, or a folder of masks is, and which is better."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,16 +7,25 @@ import typer
 
 from segkit.cli.options import Json, Overlap, Precision, Threshold, Tile, Tta, print_json, told
 from segkit.cli.progress import progress_bar
+from segkit.errors import UsageError
 
 EPILOG = "Example: segkit evaluate runs/demo/model cells -o report"
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A saved model, or a folder of masks to score.")],
-    data: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL...", help="A saved model, or a folder of masks to score; several are compared."),
+    ],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The dataset's folder, after the models.")],
     split: Annotated[str, typer.Option(help="Which pictures.")] = "test",
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for metrics.json, per_image.csv and table.txt.")
+        Path | None,
+        typer.Option("-o", "--out", help="Folder for index.html, the figures as JSON, CSV and text, and errors/."),
+    ] = None,
+    threshold_from: Annotated[
+        str | None,
+        typer.Option(metavar="SPLIT", help="Choose the threshold on this split, and score at it too (one model)."),
     ] = None,
     tile: Tile = None,
     overlap: Overlap = None,
@@ -27,19 +36,35 @@ def evaluate(
 ) -> None:
     """Score a model on a dataset, and each member of an ensemble by itself.
 
+    Several models are scored on the same images, and each is compared with the first. With -o a page about it is
+    written, and a picture of each image's errors.
+
     Options that aren't given are those kept with the model.
     """
+    from segkit.artifact import DESCRIPTION
+    from segkit.evaluation.comparison import compare
     from segkit.evaluation.report import evaluate as run_evaluation
     from segkit.prediction.writers import output_folder
 
+    if (data / DESCRIPTION).is_file():
+        raise UsageError(f"{data}: a model in the place of the dataset; its folder comes last: evaluate MODEL... DATA")
+    if threshold_from is not None and len(models) > 1:
+        raise UsageError("--threshold-from takes one model at a time")
     how = told(tile=tile, overlap=overlap, tta=tta, threshold=threshold, precision=precision)
     if out is not None:
         output_folder(out)
     with progress_bar("evaluating") as show:
-        report = run_evaluation(model, data, split, **how, progress=show)
+        if len(models) > 1:
+            comparison = compare(models, data, split, **how, errors=out, progress=show)
+        else:
+            maps = out / "errors" if out is not None else None
+            report = run_evaluation(
+                models[0], data, split, **how, threshold_from=threshold_from, errors=maps, progress=show
+            )
+    result = comparison if len(models) > 1 else report
     if as_json:
-        print_json({**report.metrics, "members": report.members})
+        print_json(result.metrics if len(models) > 1 else {**report.metrics, "members": report.members})
     else:
-        typer.echo(report.table())
+        typer.echo(result.table())
     if out is not None:
-        report.save(out)
+        result.save(out)

@@ -40,8 +40,8 @@ class SegmentationMetrics:
         self._pooled: Counts = np.zeros((4, maps), np.int64)  # TP, FP, FN, TN of every class
         self._rows: list[tuple[str, Counts, int]] = []  # name, the same for one image, its counted pixels
 
-    def update(self, name: str, labels: NDArray[Any] | Tensor, target: NDArray[Any] | Tensor) -> None:
-        """Count one image.
+    def update(self, name: str, labels: NDArray[Any] | Tensor, target: NDArray[Any] | Tensor) -> Counts:
+        """Count one image, and give its own counts: TP, FP, FN, TN of every class, int64 [4, classes].
 
         Args:
             name: of the image, for its row and for errors.
@@ -67,6 +67,17 @@ class SegmentationMetrics:
             self._count_maps(name, guess, truth)
         else:
             self._count_ids(name, guess, truth)
+        return self._rows[-1][1]
+
+    @property
+    def kept(self) -> list[int]:
+        """Ids of the classes that aren't background."""
+        return [k for k in range(len(self.classes)) if k != self.background]
+
+    @property
+    def counts(self) -> Counts:
+        """TP, FP, FN and TN of every class in every image, int64 [images, 4, classes]."""
+        return np.array([counts for _, counts, _ in self._rows], np.int64).reshape(-1, *self._pooled.shape)
 
     def compute(self) -> dict[str, Any]:
         """All scores so far, ready for JSON: a score that has no pixels to speak of is None, never NaN or 1.
@@ -77,7 +88,6 @@ class SegmentationMetrics:
         tp, fp, fn, tn = self._pooled
         iou, dice = _overlaps(self._pooled)
         precision, recall = _shares(tp, tp + fp), _shares(tp, tp + fn)
-        kept = [k for k in range(len(self.classes)) if k != self.background]
         if self.task == "multilabel":
             right, all_counted = int((tp + tn).sum()), int(self._pooled.sum())
         else:
@@ -100,9 +110,9 @@ class SegmentationMetrics:
                     for k, name in enumerate(self.classes)
                 },
                 "mean_iou": _mean(iou),
-                "mean_iou_without_background": _mean([iou[k] for k in kept]) if has_background else None,
+                "mean_iou_without_background": _mean([iou[k] for k in self.kept]) if has_background else None,
                 "mean_dice": _mean(dice),
-                "mean_dice_without_background": _mean([dice[k] for k in kept]) if has_background else None,
+                "mean_dice_without_background": _mean([dice[k] for k in self.kept]) if has_background else None,
                 "pixel_accuracy": right / all_counted if all_counted else None,
             },
             "mean_over_images": {"per_class": self._means_over_images()},

@@ -2,31 +2,40 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from segkit.artifact import DESCRIPTION, load
-from segkit.data.folder import DatasetFolder, Sample, open_dataset
+from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.data.masks import LOSSLESS
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
-from segkit.evaluation.given_masks import given_masks
+from segkit.evaluation.calibration import Calibration
+from segkit.evaluation.chosen import ChosenThreshold, check_choice, choose_threshold
+from segkit.evaluation.intervals import score_intervals, units_of
+from segkit.evaluation.looks import Tally, looks_of_masks, looks_of_model, probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
+from segkit.evaluation.report_page import report_page
+from segkit.evaluation.scores import image_score_name, image_scores
 from segkit.evaluation.table import score_table
+from segkit.evaluation.worst import Example, Worst
 from segkit.files import atomic_path
 from segkit.model import Segmenter
-from segkit.prediction.labels import labels_of
+from segkit.prediction.error_picture import draw_errors
+from segkit.prediction.palette import default_palette
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.tiles import TTA
+from segkit.prediction.writers import write_picture
 from segkit.recipe import Precision
+
+__all__ = ["Report", "evaluate", "open_source", "probabilities_with_members"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -36,12 +45,20 @@ class Report:
     """Scores on one split.
 
     Attributes:
-        metrics: what ``SegmentationMetrics.compute`` gives, with ``data``, ``split``, ``region`` and ``settings``.
-        members: the same for each member of an ensemble, by name.
+        metrics: what ``SegmentationMetrics.compute`` gives, with ``data``, ``split``, ``region`` and ``settings``, and
+            ``intervals``, ``calibration`` (None for masks), ``chosen_threshold`` (None unless asked for), ``worst`` and
+            ``notes``; docs/metrics.md defines them.
+        members: the same for each member of an ensemble, by name, without the last three.
+        worst: the images with the lowest scores, with their pictures.
+        counts: TP, FP, FN, TN of every class in every image, int64 [images, 4, classes].
+        units: which images belong together, int64 [images], and what such a unit is.
     """
 
     metrics: dict[str, Any]
     members: dict[str, dict[str, Any]] = field(default_factory=dict)
+    worst: tuple[Example, ...] = field(default=(), repr=False)
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4, 0), np.int64), repr=False)
+    units: tuple[NDArray[np.int64], str] = field(default_factory=lambda: (np.zeros(0, np.int64), "image"), repr=False)
 
     def headline(self) -> dict[str, Any]:
         """The one score to compare by, with the split and the number of images it is of."""
@@ -53,8 +70,12 @@ class Report:
         """The scores as text, each under a name that says what it is."""
         return score_table(self.metrics, self.members)
 
+    def page(self) -> str:
+        """The report as one HTML page with its figures and pictures inside; it loads nothing."""
+        return report_page(self.metrics, self.members, self.worst)
+
     def save(self, folder: str | Path) -> Path:
-        """Write ``metrics.json``, ``per_image.csv`` and ``table.txt`` into ``folder`` and return it."""
+        """Write ``index.html``, ``metrics.json``, ``per_image.csv`` and ``table.txt`` into ``folder`` and return it."""
         folder = Path(folder)
         with atomic_path(folder / "metrics.json") as path:
             path.write_text(json.dumps({**self.metrics, "members": self.members}, indent=2), encoding="utf-8")
@@ -65,6 +86,8 @@ class Report:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
+        with atomic_path(folder / "index.html") as path:
+            path.write_text(self.page(), encoding="utf-8")
         return folder
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -85,6 +108,8 @@ def evaluate(
     tta: TTA | Kept = "kept",
     threshold: float | Kept = "kept",
     precision: Precision | Kept = "kept",
+    threshold_from: str | None = None,
+    errors: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Score a model, and each member of an ensemble in the same pass, on a split of a dataset.
@@ -96,38 +121,66 @@ def evaluate(
         split: which pictures.
         tile, overlap, tta, precision: as for ``Predictor``, by default those kept with the model.
         threshold: probability from which a pixel is foreground (binary and multilabel), by default the model's too.
+        threshold_from: another split, on which the threshold with the highest pooled Dice is chosen first (one a class
+            for multilabel); the scores at it are given beside those at ``threshold``.
+        errors: folder for a picture of each image's errors, ``NAME.png``, written while the images are scored.
         progress: called after each picture with the number done, the number of all, and the picture's name.
 
     Raises:
         ModelError: the model is of other classes than the dataset, or gives values that are not finite.
         DataError: a picture or mask that can't be used.
+        UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning.
     """
     folder = open_dataset(data)
     samples = folder.samples(split)
-    settings: dict[str, Any] = {}
-    members: tuple[str, ...] = ()
     source = open_source(model) if isinstance(model, str | Path) else model
     threshold = settings_for(source, threshold=threshold).threshold
+    before = check_choice(folder, samples, split, threshold_from, is_model=not isinstance(source, Path))
+
+    steps = count(1)
+
+    def tell(name: str) -> None:
+        if progress is not None:
+            progress(next(steps), len(before) + len(samples), name)
+
+    settings: dict[str, Any] = {}
+    members: tuple[str, ...] = ()
+    chosen: ChosenThreshold | None = None
+    notes: list[str] = []
     if isinstance(source, Path):
         name = f"masks in {source}"
-        labelled = given_masks(source, folder, samples)
+        tallies = [Tally(_metrics(folder, threshold), threshold=threshold)]
+        looks = looks_of_masks(source, folder, samples)
     else:
-        model = source
-        name = model.about.get("trained_on", {}).get("recipe", "model")
-        _check_fit(model, folder)
-        members = model.names if isinstance(model, Ensemble) else ()
-        predictor = Predictor(model, tile=tile, overlap=overlap, tta=tta, precision=precision)
-        labelled = _predicted(model, predictor, samples, threshold)
+        name = source.about.get("trained_on", {}).get("recipe", "model")
+        _check_fit(source, folder)
+        members = source.names if isinstance(source, Ensemble) else ()
+        predictor = Predictor(source, tile=tile, overlap=overlap, tta=tta, precision=precision)
         settings = {key: getattr(predictor, key) for key in ("tile", "overlap", "tta", "precision")}
+        notes = _seen_before(source, folder, split, threshold_from)
+        tallies = [
+            Tally(_metrics(folder, threshold), part, threshold, Calibration(source.task, source.maps))
+            for part in range(1 + len(members))
+        ]
+        if threshold_from is not None:
+            chosen = choose_threshold(source, predictor, folder, before, threshold_from, threshold, tell)
+            tallies.append(Tally(_metrics(folder, threshold), 0, chosen.by_map))
+        looks = looks_of_model(source, predictor, folder, samples, tallies, chosen.scored if chosen else None)
 
-    counters = [SegmentationMetrics(folder.classes, folder.task, folder.background, threshold) for _ in (0, *members)]
-    for done, (sample, maps) in enumerate(zip(samples, labelled, strict=True), start=1):
-        target = folder.read_mask(sample, maps[0].shape[-2:])
-        for counter, labels in zip(counters, maps, strict=True):
-            counter.update(sample.name, labels, target)
-        if progress is not None:
-            progress(done, len(samples), sample.name)
+    counted = tallies[0].metrics
+    worst = Worst(default_palette(folder.task, len(counted.classes), folder.background), counted.background)
+    for look in looks:
+        first, *_ = [
+            tally.metrics.update(look.sample.name, labels, look.target)
+            for tally, labels in zip(tallies, look.labels, strict=True)
+        ]
+        worst.offer(float(image_scores(first[None], counted.task, counted.kept)[0]), look)
+        if errors is not None:
+            picture = draw_errors(look.labels[0], look.target, counted.background)
+            write_picture(Path(errors) / f"{look.sample.name}.png", picture)
+        tell(look.sample.name)
 
+    units, unit = units_of(folder, samples)
     context = {
         "model": name,
         "data": folder.name,
@@ -135,8 +188,16 @@ def evaluate(
         "region": "inside the region of interest" if any(sample.roi for sample in samples) else "whole images",
         "settings": settings,
     }
-    whole, *parts = ({**context, **counter.compute()} for counter in counters)
-    return Report(whole, dict(zip(members, parts, strict=True)))
+    whole, *parts = ({**context, **_figures(tally, units, unit)} for tally in tallies[: 1 + len(members)])
+    whole |= {
+        "chosen_threshold": chosen.figures(counted.classes, _figures(tallies[-1], units, unit)) if chosen else None,
+        "worst": {
+            "by": image_score_name(counted.task, counted.classes, counted.background),
+            "images": [{"name": example.name, "score": example.score} for example in worst.examples],
+        },
+        "notes": notes,
+    }
+    return Report(whole, dict(zip(members, parts, strict=True)), tuple(worst.examples), counted.counts, (units, unit))
 
 
 def open_source(path: str | Path) -> Segmenter | Ensemble | Path:
@@ -161,30 +222,40 @@ def _check_fit(model: Segmenter | Ensemble, folder: DatasetFolder) -> None:
         raise ModelError(f"the model's classes are {theirs}, those of {folder.name} {ours}; names and order must agree")
 
 
-def _predicted(
-    model: Segmenter | Ensemble, predictor: Predictor, samples: list[Sample], threshold: float
-) -> Iterator[list[NDArray[np.uint8]]]:
-    """Labels of each picture: the model's, then, for an ensemble, each member's."""
-
-    def function(tiles: Tensor) -> Tensor:
-        return torch.cat(probabilities_with_members(model, tiles), dim=1)  # [b, (1 + members)·maps, h, w]
-
-    for sample in samples:
-        bands: list[list[NDArray[np.uint8]]] = []
-        for band in predictor.rows(function, model.reader.read(sample.image)):
-            if not np.isfinite(band).all():
-                raise ModelError(f"{sample.name}: the model gives values that are not finite; was its training finite?")
-            parts = np.split(band, len(band) // model.maps)
-            bands.append([labels_of(part, model.task, threshold) for part in parts])
-        yield [np.concatenate(labels, axis=-2) for labels in zip(*bands, strict=True)]
+def _metrics(folder: DatasetFolder, threshold: float) -> SegmentationMetrics:
+    return SegmentationMetrics(folder.classes, folder.task, folder.background, threshold)
 
 
-def probabilities_with_members(model: Segmenter | Ensemble, image: Tensor) -> list[Tensor]:
-    """Probabilities [B, K, H, W] of the model and then of each member of an ensemble, from one pass of each member."""
-    if isinstance(model, Segmenter):
-        return [model.probabilities(image)]
-    members = [member.probabilities(image) for member in cast(Iterable[Segmenter], model.members)]
-    mean = torch.stack([p * w.view(1, -1, 1, 1) for p, w in zip(members, model.weights, strict=True)]).sum(0)
-    if model.task == "multiclass":
-        mean = mean / mean.sum(1, keepdim=True)  # weights by class leave sums other than 1
-    return [mean, *members]
+def _figures(tally: Tally, units: NDArray[np.int64], unit: str) -> dict[str, Any]:
+    """Scores with their intervals, and the calibration where there are probabilities."""
+    metrics, calibration = tally.metrics, tally.calibration
+    intervals = score_intervals(
+        metrics.counts, units, unit, classes=metrics.classes, task=metrics.task, kept=metrics.kept
+    )
+    names = metrics.classes if metrics.task == "multilabel" else ()
+    return {
+        **metrics.compute(),
+        "intervals": intervals,
+        "calibration": calibration.compute(names) if calibration is not None else None,
+    }
+
+
+def _seen_before(
+    model: Segmenter | Ensemble, folder: DatasetFolder, split: str, threshold_from: str | None
+) -> list[str]:
+    """What makes scores look better than they will be: the model was trained on the pictures that are used here."""
+    trained = model.about.get("trained_on", {})
+    if trained.get("dataset") != folder.name:
+        return []
+    names = str(trained.get("splits", "")).split(", ")
+    notes = []
+    if split in names:
+        notes.append(
+            f"the model was trained on split {split!r} of {folder.name}: these scores say little about new images"
+        )
+    if threshold_from in names:
+        notes.append(
+            f"the model was trained on split {threshold_from!r} of {folder.name}: the threshold chosen there fits what "
+            "it has seen, not new images"
+        )
+    return notes

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from segkit.evaluation.score_rows import ScoreRow, calibration_rows, score_rows, settings_line, title_line, written
+
 Metrics = Mapping[str, Any]
 
 Column = tuple[str, str]  # what it is averaged over, and the score
@@ -26,7 +28,7 @@ MEANS: dict[str, Column] = {
 
 def score_table(metrics: Metrics, members: Mapping[str, Metrics]) -> str:
     """Title, one row a class (binary: one row a model), and the members below, as text without a final newline."""
-    lines = _title(metrics)
+    lines = [line for line in (title_line(metrics), settings_line(metrics)) if line]
     columns = [*POOLED.values(), *PER_IMAGE.values()]
     if metrics["task"] == "binary":
         foreground = metrics["classes"][1]
@@ -37,40 +39,59 @@ def score_table(metrics: Metrics, members: Mapping[str, Metrics]) -> str:
         rows = [_class_row(name, metrics, name) for name in metrics["classes"]]
         lines += ["", *_table("class", columns, rows)]
         models = {"ensemble" if members else "model": metrics, **members}
-        means = [[name, *(_written(each["pooled"][key]) for key in MEANS)] for name, each in models.items()]
+        means = [[name, *(written(each["pooled"][key]) for key in MEANS)] for name, each in models.items()]
         lines += ["", *_table("", list(MEANS.values()), means)]
+    lines += ["", *_intervals(metrics)]
+    if metrics["calibration"] is not None:
+        figures = ", ".join(f"{row.name} {written(row.of(metrics)[0])}" for row in calibration_rows(metrics))
+        lines += ["", f"calibration: {figures}"]
+    lines += _chosen(metrics)
+    lines += ["", *(f"note: {note}" for note in metrics["notes"])] if metrics["notes"] else []
     if any("–" in line for line in lines):
         lines += ["", "–: undefined, there is nothing to divide by"]
     return "\n".join(lines)
 
 
-def _title(metrics: Metrics) -> list[str]:
-    count = len(metrics["images"])
-    pixels = sum(image["pixels"] for image in metrics["images"])
-    settings = metrics["settings"]
-    how = []
-    if settings:
-        tile = f"tiles of {settings['tile']} overlapping by {settings['overlap']:.0%}"
-        how = [tile if settings["tile"] else "each image in one piece"]
-        how += [f"averaged over {settings['tta']}s"] if settings["tta"] else []
-        if metrics["task"] != "multiclass":
-            how.append(f"threshold {metrics['threshold']:g}")
-        how.append(settings["precision"])
-    return [
-        f"{metrics['model']} on {metrics['data']}, split {metrics['split']}: "
-        f"{count} image{'s' if count != 1 else ''}, {metrics['region']}, {pixels:,} pixels counted",
-        *([", ".join(how)] if how else []),
-    ]
+def _intervals(metrics: Metrics) -> list[str]:
+    """The interval of every score of the whole model, and what it is over."""
+    intervals = metrics["intervals"]
+    if intervals["units"] < 2:
+        return [f"no intervals: only one {intervals['unit']}"]
+    method = f"{intervals['method']}, {intervals['resamples']:,} resamples of {intervals['units']}"
+    rows = [row for row in score_rows(metrics) if row.path[-1] in ("dice", "iou") or row.path[-1].startswith("mean_")]
+    width = max(len(row.name) for row in rows)
+    lines = [_with_interval(row, metrics, width) for row in rows]
+    return [f"{intervals['level']:.0%} intervals, {method}", *lines]
+
+
+def _chosen(metrics: Metrics) -> list[str]:
+    """The threshold chosen on another split, and what it gives on this one."""
+    chosen = metrics["chosen_threshold"]
+    if chosen is None:
+        return []
+    count, split = chosen["images"], chosen["split"]
+    lines = ["", f"threshold chosen on {split} ({count} image{'s' if count != 1 else ''}) by the highest pooled Dice"]
+    for name, each in chosen["per_class"].items():
+        there, before = written(each["dice_there"]), written(each["dice_there_before"])
+        lines.append(f"{name}: {each['threshold']:.4f}; Dice on {split} {there}, at {chosen['before']:g} {before}")
+    rows = score_rows(metrics)
+    width = max(len(row.name) for row in rows)
+    lines.append(f"{'':{width}}  at {chosen['before']:<6g}  at the chosen")
+    for row in rows:
+        lines.append(f"{row.name:{width}}  {written(row.of(metrics)[0]):>9}  {written(row.of(chosen)[0]):>13}")
+    return lines
+
+
+def _with_interval(row: ScoreRow, metrics: Metrics, width: int) -> str:
+    value, interval = row.of(metrics)
+    within = f"  {written(interval[0])} to {written(interval[1])}" if interval else ""
+    return f"{row.name:{width}}  {written(value)}{within}"
 
 
 def _class_row(label: str, metrics: Metrics, name: str) -> list[str]:
     pooled = metrics["pooled"]["per_class"][name]
     per_image = metrics["mean_over_images"]["per_class"][name]
-    return [label, *(_written(pooled[score]) for score in POOLED), *(_written(per_image[score]) for score in PER_IMAGE)]
-
-
-def _written(score: float | None) -> str:
-    return "–" if score is None else f"{score:.4f}"
+    return [label, *(written(pooled[score]) for score in POOLED), *(written(per_image[score]) for score in PER_IMAGE)]
 
 
 def _table(what: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -86,3 +107,51 @@ def _table(what: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) 
         cells = [score.rjust(width) for score, width in zip(scores, widths[1:], strict=True)]
         lines.append("  ".join([name.ljust(widths[0]), *cells]))
     return lines
+
+
+def comparison_table(models: Mapping[str, Metrics], pairs: Mapping[str, Metrics]) -> str:
+    """Each model but the first against the first, as text without a final newline."""
+    first, metrics = next(iter(models.items()))
+    lines = [title_line({**metrics, "model": "comparison"})]
+    for name, pair in pairs.items():
+        rows = [[f"{row['of']}, {row['averaged']}", *_compared(row)] for row in pair["scores"]]
+        heads = ["", "A", "B", "B - A", f"{pair['level']:.0%} interval", "p"]
+        widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
+        lines += ["", f"A: {first}", f"B: {name}", ""]
+        lines += [
+            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+            for row in (heads, *rows)
+        ]
+        lines += ["", *comparison_remarks(pair)]
+    return "\n".join(lines)
+
+
+def comparison_remarks(pair: Metrics) -> list[str]:
+    """On how many images each is better, and how the intervals and p were made."""
+    better, count = pair["better"], pair["units"]
+    remarks = [
+        f"By {pair['score_of_an_image']}, A is better on {better['first']} images, B on {better['second']}, "
+        f"and they are equal on {better['equal']}."
+    ]
+    if count < 2:
+        return [*remarks, f"No intervals and no p: only one {pair['unit']}."]
+    exact = 2**count == pair["exchanges"]
+    ways = f"all {pair['exchanges']:,}" if exact else f"{pair['exchanges']:,} random"
+    remarks += [
+        f"Intervals: percentile bootstrap over {count} {pair['unit']}s, the same drawn for both, "
+        f"{pair['resamples']:,} resamples.",
+        f"p: share of {ways} ways to exchange the two models' results {pair['unit']} by {pair['unit']} that differ as "
+        "much. One p is for one question: of many rows some are small by chance.",
+    ]
+    return remarks
+
+
+def _compared(row: Metrics) -> list[str]:
+    difference, interval, chance = row["difference"], row["interval"], row["p"]
+    return [
+        written(row["first"]),
+        written(row["second"]),
+        "–" if difference is None else f"{difference:+.4f}",
+        "–" if interval is None else f"{interval[0]:+.4f} to {interval[1]:+.4f}",
+        "–" if chance is None else f"{chance:.4f}",
+    ]

@@ -4,11 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def labels_of(probabilities: NDArray[np.float32], task: str, threshold: float = 0.5) -> NDArray[np.uint8]:
+def labels_of(
+    probabilities: NDArray[np.float32], task: str, threshold: float | NDArray[np.float32] = 0.5
+) -> NDArray[np.uint8]:
     """Labels of probability maps [K, H, W].
 
     multiclass: the most probable class, the first of equals, uint8 [H, W]; binary: 1 where the probability reaches
-    the threshold, uint8 [H, W]; multilabel: the same for each map, uint8 [K, H, W].
+    the threshold, uint8 [H, W]; multilabel: the same for each map, by one threshold or by thresholds [K, 1, 1], uint8
+    [K, H, W].
     """
     found: NDArray[np.uint8]
     if task == "multiclass":

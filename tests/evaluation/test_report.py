@@ -12,10 +12,12 @@ import yaml
 from segkit.artifact import load
 from segkit.data.folder import open_dataset
 from segkit.ensemble import Ensemble
-from segkit.errors import DataError, ModelError
+from segkit.errors import DataError, ModelError, UsageError
+from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.report import evaluate, probabilities_with_members
 from segkit.model import Segmenter
+from segkit.prediction.error_picture import FOUND, MISSED, NOTHING
 from segkit.prediction.predictor import Predictor
 
 CELLS = ["background", "cell"]
@@ -231,7 +233,12 @@ def test_the_table_of_many_classes_says_what_is_undefined(dataset, reader):
 def test_what_is_saved(prepared, tmp_path):
     report = evaluate(prepared / "runs" / "demo" / "model", prepared / "cells", "train")
     folder = report.save(tmp_path / "report")
-    assert sorted(path.name for path in folder.iterdir()) == ["metrics.json", "per_image.csv", "table.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "index.html",
+        "metrics.json",
+        "per_image.csv",
+        "table.txt",
+    ]
     assert json.loads((folder / "metrics.json").read_text()) == {**report.metrics, "members": report.members}
     assert (folder / "table.txt").read_text() == report.table() + "\n"
     with (folder / "per_image.csv").open(newline="") as file:
@@ -271,3 +278,137 @@ def test_settings_not_given_are_those_kept_with_the_model(prepared):
 def test_a_run_is_no_folder_of_masks(prepared):
     with pytest.raises(ModelError, match=r"demo: .*is a run; its model is .*model$"):
         evaluate(prepared / "runs" / "demo", prepared / "cells")
+
+
+def test_calibration_and_intervals_of_the_model_and_each_member(prepared):
+    model = load(prepared / "runs" / "demo" / "model")
+    report = evaluate(model, prepared / "cells", "train", tile=None)
+    alone = evaluate(model.members[0], prepared / "cells", "train", tile=None, threshold=0.99).metrics
+    assert report.members["swin_fpn"]["calibration"]["ece"] == pytest.approx(alone["calibration"]["ece"])
+    folder, calibration = open_dataset(prepared / "cells"), Calibration("binary", 1)
+    for sample in folder.samples("train"):
+        probabilities = Predictor(model, tile=None).predict(sample.image).probabilities
+        calibration.update(probabilities, folder.read_mask(sample))
+    assert report.metrics["calibration"]["brier"] == pytest.approx(calibration.compute(())["brier"])
+    assert report.metrics["intervals"]["units"] == len(report.metrics["images"])
+
+
+def test_masks_have_no_calibration_and_two_images_have_intervals(dataset, reader):
+    metrics = evaluate(reader, dataset).metrics
+    assert metrics["calibration"] is None
+    assert metrics["intervals"]["pooled"]["per_class"]["square"]["dice"] == pytest.approx([4 / 6, 8 / 10])
+    assert metrics["intervals"]["unit"] == "image"
+
+
+def test_intervals_are_over_groups_where_the_dataset_has_them(dataset, reader):
+    description = yaml.safe_load((dataset / "dataset.yaml").read_text())
+    (dataset / "dataset.yaml").write_text(yaml.safe_dump(description | {"groups": {"patient": ["a", "b"]}}))
+    report = evaluate(reader, dataset)
+    assert (report.metrics["intervals"]["unit"], report.metrics["intervals"]["units"]) == ("group", 1)
+    assert "no intervals: only one group" in report.table()
+    assert "there is only one group" in report.page()
+
+
+def test_the_worst_images_come_first(dataset, reader):
+    report = evaluate(reader, dataset)
+    assert report.metrics["worst"] == {
+        "by": "Dice of square",
+        "images": [
+            {"name": "a", "score": pytest.approx(4 / 6)},
+            {"name": "b", "score": pytest.approx(8 / 10)},
+        ],
+    }
+    assert list(report.worst[0].pictures) == ["picture", "truth", "prediction", "errors"]
+
+
+def test_a_picture_of_each_image_s_errors(dataset, reader, tmp_path):
+    evaluate(reader, dataset, errors=tmp_path / "report" / "errors")
+    errors = cv2.imread(str(tmp_path / "report" / "errors" / "a.png"))[..., ::-1]
+    assert [tuple(pixel) for pixel in errors[0].tolist()] == [FOUND, MISSED, NOTHING, NOTHING]
+    assert (tmp_path / "report" / "errors" / "b.png").is_file()
+
+
+def test_a_threshold_chosen_on_one_split_and_judged_on_another(prepared):
+    model, data = load(prepared / "runs" / "demo" / "model"), prepared / "cells"
+    report = evaluate(model, data, "train", threshold_from="val", threshold=0.5)
+    chosen = report.metrics["chosen_threshold"]
+    best = chosen["per_class"]["cell"]["threshold"]
+    assert (chosen["split"], chosen["images"], chosen["before"]) == ("val", 1, 0.5)
+
+    def dice(split, threshold):
+        return evaluate(model, data, split, threshold=threshold).metrics["pooled"]["per_class"]["cell"]["dice"]
+
+    assert chosen["per_class"]["cell"]["dice_there"] == dice("val", best)
+    assert all(dice("val", best) >= dice("val", other) for other in (0.3, 0.5, best - 1 / 64, best + 1 / 64))
+    assert chosen["pooled"]["per_class"]["cell"]["dice"] == dice("train", best)
+    assert report.metrics["pooled"]["per_class"]["cell"]["dice"] == dice("train", 0.5)
+    assert f"cell: {best:.4f}; Dice on val" in report.table()
+    assert "Chosen on val" in report.page()
+
+
+def test_thresholds_of_a_multilabel_task_are_chosen_class_by_class(tmp_path):
+    folder = tmp_path / "labels"
+    for name in ("a", "b"):
+        write(folder / "images" / f"{name}.png", [[10, 200, 30, 240]] * 4)
+        write(folder / "masks" / name / "dark.png", [[1, 0, 1, 0]] * 4)
+        write(folder / "masks" / name / "top.png", [[1] * 4, [0] * 4, [0] * 4, [0] * 4])
+    description = {"classes": ["dark", "top"], "task": "multilabel", "splits": {"val": ["a"], "test": ["b"]}}
+    (folder / "dataset.yaml").write_text(yaml.safe_dump(description))
+    torch.manual_seed(0)
+    report = evaluate(tiny(["dark", "top"], task="multilabel"), folder, threshold_from="val")
+    chosen = report.metrics["chosen_threshold"]
+    assert list(chosen["per_class"]) == ["dark", "top"]
+    for name, each in chosen["per_class"].items():  # the two pictures are equal, so what is best on one is on the other
+        assert chosen["pooled"]["per_class"][name]["dice"] == each["dice_there"] >= each["dice_there_before"]
+    assert list(report.metrics["calibration"]["per_class"]) == ["dark", "top"]
+    assert "One line a class" in report.page()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold_from": "test"}, "can't be chosen on 'test', the split that is scored"),
+        ({"threshold_from": "tests"}, "no split 'tests'"),
+    ],
+)
+def test_a_threshold_is_not_chosen_on_what_it_is_judged_by(prepared, options, message):
+    with pytest.raises(UsageError, match=message):
+        evaluate(prepared / "runs" / "demo" / "model", prepared / "cells", **options)
+
+
+def test_a_threshold_is_not_chosen_on_shared_pictures_nor_for_masks_nor_for_many_classes(dataset, reader):
+    def describe(**changes):
+        description = yaml.safe_load((dataset / "dataset.yaml").read_text())
+        (dataset / "dataset.yaml").write_text(yaml.safe_dump(description | changes))
+
+    with pytest.raises(UsageError, match="for masks: they have no probabilities"):
+        evaluate(reader, dataset, threshold_from="val")
+    describe(splits={"val": ["b"], "test": ["a", "b"]})
+    with pytest.raises(UsageError, match="on 'val': it shares 1 picture with 'test', for example b"):
+        evaluate(tiny(), dataset, threshold_from="val")
+    describe(classes=["background", "square", "disc"])
+    with pytest.raises(UsageError, match="the most probable class wins"):
+        evaluate(tiny(["background", "square", "disc"]), dataset, threshold_from="val")
+
+
+def test_it_is_said_aloud_that_the_model_knows_the_pictures(prepared):
+    model, data = load(prepared / "runs" / "demo" / "model"), prepared / "cells"
+    model.about["trained_on"] |= {"dataset": open_dataset(data).name, "splits": "train, val"}
+    report = evaluate(model, data, "train", threshold_from="val")
+    scored, chosen = report.metrics["notes"]
+    assert scored.startswith("the model was trained on split 'train' of")
+    assert "the threshold chosen there fits what it has seen" in chosen
+    assert f"note: {scored}" in report.table()
+    assert "The model was trained on split" in report.page()
+    assert evaluate(model, data, "test").metrics["notes"] == []
+
+
+def test_progress_counts_the_pictures_of_both_splits(prepared):
+    calls = []
+    evaluate(
+        prepared / "runs" / "demo" / "model",
+        prepared / "cells",
+        threshold_from="val",
+        progress=lambda done, total, _: calls.append((done, total)),
+    )
+    assert calls == [(1, 2), (2, 2)]

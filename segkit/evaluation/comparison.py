@@ -1,0 +1,160 @@
+"""Which of two models is better on the same images, by how much, and whether chance could have done it."""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit.ensemble import Ensemble
+from segkit.errors import UsageError
+from segkit.evaluation.comparison_page import comparison_page
+from segkit.evaluation.pairing import paired
+from segkit.evaluation.report import Report, evaluate, open_source
+from segkit.evaluation.table import comparison_table
+from segkit.files import atomic_path
+from segkit.model import Segmenter
+from segkit.prediction.settings import Kept
+from segkit.prediction.tiles import TTA
+from segkit.recipe import Precision
+
+Source = Segmenter | Ensemble | str | Path
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The reports of several models on the same images, and each but the first against the first.
+
+    Attributes:
+        reports: of each model, by name, in the order given.
+        pairs: what ``segkit.evaluation.pairing.paired`` gives, by the name of the one compared with the first.
+    """
+
+    reports: dict[str, Report]
+    pairs: dict[str, dict[str, Any]]
+
+    @property
+    def first(self) -> str:
+        """The name of the model that the others are compared with."""
+        return next(iter(self.reports))
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        models = {name: {**report.metrics, "members": report.members} for name, report in self.reports.items()}
+        return {"first": self.first, "pairs": self.pairs, "models": models}
+
+    def table(self) -> str:
+        """The differences as text."""
+        return comparison_table({name: report.metrics for name, report in self.reports.items()}, self.pairs)
+
+    def page(self) -> str:
+        """The comparison as one HTML page with its figures inside; it loads nothing."""
+        return comparison_page({name: report.metrics for name, report in self.reports.items()}, self.pairs)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the comparison into ``folder``, and each model's report into ``model_1``, ``model_2``, … below it.
+
+        The comparison's own files are ``index.html``, ``comparison.json``, ``per_image.csv`` and ``table.txt``.
+        """
+        folder = Path(folder)
+        for number, report in enumerate(self.reports.values(), start=1):
+            report.save(folder / f"model_{number}")
+        with atomic_path(folder / "comparison.json") as path:
+            path.write_text(json.dumps({"first": self.first, "pairs": self.pairs}, indent=2), encoding="utf-8")
+        with atomic_path(folder / "table.txt") as path:
+            path.write_text(self.table() + "\n", encoding="utf-8")
+        with atomic_path(folder / "per_image.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["image", *self.reports])
+            pairs = list(self.pairs.values())
+            for rows in zip(*(pair["images"] for pair in pairs), strict=True):
+                writer.writerow([rows[0]["name"], rows[0]["first"], *(row["second"] for row in rows)])
+        with atomic_path(folder / "index.html") as path:
+            path.write_text(self.page(), encoding="utf-8")
+        return folder
+
+
+def compare(
+    models: Sequence[Source],
+    data: str | Path,
+    split: str = "test",
+    *,
+    tile: int | Kept | None = "kept",
+    overlap: float | Kept = "kept",
+    tta: TTA | Kept = "kept",
+    threshold: float | Kept = "kept",
+    precision: Precision | Kept = "kept",
+    errors: str | Path | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Comparison:
+    """Score several models on the same images, and hold each but the first against the first.
+
+    Args:
+        models: two or more of what ``evaluate`` takes: models, where they are saved, or folders of masks.
+        data, split, tile, overlap, tta, threshold, precision: as for ``evaluate``.
+        errors: folder for pictures of each image's errors, ``model_1/errors/NAME.png`` and so on.
+        progress: called after each picture of each model with the number done, the number of all, and its name.
+
+    Raises:
+        UsageError: fewer than two models, or the same one twice.
+        ModelError, DataError: as for ``evaluate``.
+    """
+    if len(models) < 2:
+        raise UsageError(f"{len(models)} model{'s' * (len(models) != 1)} given; a comparison takes two or more")
+    names = _names(models)
+    opened = [
+        open_source(model) if isinstance(model, str | Path) else model for model in models
+    ]  # before hours of work
+    reports: dict[str, Report] = {}
+    for number, (name, model) in enumerate(zip(names, opened, strict=True), start=1):
+
+        def tell(done: int, total: int, picture: str, before: int = number - 1) -> None:
+            if progress is not None:
+                progress(before * total + done, len(models) * total, picture)
+
+        reports[name] = evaluate(
+            model,
+            data,
+            split,
+            tile=tile,
+            overlap=overlap,
+            tta=tta,
+            threshold=threshold,
+            precision=precision,
+            errors=Path(errors) / f"model_{number}" / "errors" if errors is not None else None,
+            progress=tell,
+        )
+    first, *others = reports
+    return Comparison(reports, {name: _pair(reports[first], reports[name]) for name in others})
+
+
+def _pair(first: Report, second: Report) -> dict[str, Any]:
+    metrics, (units, unit) = first.metrics, first.units
+    found = paired(
+        first.counts,
+        second.counts,
+        units,
+        unit,
+        classes=metrics["classes"],
+        task=metrics["task"],
+        background=metrics["background"],
+    )
+    names = [image["name"] for image in metrics["images"]]
+    rows = [{"name": name, **row} for name, row in zip(names, found["images"], strict=True)]
+    return {**found, "images": rows}
+
+
+def _names(models: Sequence[Source]) -> list[str]:
+    """What each is called: its path as it was given, or the recipe it was trained by; each its own."""
+    names: list[str] = []
+    for number, model in enumerate(models, start=1):
+        if isinstance(model, str | Path):
+            name = str(model)
+            if name in names:
+                raise UsageError(f"{name} is given twice; a model is compared with another one")
+        else:
+            name = model.about.get("trained_on", {}).get("recipe", "model")
+        names.append(f"{name} {number}" if name in names else name)
+    return names

@@ -1,0 +1,155 @@
+"""Each image of a split in turn: what a model, its members or a folder of masks says of it, held against the truth."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.masks import Ids
+from segkit.data.reader import read_pixels
+from segkit.ensemble import Ensemble
+from segkit.errors import ModelError
+from segkit.evaluation.calibration import Calibration
+from segkit.evaluation.given_masks import given_masks
+from segkit.evaluation.metrics import SegmentationMetrics
+from segkit.evaluation.thresholds import ThresholdCounts
+from segkit.model import Segmenter
+from segkit.prediction.labels import labels_of
+from segkit.prediction.predictor import Predictor
+from segkit.statistics import entropy, maximum_entropy
+
+Threshold = float | NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is counted of one model's masks.
+
+    Attributes:
+        metrics: counts of its labels.
+        part: whose probabilities they are made of: 0 the model's, from 1 on a member's.
+        threshold: by which; a number, or one a map, [K, 1, 1].
+        calibration: of its probabilities, if there are any.
+    """
+
+    metrics: SegmentationMetrics
+    part: int = 0
+    threshold: Threshold = 0.5
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is said of one image.
+
+    Attributes:
+        sample: the image's files.
+        target: the truth, 255 where it is not counted.
+        labels: of each tally.
+        entropy: of the model's probabilities, uint8 [H, W], 255 is the largest possible; None of masks.
+        picture: reads the image for people to look at, float32 [H, W, C] in 0..1.
+    """
+
+    sample: Sample
+    target: Ids
+    labels: list[NDArray[np.uint8]]
+    entropy: NDArray[np.uint8] | None
+    picture: Callable[[], NDArray[np.float32]]
+
+
+def looks_of_model(
+    model: Segmenter | Ensemble,
+    predictor: Predictor,
+    folder: DatasetFolder,
+    samples: Sequence[Sample],
+    tallies: Sequence[Tally],
+    curve: ThresholdCounts | None = None,
+) -> Iterator[Look]:
+    """A look at each image, in one pass of each member; calibrations, and the curve, are counted on the way.
+
+    Probabilities are held for one row of tiles at a time, labels and entropy, a byte a pixel each, for one image.
+    """
+
+    def ask(tiles: Tensor) -> Tensor:
+        return torch.cat(probabilities_with_members(model, tiles), dim=1)  # [b, (1 + members)·maps, h, w]
+
+    largest = maximum_entropy(model.task, model.maps)
+    for sample in samples:
+        image = model.reader.read(sample.image)
+        target = folder.read_mask(sample, image.shape[:2])
+        labels: list[list[NDArray[np.uint8]]] = [[] for _ in tallies]
+        unsure = []
+        for band, truth in _bands(predictor, ask, image, target, sample.name):
+            parts = np.split(band, len(band) // model.maps)
+            for tally, found in zip(tallies, labels, strict=True):
+                found.append(labels_of(parts[tally.part], model.task, tally.threshold))
+                if tally.calibration is not None:
+                    tally.calibration.update(parts[tally.part], truth)
+            if curve is not None:
+                curve.update(parts[0], truth)
+            nats = entropy(torch.from_numpy(parts[0][None]), model.task)[0].numpy()
+            unsure.append(np.rint(nats * (255 / largest)).clip(0, 255).astype(np.uint8))
+        whole = [np.concatenate(found, axis=-2) for found in labels]
+        yield Look(sample, target, whole, np.concatenate(unsure), partial(np.asarray, image))
+
+
+def looks_of_masks(masks: Path, folder: DatasetFolder, samples: list[Sample]) -> Iterator[Look]:
+    """A look at each image by masks that exist already; they have no probabilities."""
+    for sample, labels in zip(samples, given_masks(masks, folder, samples), strict=True):
+        target = folder.read_mask(sample, labels[0].shape[-2:])
+        yield Look(sample, target, labels, None, partial(_picture, sample.image))
+
+
+def count_thresholds(
+    model: Segmenter | Ensemble,
+    predictor: Predictor,
+    folder: DatasetFolder,
+    samples: Sequence[Sample],
+    progress: Callable[[str], None],
+) -> ThresholdCounts:
+    """Pixels of a split by their probability; ``progress`` is told each picture's name."""
+    curve = ThresholdCounts(model.maps)
+    for sample in samples:
+        image = model.reader.read(sample.image)
+        target = folder.read_mask(sample, image.shape[:2])
+        for band, truth in _bands(predictor, model.probabilities, image, target, sample.name):
+            curve.update(band, truth)
+        progress(sample.name)
+    return curve
+
+
+def probabilities_with_members(model: Segmenter | Ensemble, image: Tensor) -> list[Tensor]:
+    """Probabilities [B, K, H, W] of the model and then of each member of an ensemble, from one pass of each member."""
+    return model.probabilities_with_members(image) if isinstance(model, Ensemble) else [model.probabilities(image)]
+
+
+def _picture(path: Path) -> NDArray[np.float32]:
+    return stretched(read_pixels(path))
+
+
+def stretched(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Pixels as float32 in 0..1 for people to look at: 8 bits by their range, others from dark to bright."""
+    values = pixels.astype(np.float32)
+    if pixels.dtype == np.uint8:
+        return np.divide(values, 255, dtype=np.float32)
+    low, high = np.quantile(values, [0.005, 0.995])
+    shown: NDArray[np.float32] = ((values - low) / max(high - low, 1e-6)).clip(0, 1).astype(np.float32)
+    return shown
+
+
+def _bands(
+    predictor: Predictor, ask: Callable[[Tensor], Tensor], image: NDArray[np.float32], target: Ids, name: str
+) -> Iterator[tuple[NDArray[np.float32], Ids]]:
+    """Rows of maps from the top down, each with the same rows of the truth."""
+    top = 0
+    for band in predictor.rows(ask, image):
+        if not np.isfinite(band).all():
+            raise ModelError(f"{name}: the model gives values that are not finite; was its training finite?")
+        yield band, target[..., top : top + band.shape[1], :]
+        top += band.shape[1]
