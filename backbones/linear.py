@@ -22,6 +22,7 @@ class Linear(nn.Linear):
             x.device.type == "cpu"
             and x.dtype == torch.float32
             and not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
+            and not torch.are_deterministic_algorithms_enabled()  # a stopwatch must not choose the bits then
         )
         if plain and x.numel() and convolution_is_faster():
             return _as_convolution(x, self.weight, self.bias)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segkit.cli.options import Json, print_json
+from segkit.files import writing_to
 
 EPILOG = "Example: segkit train demo train.epochs=20 --data cells"
 
@@ -31,15 +32,20 @@ def train(
     overrides: Overrides = None,
     data: Annotated[Path | None, typer.Option(help="The dataset's folder; otherwise the recipe's data.path.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run; it becomes OUT/NAME.")] = Path("runs"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest unfinished run of this recipe in OUT.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model or an ensemble as a recipe says.
 
-    Ctrl-C stops early and keeps the best weights so far.
+    Ctrl-C stops early and keeps the best weights so far. After that, or when the program was killed, the same command
+    with --resume goes on and ends as if it had never stopped.
     """
     from segkit.training.run import train as run_training
 
-    run = run_training(recipe, data, overrides or (), out=out, console=not as_json)
+    with writing_to(out):
+        run = run_training(recipe, data, overrides or (), out=out, resume=resume, console=not as_json)
     if as_json:
         print_json(
             {"directory": str(run.directory), "model": str(run.directory / "model"), "interrupted": run.interrupted}

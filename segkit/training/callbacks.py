@@ -1,15 +1,26 @@
-"""What is done to the weights beside the steps: averaged ones validated, the best ones kept; and the samples drawn."""
+"""What is done beside the steps: random numbers by epoch, averaged weights validated, the best kept, samples drawn."""
 
-import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 
+from segkit.training.allowance import Allowance
 from segkit.training.module import TrainingModule
 
-PICTURE_SECONDS = 60.0
+
+class EpochSeed(L.Callback):
+    """Begin every epoch with its own random numbers, from (seed, epoch): it is the same whatever came before it."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_epoch_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """Seed PyTorch, on all devices; drop path draws from it."""
+        torch.manual_seed(int(np.random.SeedSequence([self._seed, trainer.current_epoch]).generate_state(1)[0]))
 
 
 class AveragedValidation(L.Callback):
@@ -43,19 +54,27 @@ class KeepBest(L.Callback):
                 self.score = module.score[1]
                 self.weights = {name: tensor.detach().clone() for name, tensor in state.items()}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Score and weights, for a checkpoint."""
+        return {"score": self.score, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them back."""
+        self.score, self.weights = state_dict["score"], state_dict["weights"]
+
 
 class SamplePictures(L.Callback):
     """Draw the same few pictures with ``draw`` when the model is validated, while the averaged weights are in."""
 
     def __init__(self, draw: Callable[[], None]) -> None:
-        self.draw = draw
-        self._drawn = time.perf_counter()
+        self._draw = draw
+        self._allowance = Allowance()
 
     def on_validation_end(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
-        """Show what the validated weights do, at most this often; drawing must not slow training down."""
-        if time.perf_counter() - self._drawn > PICTURE_SECONDS:
-            self.draw()
-            self._drawn = time.perf_counter()
+        """Show what the validated weights do, but not so often that it slows training down."""
+        if self._allowance.due:
+            with self._allowance.spend():
+                self._draw()
 
 
 def kept_weights(module: TrainingModule, best: KeepBest | None) -> Mapping[str, Tensor]:

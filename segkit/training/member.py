@@ -3,14 +3,17 @@
 import logging
 import os
 import signal
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
@@ -21,7 +24,8 @@ from segkit.errors import RecipeError, SegkitError
 from segkit.model import Segmenter
 from segkit.precision import fastest
 from segkit.recipe import PredictRecipe
-from segkit.training.callbacks import AveragedValidation, KeepBest, SamplePictures, kept_weights
+from segkit.training.callbacks import AveragedValidation, EpochSeed, KeepBest, SamplePictures, kept_weights
+from segkit.training.checkpoint import Checkpoints, Stateful, read_checkpoint
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.module import TrainingModule
@@ -43,23 +47,42 @@ LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 }
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A member after training: ``minutes`` are those that led to its weights; not ``complete`` where it was stopped."""
+
+    segmenter: Segmenter
+    minutes: float
+    complete: bool
+
+
 def train_member(
-    plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: Path, title: str, log: Log, stop: StopRequest
-) -> Segmenter:
-    """Train what the plan holds and return the segmenter, on the CPU, in eval mode.
+    plan: Plan,
+    folder: DatasetFolder,
+    predict: PredictRecipe,
+    place: Path,
+    checkpoint: Path,
+    title: str,
+    log: Log,
+    stop: StopRequest,
+) -> Trained:
+    """Train what the plan holds, from its checkpoint if there is one, and return it on the CPU, in eval mode.
 
     Args:
         plan: what to train, on what.
         folder: the dataset.
         predict: how validation pictures are cut and thresholded.
         place: folder for tables, curves, samples and TensorBoard's events.
+        checkpoint: the file to go on from, and to write checkpoints to.
         title: the member's name on the console.
         log: where to say what is done.
         stop: asked for by Ctrl-C; ends training after the step in hand.
 
     Raises:
         RecipeError: training diverged before there were weights worth keeping.
+        ModelError: the checkpoint is damaged.
     """
+    began = time.perf_counter()
     train = plan.member.train
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with _without_advice():
@@ -72,6 +95,10 @@ def train_member(
             f"{title}: {sum(p.numel() for p in segmenter.parameters()):,} parameters, {len(plan.samples)} pictures, "
             f"{train.epochs} epochs of {len(loader)} steps"
         )
+        saved = read_checkpoint(checkpoint)
+        if saved is not None:
+            log.say(f"{title}: resumed at epoch {saved.epoch + 1}")
+        done = saved.epoch if saved is not None else 0
         module = TrainingModule(segmenter, plan.loss, train, predict, updates=updates)
         shown = (plan.validation or plan.samples)[:SAMPLES]
 
@@ -82,18 +109,31 @@ def train_member(
                 log.say(f"sample pictures not drawn: {error}")
 
         best = KeepBest() if train.keep == "best" else None
-        callbacks: list[L.Callback] = [
+        early = None
+        if train.early_stopping:
+            early = EarlyStopping("score", mode="max", patience=train.early_stopping, check_finite=False)
+        table = EpochTable(place, log.say)
+        kept: dict[str, Stateful | None] = {
+            "segmenter": segmenter,
+            "average": module.average,
+            "best": best,
+            "early_stopping": early,
+            "table": table,
+        }
+        parts = {name: part for name, part in kept.items() if part is not None}
+        callbacks: list[L.Callback | None] = [
+            EpochSeed(plan.seed),
             # The first two look at the averaged weights, which the third puts in and takes out again.
-            *([best] if best else []),
+            best,
             SamplePictures(draw),
             AveragedValidation(),
-            EpochTable(place, log.say),
+            table,
             Bar(title, log.console),
             stop,
+            early,
+            Checkpoints(checkpoint, parts, saved, log.say),
         ]
         deterministic_before = torch.are_deterministic_algorithms_enabled()
-        if train.early_stopping:
-            callbacks.append(EarlyStopping("score", mode="max", patience=train.early_stopping, check_finite=False))
         trainer = L.Trainer(
             accelerator=device.type,
             devices=1,
@@ -103,24 +143,29 @@ def train_member(
             check_val_every_n_epoch=train.validate_every,
             num_sanity_val_steps=0,
             deterministic=train.deterministic,
-            logger=TensorBoardLogger(place, name="", version="tensorboard"),
-            callbacks=callbacks,
-            enable_checkpointing=False,
+            # What a killed process logged of the epochs that come again is hidden.
+            logger=TensorBoardLogger(place, name="", version="tensorboard", purge_step=done + 1 if saved else None),
+            callbacks=[callback for callback in callbacks if callback is not None],
+            plugins=LightningEnvironment(),  # one process, also where a cluster's scheduler offers more
+            default_root_dir=place,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
         validation = DataLoader(EvaluationDataset(folder, plan.validation, plan.reader), 1, collate_fn=collate)
+        del saved  # the trainer's callback has it now, and lets go of it
         try:
             trainer.fit(module, loader, validation if plan.validation else None)
         finally:
             torch.use_deterministic_algorithms(deterministic_before)
         if module.diverged is not None and (best is None or best.weights is None):
             raise RecipeError(f"{title}: {module.diverged}; lower train.learning_rate, or set train.precision=fp32")
+        complete = not stop.requested
         segmenter.load_state_dict(dict(kept_weights(module, best)))
         segmenter = segmenter.cpu().eval()
         draw()
-    return segmenter
+    spent = time.perf_counter() - began + table.resumed_at
+    return Trained(segmenter, spent / 60, complete)
 
 
 def _loader(plan: Plan) -> DataLoader[dict[str, Any]]:
@@ -137,12 +182,14 @@ def _loader(plan: Plan) -> DataLoader[dict[str, Any]]:
         persistent_workers=workers > 0,
         worker_init_fn=_ignore_interrupts,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # a loader draws a number each time it begins; not from what training draws from
     )
 
 
 def _ignore_interrupts(_worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; only the parent may answer it."""
+    """Both signals often reach every process of a terminal or a job; only the parent may answer them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextmanager

@@ -30,7 +30,6 @@ class TrainingModule(L.LightningModule):
         self.score: tuple[str, float] | None = None  # of the last validation
         self.scored_epoch: int | None = None
         self.diverged: str | None = None  # why training can't go on
-        self._averaged = 0  # updates that the average has followed
         self._metrics: SegmentationMetrics | None = None
 
     def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
@@ -70,9 +69,8 @@ class TrainingModule(L.LightningModule):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Follow the weights after each update, not after each accumulated batch."""
-        if self.average is not None and self.trainer.global_step > self._averaged:
+        if self.average is not None and self.trainer.global_step > self.average.updates:
             self.average.update(self.segmenter)
-            self._averaged = self.trainer.global_step
 
     def on_validation_epoch_start(self) -> None:
         """Begin a new count."""
@@ -88,8 +86,9 @@ class TrainingModule(L.LightningModule):
             self._metrics.update(name, labels_of(maps, self.segmenter.task, recipe.threshold), target.cpu().numpy())
 
     def on_validation_epoch_end(self) -> None:
-        """Read the score off and log it for early stopping and the tables."""
+        """Read the score off, for early stopping and the tables."""
         assert self._metrics is not None
-        self.score = headline(self._metrics.compute())
+        name, value = headline(self._metrics.compute())
+        self.score = name, float(value)
         self.scored_epoch = self.current_epoch
-        self.log("score", self.score[1])
+        self.log("score", self.score[1], logger=False)  # the table logs it, by epoch

@@ -1,7 +1,9 @@
 """What is to be trained, checked: everything that can be refused is refused before the first step."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
@@ -111,6 +113,26 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
         std=plan.std,
         auxiliary=model.auxiliary,
     )
+
+
+def data_digest(plans: Sequence[Plan], folder: DatasetFolder) -> str:
+    """Hexadecimal digest of what is trained and validated on, the same for a copy of the dataset elsewhere.
+
+    It covers what values mean, the files' names and sizes in order, and the measured normalisation: reading every byte
+    would take long where there are many.
+    """
+    digest = hashlib.sha256(repr((folder.task, folder.classes, folder.background, folder.ignore_index)).encode())
+    for plan in plans:
+        digest.update(repr((plan.mean, plan.std)).encode())
+        for sample in (*plan.samples, *plan.validation):
+            digest.update(repr((sample.name, list(_sizes(sample)))).encode())
+    return digest.hexdigest()
+
+
+def _sizes(sample: Sample) -> Iterator[int]:
+    for path in (sample.image, sample.mask, sample.depth, sample.roi):
+        files: list[Path] = [] if path is None else sorted(path.iterdir()) if path.is_dir() else [path]
+        yield from (file.stat().st_size for file in files)
 
 
 def _normalisation(

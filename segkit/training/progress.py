@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from segkit.files import atomic_path
+from segkit.training.allowance import Allowance
 from segkit.training.curves import draw_curves
 from segkit.training.module import TrainingModule
-
-PICTURE_SECONDS = 20.0  # the curves are drawn again at most this often
 
 
 class EpochTable(L.Callback):
@@ -25,11 +25,22 @@ class EpochTable(L.Callback):
     def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
         self.directory, self.say = directory, say
         self.rows: list[dict[str, Any]] = []
-        self._drawn = 0.0
+        self.resumed_at = 0.0  # seconds that earlier processes took for the rows they left
+        self._allowance = Allowance()  # of the curves
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows, for a checkpoint."""
+        return {"rows": list(self.rows)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on below these rows; the file loses those of epochs that will be run again."""
+        self.rows = list(state_dict["rows"])
+        self.resumed_at = float(self.rows[-1]["seconds"])
+        self._write()
 
     def on_train_start(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
-        """Start the clock."""
-        self._began = time.perf_counter()
+        """Start the clock, or let it go on from the last row's time."""
+        self._began = time.perf_counter() - self.resumed_at
 
     def on_train_epoch_start(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Begin the epoch's sums."""
@@ -71,11 +82,7 @@ class EpochTable(L.Callback):
             "images_per_second": round(self._images / max(self._seconds, 1e-9), 2),
         }
         self.rows.append(row)
-        with (self.directory / "metrics.csv").open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, row)
-            if len(self.rows) == 1:
-                writer.writeheader()
-            writer.writerow(row)
+        self._write()
         scored = f"  {row['score_name']} {row['score']:.4f}" if score else ""
         self.say(
             f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['loss']:.4f}{scored}"
@@ -85,17 +92,24 @@ class EpochTable(L.Callback):
             logger.log_metrics({key: row[key] for key in ("loss", "learning_rate", "images_per_second")}, row["epoch"])
             if score:
                 logger.log_metrics({"score": score[1]}, row["epoch"])
-        if time.perf_counter() - self._drawn > PICTURE_SECONDS:
-            self._draw()
+        if self._allowance.due:
+            with self._allowance.spend():
+                self._draw()
 
     def on_train_end(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Draw the curves a last time."""
         self._draw()
 
+    def _write(self) -> None:
+        """Write the whole table anew: it has each epoch once, wherever the program is killed."""
+        with atomic_path(self.directory / "metrics.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.rows[0])
+            writer.writeheader()
+            writer.writerows(self.rows)
+
     def _draw(self) -> None:
         if self.rows:
             draw_curves(self.rows, self.directory / "curves.png")
-        self._drawn = time.perf_counter()
 
 
 class Bar(L.Callback):
@@ -113,8 +127,9 @@ class Bar(L.Callback):
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Show the bar."""
         assert isinstance(module, TrainingModule)
-        total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
-        self._task = self._progress.add_task(self._title, total=total, now="")
+        steps = int(trainer.num_training_batches)
+        total, done = steps * int(trainer.max_epochs or 1), steps * trainer.current_epoch
+        self._task = self._progress.add_task(self._title, total=total, completed=done, now="")
         self._progress.start()
         self._began, self._shown, self._images = time.perf_counter(), 0.0, 0
 

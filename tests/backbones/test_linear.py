@@ -34,3 +34,10 @@ def test_inputs_that_are_not_contiguous_are_fine(way):
 
 def test_the_choice_is_made_once():
     assert linear.convolution_is_faster() is linear.convolution_is_faster()
+
+
+def test_nothing_is_measured_in_deterministic_mode(monkeypatch):
+    monkeypatch.setattr(linear, "convolution_is_faster", lambda: pytest.fail("measured"))
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    layer, x = linear.Linear(6, 4), torch.randn(5, 6)
+    assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
