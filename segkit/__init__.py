@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from segkit import backbones, heads, necks
     from segkit.artifact import load, save
+    from segkit.checking.run import check
     from segkit.data.folder import open_dataset
     from segkit.ensemble import Ensemble
+    from segkit.evaluation.comparison import compare
     from segkit.evaluation.report import evaluate
     from segkit.model import Segmenter
     from segkit.prediction.predictor import Predictor
+    from segkit.suggestion.suggest import suggest
     from segkit.training.run import train
 
 __version__ = "0.1.0"
@@ -22,12 +25,15 @@ __all__ = [
     "Predictor",
     "Segmenter",
     "backbones",
+    "check",
+    "compare",
     "evaluate",
     "heads",
     "load",
     "necks",
     "open_dataset",
     "save",
+    "suggest",
     "train",
 ]
 
@@ -35,10 +41,13 @@ _HOMES = {
     "Ensemble": "segkit.ensemble",
     "Predictor": "segkit.prediction.predictor",
     "Segmenter": "segkit.model",
+    "check": "segkit.checking.run",
+    "compare": "segkit.evaluation.comparison",
     "evaluate": "segkit.evaluation.report",
     "load": "segkit.artifact",
     "open_dataset": "segkit.data.folder",
     "save": "segkit.artifact",
+    "suggest": "segkit.suggestion.suggest",
     "train": "segkit.training.run",
 }
 

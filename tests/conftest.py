@@ -16,6 +16,8 @@ def tiny():
         "ensemble.members.0.neck={name: fpn, width: 8}",
         "ensemble.members.1.backbone={name: stem, width: 4}",
         "ensemble.members.1.stem=false",
+        "ensemble.members.0.auxiliary=0",
+        "ensemble.members.1.auxiliary=0",
         "train.epochs=1",
         "train.batch=2",
         "train.workers=0",
@@ -71,10 +73,11 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def workplace(prepared, tmp_path, monkeypatch) -> Path:
-    """A copy of the working folder, which is the current directory."""
+    """A copy of the working folder, which is the current directory; speeds aren't measured in it."""
     folder = tmp_path / "workplace"
     shutil.copytree(prepared, folder)
     monkeypatch.chdir(folder)
+    monkeypatch.setattr("segkit.suggestion.suggest.crops_per_second", lambda *_, **__: 20.0)
     return folder
 
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import segkit
+import segkit.training.run
 from segkit.cli.main import main
 
 ROOT = Path(__file__).parent.parent

@@ -4,15 +4,16 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import segkit
-from segkit.cli import config, demo, evaluate, models, predict, train
+from segkit.cli import check, config, demo, evaluate, init, models, predict, train
 from segkit.errors import SegkitError
 
 INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
+CommandLineError: Any = typer.BadParameter.__base__  # wrong commands, options and arguments; typer doesn't export it
 
 app = typer.Typer(
     name="segkit",
@@ -23,6 +24,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
+app.command("check", epilog=check.EPILOG)(check.check)
+app.command("init", epilog=init.EPILOG)(init.init)
 app.command("train", epilog=train.EPILOG)(train.train)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
@@ -58,16 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows ``segkit`` on the command line; None takes it from ``sys.argv``.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="segkit")
-    except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 0
+        code = app(args=words or ["--help"], prog_name="segkit", standalone_mode=False)
         if code == INTERRUPTED:
             _say("interrupted")
-        return code
-    except KeyboardInterrupt:
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
         return INTERRUPTED
+    except CommandLineError as error:
+        where = error.ctx.command_path if error.ctx is not None else "segkit"
+        message = error.format_message()
+        _say(f"error: {message}{'' if message.endswith(('.', '?')) else '.'} See {where} --help.")
+        return error.exit_code
     except SegkitError as error:
         _trace()
         _say(f"error: {error}")

@@ -127,7 +127,54 @@ def test_config_schema_is_a_json_schema(capsys):
     assert set(json.loads(capsys.readouterr().out)["required"]) == {"name"}
 
 
-@pytest.mark.parametrize("value", ["-1", "a"])
-def test_a_wrong_option_is_exit_code_2(value, workplace, capsys):
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("-1", "error: tile=-1: expected the side of a tile in pixels, or None for the whole image at once\n"),
+        ("a", "error: Invalid value for '--tile': "),
+    ],
+)
+def test_a_wrong_option_is_exit_code_2(value, says, workplace, capsys):
     assert main(["evaluate", "runs/demo/model", "cells", "--tile", value]) == 2
-    assert "--tile" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(says)
+    assert len(err.splitlines()) == 1
+
+
+def test_evaluate_leaves_a_page_and_a_picture_of_each_image_s_errors(workplace):
+    assert main(["evaluate", "runs/demo/model", "cells", "-o", "report"]) == 0
+    assert "<h2>Calibration</h2>" in (workplace / "report" / "index.html").read_text(encoding="utf-8")
+    assert len(list((workplace / "report" / "errors").iterdir())) == 1
+
+
+def test_evaluate_chooses_the_threshold_on_another_split(workplace, capsys):
+    assert main(["evaluate", "runs/demo/model", "cells", "--threshold-from", "val", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["chosen_threshold"]["split"] == "val"
+    assert main(["evaluate", "runs/demo/model", "cells", "--threshold-from", "test"]) == 2
+    assert "'test', the split that is scored" in capsys.readouterr().err
+
+
+def test_evaluate_compares_several_models(workplace, capsys):
+    assert main(["evaluate", "runs/demo/model", "second_reader", "cells", "--split", "train", "-o", "both"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("comparison on cells, split train: ")
+    assert out == (workplace / "both" / "table.txt").read_text()
+    assert (workplace / "both" / "model_1" / "errors").is_dir()
+    assert (workplace / "both" / "model_2" / "index.html").is_file()
+    assert main(["evaluate", "runs/demo/model", "second_reader", "cells", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["pairs"]) == ["second_reader"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("evaluate runs/demo/model", "Missing argument"),
+        ("evaluate second_reader runs/demo/model", "runs/demo/model: a model in the place of the dataset"),
+        ("evaluate runs/demo/model second_reader", "second_reader/images: no such folder; a dataset has images/"),
+        ("evaluate runs/demo/model second_reader cells --threshold-from val", "--threshold-from takes one model"),
+    ],
+)
+def test_evaluate_says_what_is_missing(command, message, workplace, capsys):
+    assert main(command.split()) in (2, 3)
+    assert message in capsys.readouterr().err

@@ -68,7 +68,7 @@ def light(arguments, **environment):
     return done.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["predict"], ["config", "show"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["check"], ["evaluate"], ["predict"], ["config", "show"], ["demo"]])
 def test_help_needs_no_torch(command):
     assert "Example:" in light([*command, "--help"])
 
