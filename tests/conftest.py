@@ -17,6 +17,7 @@ def tiny():
         "ensemble.members.1.backbone={name: stem, width: 4}",
         "ensemble.members.1.stem=false",
         "ensemble.members.0.auxiliary=0",
+        "ensemble.members.0.train={}",
         "ensemble.members.1.auxiliary=0",
         "train.epochs=1",
         "train.batch=2",

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = error.ctx.command_path if error.ctx is not None else "segkit"
         message = error.format_message()
         _say(f"error: {message}{'' if message.endswith(('.', '?')) else '.'} See {where} --help.")
-        return error.exit_code
+        return int(error.exit_code)
     except SegkitError as error:
         _trace()
         _say(f"error: {error}")
@@ -83,7 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = "" if _trace() else " (SEGKIT_DEBUG=1 in the environment shows where)"
         _say(f"error: unexpected {type(error).__name__}: {' '.join(str(error).split())}{hint}")
         return 1
-    return 0
 
 
 def _say(line: str) -> None:

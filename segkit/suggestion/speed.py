@@ -6,7 +6,7 @@ from statistics import median
 
 import torch
 
-from segkit.model import Segmenter
+from segkit.model import Segmenter, Task
 from segkit.precision import fastest
 from segkit.recipe import DataRecipe, ModelRecipe
 from segkit.training.losses import build_loss
@@ -16,7 +16,7 @@ STEPS = 4  # timed, after one that warms up
 
 
 def crops_per_second(
-    model: ModelRecipe, data: DataRecipe, *, classes: Sequence[str], task: str, background: int | None, batch: int
+    model: ModelRecipe, data: DataRecipe, *, classes: Sequence[str], task: Task, background: int | None, batch: int
 ) -> float:
     """Training speed of a model on crops of noise: forward, loss, backward and update, as ``train`` does them.
 
@@ -37,7 +37,8 @@ def crops_per_second(
         mean=(0.5,) * data.channels,
         std=(0.25,) * data.channels,
         auxiliary=model.auxiliary,
-    ).to(device, memory_format=torch.channels_last)
+    )
+    segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     loss = build_loss({"cross_entropy": 1.0, "dice": 1.0}, task=segmenter.task, classes=len(classes))
     optimizer = create_optimizer(segmenter, lr=1e-5, weight_decay=0.0)
     height, width = data.crop if isinstance(data.crop, tuple) else (data.crop or 256,) * 2

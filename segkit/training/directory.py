@@ -99,9 +99,8 @@ class RunDirectory:
             return
         with (self.path / CHECKPOINTS / "lock").open("a") as lock:
             try:
-                fcntl.lockf(
-                    lock, fcntl.LOCK_EX | fcntl.LOCK_NB
-                )  # unlike flock's, not inherited by the loader's workers
+                # Unlike flock's, this lock ends with the process itself, not with the last of its loader's workers.
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except (BlockingIOError, PermissionError):
                 raise UsageError(f"{self.path}: another process is training this run; wait for it or end it") from None
             except OSError:
