@@ -113,7 +113,7 @@ svg .whisker { stroke: var(--c); stroke-width: 2; } svg .mark { stroke: var(--c)
 .notes { padding: .8rem 1.1rem; border-left: 4px solid #e69f00; } .notes p:last-child { margin: 0; }
 @media (max-width: 34rem) {  /* the name and definition above the figures, for they need the width */
   .scores tr { display: grid; grid-template-columns: repeat(var(--columns), minmax(5.4rem, 1fr));
-               border-bottom: 1px solid var(--line); min-width: max-content; }
+               border-bottom: 1px solid var(--line); min-width: calc(var(--columns) * 5.4rem); }
   .scores tr > * { border: 0; padding: .3rem .5rem; text-align: left; } .scores tbody th { width: 0; min-width: 100%; }
   .scores tr > :first-child { grid-column: 1 / -1; padding-top: .7rem; }
   .scores thead th:first-child { display: none; }

@@ -15,7 +15,7 @@ EPILOG = "Example: segkit evaluate runs/demo/model cells -o report"
 def evaluate(
     models: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL...", help="A saved model, or a folder of masks to score; several are compared."),
+        typer.Argument(metavar="MODEL", help="A saved model, or a folder of masks to score; several are compared."),
     ],
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The dataset's folder, after the models.")],
     split: Annotated[str, typer.Option(help="Which pictures.")] = "test",
@@ -62,8 +62,11 @@ def evaluate(
                 models[0], data, split, **how, threshold_from=threshold_from, errors=maps, progress=show
             )
     result = comparison if len(models) > 1 else report
+    reports = list(comparison.reports.values()) if len(models) > 1 else [report]
     if as_json:
         print_json(result.metrics if len(models) > 1 else {**report.metrics, "members": report.members})
+        for note in {note: None for each in reports for note in each.metrics["notes"]}:
+            typer.echo(f"note: {note}", err=True)
     else:
         typer.echo(result.table())
     if out is not None:

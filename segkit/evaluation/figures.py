@@ -9,7 +9,7 @@ import numpy as np
 
 Point = tuple[float, float]
 
-LEFT, RIGHT, TOP = 58, 14, 10  # margins of every plot, in units of the drawing
+LEFT, RIGHT, TOP = 58, 22, 10  # margins of every plot, in units of the drawing
 SHADES = 6  # lines with colours of their own, .s0 to .s5 on the page
 LONGEST_BESIDE = 16  # letters of a name beside its line
 FEWEST_SHOWN = 1e-4  # of the pixels; below it a bar of the histogram is empty
@@ -112,17 +112,14 @@ def interval_chart(rows: Sequence[tuple[str, float | None, Sequence[float] | Non
 
     Args:
         rows: name, value and interval; what is undefined has none.
-        zero: values are differences: the range is symmetric, with a line at 0 and signs on the figures.
+        zero: values are differences: the range holds 0, with a line there, and the figures have signs.
         what: the values are.
     """
     stacked = any(len(label) > LONGEST_BESIDE for label, *_ in rows)  # names above the lines, or beside them
     width, name, figures, row = 420, 26 if stacked else 112, 64, 44 if stacked else 27
     ends = [end for _, value, interval in rows for end in (*(interval or ()), *([] if value is None else [value]))]
-    if zero:
-        reach = _round_up(max((abs(end) for end in ends), default=0.1))
-        ticks = [-reach, -reach / 2, 0, reach / 2, reach]
-    else:
-        ticks = _ticks(min(ends, default=0), max(ends, default=1))
+    ends += [0.0] * zero
+    ticks = _ticks(min(ends, default=0), max(ends, default=1))
     base = TOP + row * len(rows)
     x, y = _scale(ticks[0], ticks[-1], name, width - figures), _scale(0, 1, base, TOP)
     parts = [_grid(x, y, ticks=ticks, up=())]

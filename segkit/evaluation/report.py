@@ -17,7 +17,7 @@ from segkit.data.masks import LOSSLESS
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.evaluation.calibration import Calibration
-from segkit.evaluation.chosen import ChosenThreshold, check_choice, choose_threshold
+from segkit.evaluation.chosen import ChosenThreshold, check_choice, choose_threshold, shared_groups
 from segkit.evaluation.intervals import score_intervals, units_of
 from segkit.evaluation.looks import Tally, looks_of_masks, looks_of_model, probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
@@ -163,6 +163,7 @@ def evaluate(
             for part in range(1 + len(members))
         ]
         if threshold_from is not None:
+            notes += _same_groups(shared_groups(folder, before, samples), threshold_from, split)
             chosen = choose_threshold(source, predictor, folder, before, threshold_from, threshold, tell)
             tallies.append(Tally(_metrics(folder, threshold), 0, chosen.by_map))
         looks = looks_of_model(source, predictor, folder, samples, tallies, chosen.scored if chosen else None)
@@ -259,3 +260,13 @@ def _seen_before(
             "it has seen, not new images"
         )
     return notes
+
+
+def _same_groups(shared: list[str], chosen_on: str, split: str) -> list[str]:
+    """That the threshold knows the patients, or whatever groups are, that it is judged on."""
+    if not shared:
+        return []
+    count = f"{len(shared)} group{'s' * (len(shared) > 1)}"
+    return [
+        f"{chosen_on!r} and {split!r} share {count}, for example {shared[0]}: the threshold is not judged on new ones"
+    ]

@@ -155,6 +155,16 @@ def test_evaluate_chooses_the_threshold_on_another_split(workplace, capsys):
     assert "'test', the split that is scored" in capsys.readouterr().err
 
 
+def test_evaluate_keeps_notes_out_of_the_json(workplace, capsys):
+    description = json.loads((workplace / "runs" / "demo" / "model" / "segkit.json").read_text())
+    description["about"]["trained_on"] |= {"dataset": "cells", "splits": "test"}
+    (workplace / "runs" / "demo" / "model" / "segkit.json").write_text(json.dumps(description))
+    assert main(["evaluate", "runs/demo/model", "cells", "--json"]) == 0
+    out, err = capsys.readouterr()
+    (note,) = json.loads(out)["notes"]
+    assert err == f"note: {note}\n"
+
+
 def test_evaluate_compares_several_models(workplace, capsys):
     assert main(["evaluate", "runs/demo/model", "second_reader", "cells", "--split", "train", "-o", "both"]) == 0
     out = capsys.readouterr().out

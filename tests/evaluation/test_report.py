@@ -403,6 +403,13 @@ def test_it_is_said_aloud_that_the_model_knows_the_pictures(prepared):
     assert evaluate(model, data, "test").metrics["notes"] == []
 
 
+def test_it_is_said_aloud_that_two_splits_share_a_patient(dataset):
+    description = {"classes": CELLS, "splits": {"val": ["a"], "test": ["b"]}, "groups": {"patient 7": ["a", "b"]}}
+    (dataset / "dataset.yaml").write_text(yaml.safe_dump(description))
+    (note,) = evaluate(tiny(), dataset, threshold_from="val").metrics["notes"]
+    assert note == "'val' and 'test' share 1 group, for example patient 7: the threshold is not judged on new ones"
+
+
 def test_progress_counts_the_pictures_of_both_splits(prepared):
     calls = []
     evaluate(
