@@ -49,23 +49,29 @@ def changed(**facts):
 
 
 def test_the_minutes_are_filled_with_epochs():
-    # Two networks at 10 crops a second share 60 minutes less a tenth: 16,200 crops each.
+    # Two networks at 10 crops a second share 60 minutes less a fifth: 14,400 crops each.
     recipe, _ = recipe_of()
     per_epoch = 20 * recipe.data.crops_per_image
-    assert recipe.train.epochs == round(16200 / per_epoch)
+    assert recipe.train.epochs == round(14400 / per_epoch)
     assert [member.name for member in recipe.ensemble.members] == ["swin_fpn", "resnet50_unet"]
 
 
 def test_few_minutes_are_for_one_network():
     recipe, text = recipe_of(minutes=4)
     assert recipe.model.backbone.name == "resnet34"
-    assert recipe.train.epochs == round(4 * 60 * 10 * 0.9 / (20 * recipe.data.crops_per_image))
-    assert "model:  # one network: two would see only 1,080 crops each in the minutes\n" in text
+    assert recipe.train.epochs == round(4 * 60 * 10 * 0.8 / (20 * recipe.data.crops_per_image))
+    assert "model:  # one network: two would see only 960 crops each in the minutes\n" in text
 
 
 def test_thin_things_get_maps_at_full_resolution():
     assert changed(width=4.3).ensemble.members[0].stem == 32
+    assert recipe_of(minutes=4)[0].model.stem == 16
     assert changed(width=40.0).ensemble.members[0].stem is False
+
+
+def test_batches_are_larger_where_batch_normalisation_needs_them():
+    assert recipe_of()[0].train.batch == 4  # Swin learns more from many small updates
+    assert recipe_of(minutes=4)[0].train.batch == 8
 
 
 @pytest.mark.parametrize(("median", "crop"), [((584, 565), 256), ((256, 256), 224), ((208, 352), 192), ((30, 30), 32)])
@@ -125,7 +131,7 @@ def test_a_suggestion_names_its_reasons_and_reads_back(tmp_path, monkeypatch):
     suggestion = suggest(data, hours=0.05)
     assert "# For cells: 6 pictures to train on, 64×64 uint8, binary.\n" in suggestion.text
     assert "epochs: " in suggestion.text
-    assert "# 3 minutes at the speed measured here: 3,240 crops\n" in suggestion.text
+    assert "# 3 minutes at the speed measured here: 2,880 crops\n" in suggestion.text
     recipe = suggestion.save(tmp_path / "cells.yaml")
     assert recipe == load_recipe(tmp_path / "cells.yaml")
     assert recipe.data.path == str(data)
