@@ -6,7 +6,7 @@
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
@@ -23,13 +23,17 @@ __all__ = ["create", "names"]
 
 @dataclass(frozen=True)
 class _Entry:
-    """What a name stands for: the class, its options' values, and torchvision's weights for it."""
+    """What a name stands for: the class, its options' values, and torchvision's weights for it.
+
+    ``fetches``: the class gets its library's weights by itself, told so by ``pretrained=True``.
+    """
 
     module: str
     kind: str
     positional: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     published: str | None = None
+    fetches: bool = False
 
 
 def _swin(published: str, embed_dim: int, depths: tuple[int, ...], heads: tuple[int, ...], drop_path: float) -> _Entry:
@@ -41,22 +45,45 @@ def _resnet(name: str, published: str) -> _Entry:
     return _Entry("resnet", "ResNet", positional=(name,), published=published)
 
 
+# For images of 32² and 64²: the coarsest maps are no larger than a window, so it shrinks to fit them.
+_SWIN_CIFAR10 = {
+    "patch_size": 2,
+    "window": 4,
+    "embed_dim": 96,
+    "depths": (2, 6, 4),
+    "heads": (3, 6, 12),
+    "mlp_ratio": 2.0,
+    "shrink_window": True,
+}
+_SWIN_TINY_IMAGENET = {"heads": (2, 4, 8, 16), "shrink_window": True}
+
 _ENTRIES = {
     "swin": _Entry("swin", "Swin"),
     "swin_tiny": _swin("Swin_T_Weights", 96, (2, 2, 6, 2), (3, 6, 12, 24), 0.2),
     "swin_small": _swin("Swin_S_Weights", 96, (2, 2, 18, 2), (3, 6, 12, 24), 0.3),
     "swin_base": _swin("Swin_B_Weights", 128, (2, 2, 18, 2), (4, 8, 16, 32), 0.5),
+    "swin_large": _swin("timm:swin_large_patch4_window7_224", 192, (2, 2, 18, 2), (6, 12, 24, 48), 0.2),
+    "swin_cifar10": _Entry("swin", "Swin", options=_SWIN_CIFAR10),
+    "swin_tiny_imagenet": _Entry("swin", "Swin", options=_SWIN_TINY_IMAGENET),
     "resnet18": _resnet("resnet18", "ResNet18_Weights"),
     "resnet34": _resnet("resnet34", "ResNet34_Weights"),
     "resnet50": _resnet("resnet50", "ResNet50_Weights"),
     "resnet101": _resnet("resnet101", "ResNet101_Weights"),
     "resnet152": _resnet("resnet152", "ResNet152_Weights"),
+    "alexnet": _Entry("alexnet", "AlexNet", published="AlexNet_Weights"),
+    "densenet121": _Entry("densenet", "DenseNet", positional=("densenet121",), published="DenseNet121_Weights"),
+    "densenet201": _Entry("densenet", "DenseNet", positional=("densenet201",), published="DenseNet201_Weights"),
+    "inception_v3": _Entry("inception", "Inception", published="Inception_V3_Weights"),
+    "squeezenet1_1": _Entry("squeezenet", "SqueezeNet", published="SqueezeNet1_1_Weights"),
+    "vgg19_bn": _Entry("vgg", "VGG", published="VGG19_BN_Weights"),
+    "resdeconv": _Entry("resdeconv", "ResDeconv"),
     "stem": _Entry("stem", "Stem"),
 }
+_LIBRARIES = {"timm": ("from_timm", "FromTimm"), "smp": ("from_smp", "FromSmp")}  # prefix: module, class
 
 
 def names() -> list[str]:
-    """Every name that ``create`` knows."""
+    """The names of the toolkit's own; ``create`` also takes other libraries' and a class of yours."""
     return list(_ENTRIES)
 
 
@@ -71,27 +98,61 @@ def create(
     """The backbone of that name.
 
     Args:
-        name: one of ``names()``.
-        weights: None for random ones, ``"imagenet"``, a ``.safetensors`` or ``.pth`` file, or a state dict.
+        name: one of ``names()``; ``timm:NAME`` or ``smp:NAME`` for a network of timm or an encoder of
+            segmentation-models-pytorch; or the place of a class of one's own, ``package.module:Class``.
+        weights: None for random ones, ``"imagenet"``, a ``.safetensors`` or ``.pth`` file, a state dict, or whatever
+            else ``read_weights`` takes; what became of each tensor is in the backbone's ``pretrained``.
         in_channels: channels of the image; weights for another number are folded, see ``fold_channels``.
         levels: indices of the pyramid's levels to return, finest first; None returns all.
         options: further keyword arguments of the backbone's class.
 
     Raises ValueError for an unknown name or option, and for weights that don't fit.
     """
-    if name not in _ENTRIES:
-        nearest = get_close_matches(name, _ENTRIES, n=1, cutoff=0)[0]
-        raise ValueError(f"no backbone is called '{name}'; did you mean '{nearest}'? All: {', '.join(_ENTRIES)}")
-    entry = _ENTRIES[name]
-    kind = getattr(import_module(f"segkit.backbones.{entry.module}"), entry.kind)
-    keywords = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    accepted = [keyword for keyword in keywords if keyword not in ("in_channels", "levels")]
-    for option in options:
-        if option not in accepted:
-            raise ValueError(f"backbone '{name}' has no option '{option}'; it takes: {', '.join(accepted) or 'none'}")
-    backbone: Backbone = kind(*entry.positional, in_channels=in_channels, levels=levels, **{**entry.options, **options})
+    entry, kind = _find(name)
+    common: dict[str, object] = {"in_channels": in_channels}
+    if levels is not None:
+        common["levels"] = levels
+    _check(name, entry, kind, [*common, *options])
+    if entry.fetches and weights == "imagenet":
+        weights, common["pretrained"] = None, True
+    backbone: Backbone = kind(*entry.positional, **common, **{**entry.options, **options})
+    if not (hasattr(backbone, "channels") and hasattr(backbone, "strides")):
+        raise ValueError(f"backbone '{name}' says nothing of its levels; set self.channels and self.strides")
     if weights is not None:
         from segkit.backbones.weights import load_weights
 
         load_weights(backbone, weights, published=entry.published)
     return backbone
+
+
+def _find(name: str) -> "tuple[_Entry, Callable[..., Backbone]]":
+    """What a name stands for, and its class; ValueError with the nearest name where there is none."""
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix not in _LIBRARIES:
+        from segkit.backbones.own import own_class
+
+        return _Entry(prefix, rest), own_class(name)
+    if colon:
+        entry = _Entry(*_LIBRARIES[prefix], positional=(rest,), fetches=True)
+    elif name in _ENTRIES:
+        entry = _ENTRIES[name]
+    else:
+        nearest = get_close_matches(name, _ENTRIES, n=1, cutoff=0)[0]
+        raise ValueError(
+            f"no backbone is called '{name}'; did you mean '{nearest}'? All: {', '.join(_ENTRIES)}, timm:NAME, "
+            "smp:NAME, and yours as package.module:Class"
+        )
+    kind: Callable[..., Backbone] = getattr(import_module(f"segkit.backbones.{entry.module}"), entry.kind)
+    return entry, kind
+
+
+def _check(name: str, entry: _Entry, kind: "Callable[..., Backbone]", given: Sequence[str]) -> None:
+    """Nothing, where the class takes all the keywords given; one that passes keywords on looks after them itself."""
+    parameters = list(inspect.signature(kind).parameters.values())[len(entry.positional) :]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    own = {p.name for p in parameters if entry.fetches and p.name == "pretrained"}  # said by weights="imagenet"
+    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in own]
+    options = [keyword for keyword in known if keyword not in ("in_channels", "levels")]
+    for keyword in given:
+        if keyword in own or not (keyword in known or open_ended):
+            raise ValueError(f"backbone '{name}' has no option '{keyword}'; it takes: {', '.join(options) or 'none'}")

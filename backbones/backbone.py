@@ -1,9 +1,13 @@
 """The contract of every backbone: an image in, a pyramid of feature maps out, finest first."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Self
 
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from segkit.backbones.weights import WeightReport
 
 
 class Backbone(nn.Module, ABC):
@@ -13,11 +17,17 @@ class Backbone(nn.Module, ABC):
         channels: channels of each level that ``forward`` returns, finest first.
         strides: input pixels per feature pixel of each level, finest first.
         modalities: what the backbone looks at, ``("image",)`` or ``("image", "depth")``.
+        unpublished: beginnings of names of tensors that published weights may lack.
+        pretrained: what became of the weights that it was given; None where it has random ones.
+        frozen: how many of its stages don't learn, see :meth:`freeze`.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     modalities: tuple[str, ...] = ("image",)
+    unpublished: tuple[str, ...] = ()
+    pretrained: "WeightReport | None" = None
+    frozen: int = 0
 
     @property
     @abstractmethod
@@ -27,6 +37,52 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
         """The pyramid of a batch, finest level first."""
+
+    @property
+    def trunks(self) -> list["Backbone"]:
+        """The backbones that pretrained weights come in: this one; of a composite its own, without what it adds."""
+        return [self]
+
+    def freeze(self, stages: int | Literal["all"]) -> None:
+        """Let the first ``stages`` of each trunk stand still, and all later ones learn.
+
+        A frozen stage has no gradients and stays in eval mode whatever ``train()`` says, so that its BatchNorm
+        statistics stay too and it drops no paths. What isn't part of a trunk's stages, as a stem, goes on learning.
+
+        Raises ValueError where a trunk has fewer stages.
+        """
+        for trunk in self.trunks:
+            own = trunk.stages
+            count = len(own) if stages == "all" else stages
+            if not 0 <= count <= len(own):
+                raise ValueError(f"can't freeze {count} stages; {type(trunk).__name__} has {len(own)}")
+            for i, stage in enumerate(own):
+                stage.requires_grad_(i >= count)
+            trunk.frozen = count
+            trunk.train(trunk.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Train or evaluate from here on; frozen stages stay in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            for stage in self.stages[: self.frozen]:
+                stage.eval()
+        return self
+
+    def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A published state dict under this backbone's names; what no backbone has (a classifier) is left out.
+
+        The tensors themselves pass as they are. Names that mean nothing here stay, and are an error later.
+        """
+        return dict(state)
+
+    def refit(self, name: str, tensor: Tensor) -> Tensor:
+        """A published tensor for the one called ``name``, which has another shape; as it is where nothing can be done.
+
+        Only what is the same thing sampled on another grid is changed, as tables of positions are.
+        """
+        del name  # a backbone with such tensors overrides this
+        return tensor
 
 
 class ImageBackbone(Backbone):

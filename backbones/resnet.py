@@ -1,6 +1,7 @@
 """ResNet: a pyramid of five levels from residual convolutions (He et al., CVPR 2016), torchvision's layers."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import torchvision
 from torch import Tensor, nn
@@ -49,3 +50,12 @@ class ResNet(ImageBackbone):
             x = layer(x if i else self.pool(x))
             levels.append(x)
         return [levels[i] for i in self.levels]
+
+    def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """torchvision's or timm's state dict under this backbone's names; own names pass unchanged."""
+        return {_own_name(key): value for key, value in state.items() if not key.startswith("fc.")}
+
+
+def _own_name(key: str) -> str:
+    key = re.sub(r"^conv1\.", "stem.0.", re.sub(r"^bn1\.", "stem.1.", key))
+    return re.sub(r"^layer(\d)\.", lambda found: f"layers.{int(found[1]) - 1}.", key)

@@ -69,11 +69,17 @@ class Stemmed(Backbone):
         self.channels = (*self.stem.channels, *backbone.channels)
         self.strides = (*self.stem.strides, *backbone.strides)
         self.modalities = backbone.modalities
+        self.pretrained = backbone.pretrained
 
     @property
     def stages(self) -> list[nn.Module]:
         """The stem's stages, then the backbone's."""
         return [*self.stem.stages, *self.backbone.stages]
+
+    @property
+    def trunks(self) -> list[Backbone]:
+        """The backbone's own: the stem is always new."""
+        return self.backbone.trunks
 
     def forward(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
         """The stem's levels of the image, then the backbone's; the backbone alone sees the depth map."""

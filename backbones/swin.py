@@ -5,7 +5,7 @@ attention inside windows, then an MLP on each token; every second block shifts i
 block keeps apart the next one joins. Maps are [B, H, W, C] throughout, one token a pixel, until a level is returned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from segkit.backbones.backbone import ImageBackbone, select_levels
 from segkit.backbones.drop_path import DropPath
 from segkit.backbones.linear import Linear
+from segkit.backbones.swin_layouts import resample_bias, swin_names
 from segkit.backbones.windows import join_windows, split_windows, window_mask
 
 
@@ -217,6 +218,8 @@ class Swin(ImageBackbone):
     Raises ValueError for a combination that can't be built.
     """
 
+    unpublished = ("norms.",)
+
     def __init__(
         self,
         *,
@@ -279,6 +282,15 @@ class Swin(ImageBackbone):
                 level = self.norms[str(i)](x) if self.norms else x
                 levels.append(level.permute(0, 3, 1, 2))
         return levels
+
+    def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """torchvision's, timm's or the paper's state dict under this backbone's names; own names pass unchanged."""
+        own = swin_names(state)
+        return own if self.norms else {name: tensor for name, tensor in own.items() if not name.startswith("norms.")}
+
+    def refit(self, name: str, tensor: Tensor) -> Tensor:
+        """A position-bias table resampled to this backbone's window, bicubically as in the paper's code."""
+        return resample_bias(tensor, len(self.get_parameter(name))) if name.endswith("bias_table") else tensor
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,45 +1,86 @@
-"""Pretrained weights: where they come from, their tensors' names, and how a first layer meets new channels."""
+"""Pretrained weights put into a backbone, with an account of every tensor.
+
+Which tensor is which is the backbone's own knowledge: ``Backbone.own_names`` and ``Backbone.refit``.
+"""
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import torch
-import torchvision
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-# Parts of a classifier that no backbone has, by the names they carry in published files.
-CLASSIFIER = ("head.", "norm.", "fc.")
+from segkit.backbones.backbone import Backbone
+from segkit.backbones.weight_sources import Source, read_weights
+
+PREFIXES = ("module.", "backbone.", "backbone.")  # of parallel training; of a segmenter's backbone, and behind a stem
 
 
-def load_weights(
-    backbone: nn.Module, weights: str | Path | Mapping[str, Tensor], *, published: str | None = None
-) -> None:
-    """Fill a backbone with weights, in place; every tensor of it must be found.
+@dataclass(frozen=True)
+class WeightReport:
+    """What became of each tensor when a backbone was given weights; ``str`` makes one line of it.
+
+    Attributes:
+        loaded: the backbone's tensors that were taken as they were found.
+        interpolated: taken after a change of their grid's size, see ``Backbone.refit``.
+        folded: taken after a change of the image's channels, see ``fold_channels``.
+        random: left as they were, since published weights don't have them.
+        unused: tensors that the weights hold beyond these, by the names they have there.
+    """
+
+    loaded: tuple[str, ...]
+    interpolated: tuple[str, ...]
+    folded: tuple[str, ...]
+    random: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        named = (
+            (self.interpolated, "interpolated"),
+            (self.folded, "folded to other channels"),
+            (self.random, "left at random"),
+            (self.unused, "not used"),
+        )
+        rest = [f"{len(names)} {what} ({_listed(names, most=2)})" for names, what in named if names]
+        return ", ".join([f"{len(self.loaded)} tensors loaded as they are", *rest])
+
+
+def load_weights(backbone: Backbone, weights: Source, *, published: str | None = None) -> WeightReport:
+    """Fill a backbone with weights, in place, and say what became of each tensor; also in ``backbone.pretrained``.
 
     Args:
-        backbone: what to fill. Stages that it was built without (``levels=``) are skipped; output norms that the
-            weights lack stay as they are.
-        weights: ``"imagenet"``, a ``.safetensors`` or ``.pth``/``.pt``/``.bin`` file, or a state dict; named as this
-            backbone's own or as torchvision's.
-        published: name of torchvision's weights class that ``"imagenet"`` stands for.
+        backbone: what to fill; each of its tensors must be found, except those it calls ``unpublished``. Stages that it
+            was built without (``levels=``) are skipped.
+        weights: see ``read_weights``; named as this backbone's own, or in a layout that its ``own_names`` knows.
+        published: what ``"imagenet"`` stands for: torchvision's weights class, or ``timm:NAME``.
 
-    Raises ValueError listing what is missing, unknown or of another shape.
+    Raises ValueError listing what is missing, unknown or of another shape; then nothing was changed.
     """
-    state = our_names(read_weights(weights, published=published))
     own = backbone.state_dict()
+    state = read_weights(weights, published=published)
+    given = backbone.own_names(_without_prefixes(state, own))
     first = next((f"{name}.weight" for name, part in backbone.named_modules() if isinstance(part, nn.Conv2d)), None)
-    if first in state and state[first].ndim == 4:
-        state[first] = fold_channels(state[first], own[first].shape[1])
 
-    known = {key: value for key, value in state.items() if key in own}
-    missing = [key for key in own if key not in known and not key.startswith("norms.")]
-    unknown = [key for key in state if key not in own and not _is_spare(key, backbone)]
+    taken: dict[str, Tensor] = {}
+    folded, interpolated = [], []
+    for name in own:
+        if name not in given:
+            continue
+        taken[name] = tensor = given[name]
+        if tensor.shape == own[name].shape:
+            continue
+        if name == first and tensor.ndim == 4:
+            taken[name] = fold_channels(tensor, own[name].shape[1])
+            folded.append(name)
+        else:
+            taken[name] = backbone.refit(name, tensor)
+            interpolated.append(name)
+
+    missing = [name for name in own if name not in taken and not _is_spare(name, backbone)]
+    unknown = [name for name in given if name not in own and not _is_of_unbuilt_stage(name, backbone)]
     misfits = [
-        f"{key}: found {tuple(value.shape)}, needed {tuple(own[key].shape)}"
-        for key, value in known.items()
-        if value.shape != own[key].shape
+        f"{name}: found {tuple(given[name].shape)}, needed {tuple(own[name].shape)}"
+        for name, tensor in taken.items()
+        if tensor.shape != own[name].shape
     ]
     problems = [
         f"{what}: {_listed(names)}"
@@ -48,41 +89,17 @@ def load_weights(
     ]
     if problems:
         raise ValueError(f"the weights don't fit {type(backbone).__name__}; " + "; ".join(problems))
-    backbone.load_state_dict(known, strict=False)
+    backbone.load_state_dict(taken, strict=False)
 
-
-def read_weights(weights: str | Path | Mapping[str, Tensor], *, published: str | None = None) -> dict[str, Tensor]:
-    """The state dict that ``weights`` stands for, on the CPU; files are never unpickled freely."""
-    if isinstance(weights, Mapping):
-        return dict(weights)
-    if weights == "imagenet":
-        if published is None:
-            raise ValueError("weights is 'imagenet'; nobody published any for this backbone: give a file or None")
-        entry = torchvision.models.get_weight(f"{published}.DEFAULT")
-        return dict(entry.get_state_dict(progress=True, check_hash=True))
-    path = Path(weights)
-    if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
-        raise ValueError(f"weights is '{weights}'; expected 'imagenet' or a .safetensors, .pth, .pt or .bin file")
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file of weights")
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    for wrapper in ("state_dict", "model"):  # training scripts put the optimiser and the epoch beside it
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path}: no state dict in it; expected names and their tensors")
-    return dict(content)
-
-
-def our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict under this package's names, from torchvision's Swin or ResNet; others pass unchanged."""
-    if "features.0.0.weight" in state and any(key.endswith("relative_position_bias_table") for key in state):
-        return {_swin_name(key): value for key, value in state.items() if not key.endswith("relative_position_index")}
-    if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
-        return {_resnet_name(key): value for key, value in state.items()}
-    return dict(state)
+    used = {id(given[name]) for name in taken}
+    backbone.pretrained = WeightReport(
+        loaded=tuple(name for name in taken if name not in folded and name not in interpolated),
+        interpolated=tuple(interpolated),
+        folded=tuple(folded),
+        random=tuple(name for name in own if name not in taken and name.startswith(backbone.unpublished)),
+        unused=tuple(name for name, tensor in state.items() if id(tensor) not in used),
+    )
+    return backbone.pretrained
 
 
 def fold_channels(weight: Tensor, channels: int) -> Tensor:
@@ -99,33 +116,26 @@ def fold_channels(weight: Tensor, channels: int) -> Tensor:
     return weight[:, [i % old for i in range(channels)]] * (old / channels)
 
 
-def _swin_name(key: str) -> str:
-    """torchvision alternates in ``features``: even parts shrink the map, odd ones hold a stage's blocks."""
-    found = re.match(r"features\.(\d+)\.(.+)", key)
-    if not found:
-        return key
-    part, rest = int(found[1]), found[2]
-    if part == 0:
-        rest = re.sub(r"^0\.", "project.", re.sub(r"^2\.", "norm.", rest))
-    if part % 2 == 0:
-        return f"layers.{part // 2}.shrink.{rest}"
-    rest = rest.replace("attn.relative_position_bias_table", "attention.bias_table")
-    rest = rest.replace("attn.qkv", "attention.qkv").replace("attn.proj", "attention.project")
-    return f"layers.{part // 2}.blocks.{rest.replace('mlp.3', 'mlp.2')}"
+def _without_prefixes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The part of a larger model's state that is the backbone's; all of it where nothing is marked so."""
+    for prefix in PREFIXES:
+        if not any(name.startswith(prefix) for name in own):
+            part = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+            state = part or state
+    return state
 
 
-def _resnet_name(key: str) -> str:
-    key = re.sub(r"^conv1\.", "stem.0.", re.sub(r"^bn1\.", "stem.1.", key))
-    return re.sub(r"^layer(\d)\.", lambda found: f"layers.{int(found[1]) - 1}.", key)
+def _is_spare(name: str, backbone: Backbone) -> bool:
+    """Whether published weights may lack this tensor; older files don't have BatchNorm's count of batches."""
+    return name.startswith(backbone.unpublished) or name.endswith("num_batches_tracked")
 
 
-def _is_spare(key: str, backbone: nn.Module) -> bool:
-    """Whether a backbone can do without this tensor: a classifier's, an output norm's, a stage's that was not built."""
-    stage = re.match(r"layers\.(\d+)\.", key)
-    if stage and isinstance(backbone.layers, nn.ModuleList):
-        return int(stage[1]) >= len(backbone.layers)
-    return key.startswith((*CLASSIFIER, "norms."))
+def _is_of_unbuilt_stage(name: str, backbone: Backbone) -> bool:
+    """Whether a tensor belongs to a place beyond the end of one of the backbone's own lists of layers."""
+    place = re.match(r"(\w+)\.(\d+)\.", name)
+    layers = getattr(backbone, place[1], None) if place else None
+    return place is not None and isinstance(layers, nn.ModuleList) and int(place[2]) >= len(layers)
 
 
-def _listed(names: list[str], most: int = 6) -> str:
+def _listed(names: Sequence[str], most: int = 6) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -34,6 +34,23 @@ def test_levels_agree_with_torchvision_given_the_same_weights(peer, resnet18):
     assert all(torch.equal(level, reference) for level, reference in zip(resnet18(image), expected, strict=True))
 
 
+@torch.no_grad()
+def test_timms_weights_give_timms_levels():
+    import timm
+
+    network = timm.create_model("resnet18").eval()
+    for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    resnet = backbones.create("resnet18", weights=network.state_dict()).eval()
+    assert resnet.pretrained.unused == ("fc.weight", "fc.bias")
+    image = torch.randn(1, 3, 64, 96)
+    for level, reference in zip(
+        resnet(image), network.forward_intermediates(image, intermediates_only=True), strict=True
+    ):
+        torch.testing.assert_close(level, reference)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_torchvisions_less_the_classifier(name):
     with torch.device("meta"):

@@ -44,7 +44,7 @@ def tiny(peer):
     return backbones.create("swin_tiny", weights=peer.state_dict()).eval()
 
 
-@pytest.mark.parametrize("size", [(224, 224), (256, 256), (320, 480), (300, 301)])
+@pytest.mark.parametrize("size", [(224, 224), (256, 256), (320, 480), (300, 301), (97, 513)])
 @torch.no_grad()
 def test_tiny_agrees_with_torchvision_given_the_same_weights(peer, tiny, size):
     image = torch.randn(1, 3, *size)
@@ -227,6 +227,9 @@ def assert_as_without_cache(swin, image):
 @pytest.mark.parametrize("fused", [False, True])
 def test_kept_bias_follows_an_optimiser_step(fused):
     swin, image = warm_swin()
+    swin, image = swin.double(), image.double()  # a step this large makes float32's rounding show
+    with torch.no_grad():
+        swin(image)
     optimiser = torch.optim.AdamW(swin.parameters(), lr=1.0, fused=fused)
     sum((level**2).sum() for level in swin(image)).backward()
     with torch.no_grad():
@@ -354,6 +357,61 @@ def test_memory_format_changes_nothing():
     ):
         torch.testing.assert_close(level, reference, atol=1e-5, rtol=1e-5)
         assert level.is_contiguous(memory_format=torch.channels_last)
+
+
+# Presets for small images
+
+
+def test_swin_cifar10_has_its_shape():
+    with torch.device("meta"):
+        swin = backbones.create("swin_cifar10")
+    assert (swin.channels, swin.strides) == ((96, 192, 384), (2, 4, 8))
+    assert [len(stage.blocks) for stage in swin.stages] == [2, 6, 4]
+    assert [stage.blocks[0].attention.heads for stage in swin.stages] == [3, 6, 12]
+    assert {block.attention.window for stage in swin.stages for block in stage.blocks} == {4}
+    assert swin.layers[0].blocks[0].mlp[0].out_features == 2 * 96
+
+
+def test_swin_tiny_imagenet_has_its_shape():
+    with torch.device("meta"):
+        swin = backbones.create("swin_tiny_imagenet")
+    assert (swin.channels, swin.strides) == ((96, 192, 384, 768), (4, 8, 16, 32))
+    assert [stage.blocks[0].attention.heads for stage in swin.stages] == [2, 4, 8, 16]
+    blocks = [block for stage in swin.stages for block in stage.blocks]
+    assert {block.attention.window for block in blocks} == {7}
+    rates = ["0", "0.0182", "0.0364", "0.0545", "0.0727", "0.0909", "0.109", "0.127", "0.145", "0.164", "0.182", "0.2"]
+    assert [f"{block.drop_path.rate:.3g}" for block in blocks] == rates
+
+
+@pytest.mark.parametrize("name", [name for name in backbones.names() if name.startswith("swin")])
+def test_only_the_presets_for_small_images_shrink_their_windows(name):
+    with torch.device("meta"):
+        swin = backbones.create(name)
+    shrinks = {block.attention.shrink_window for stage in swin.stages for block in stage.blocks}
+    assert shrinks == {name in ("swin_cifar10", "swin_tiny_imagenet")}
+
+
+# Cost
+
+
+def multiplications(size):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        small(window=4).eval()(torch.empty(1, 3, size, size))
+    return counter.get_total_flops()
+
+
+def kept(size):
+    numbers = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: numbers.append(t.numel()), lambda t: t):
+        small(window=4, drop_path=0.0)(torch.zeros(1, 3, size, size))
+    return sum(numbers)
+
+
+def test_work_and_memory_grow_with_the_pixels_and_no_faster():
+    assert multiplications(256) == 4 * multiplications(128)
+    assert kept(256) < 4.01 * kept(128)
 
 
 # What it refuses

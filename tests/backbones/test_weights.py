@@ -1,12 +1,12 @@
-"""Weights: files, names and folded first layers."""
+"""Weights put into a backbone: every tensor is found, or named."""
 
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
 
 from segkit import backbones
-from segkit.backbones.weights import fold_channels, our_names, read_weights
+from segkit.backbones.stem import Stemmed
+from segkit.backbones.weights import fold_channels, load_weights
 
 SMALL = {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2), "window": 3}
 
@@ -28,56 +28,11 @@ def test_more_channels_repeat_the_old_ones_and_keep_a_flat_image_s_answer():
     assert fold_channels(weight, 3) is weight
 
 
-@pytest.mark.parametrize("name", ["swin_tiny", "resnet18"])
-def test_published_names_are_all_understood(name):
-    build = {"swin_tiny": "swin_t"}.get(name, name)
-    with torch.device("meta"):
-        peer, backbone = torchvision.models.get_model(build, weights=None), backbones.create(name)
-    found = {key: value.shape for key, value in our_names(peer.state_dict()).items()}
-    assert backbone.state_dict().keys() <= found.keys()
-    assert all(found[key] == value.shape for key, value in backbone.state_dict().items())
-
-
-@pytest.mark.parametrize("name", [n for n in backbones.names() if n not in ("swin", "stem")])
-def test_imagenet_stands_for_torchvisions_default_weights(name, monkeypatch):
-    def refuse(self, *args, **kwargs):
-        raise ConnectionError(str(self))
-
-    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", refuse)
-    short = {"swin_tiny": "Swin_T", "swin_small": "Swin_S", "swin_base": "Swin_B"}.get(name)
-    with torch.device("meta"), pytest.raises(ConnectionError, match=short or name.replace("resnet", "ResNet")):
-        backbones.create(name, weights="imagenet")
-
-
 def test_imagenet_weights_fold_into_other_channels(monkeypatch):
     peer = torchvision.models.resnet18(weights=None)
     monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", lambda *_, **__: peer.state_dict())
     grey = backbones.create("resnet18", weights="imagenet", in_channels=1)
     assert torch.equal(grey.stem[0].weight, peer.conv1.weight.sum(1, keepdim=True))
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_files_restore_equality(tmp_path, suffix):
-    swin, path = small(), tmp_path / f"swin{suffix}"
-    save_file(swin.state_dict(), path) if suffix == ".safetensors" else torch.save(swin.state_dict(), path)
-    for weights in (path, str(path)):
-        restored = small(weights=weights).state_dict()
-        assert all(torch.equal(value, restored[key]) for key, value in swin.state_dict().items())
-
-
-def test_a_training_checkpoint_is_unwrapped(tmp_path):
-    torch.save({"model": small().state_dict(), "epoch": 3}, tmp_path / "c.pth")
-    assert "layers.0.shrink.project.weight" in read_weights(tmp_path / "c.pth")
-
-
-def test_pickled_code_is_not_run(tmp_path):
-    class Trap:
-        def __reduce__(self):
-            return print, ("ran",)
-
-    torch.save(Trap(), tmp_path / "trap.pth")
-    with pytest.raises(Exception, match=r"(?i)weights.only"):
-        small(weights=tmp_path / "trap.pth")
 
 
 def test_loading_does_not_alter_the_given_state():
@@ -94,7 +49,7 @@ def test_output_norms_start_afresh_where_the_weights_have_none():
 
 def test_what_does_not_fit_is_listed():
     state = small().state_dict()
-    state["layers.0.blocks.0.attention.bias_table"] = torch.zeros(169, 1)
+    state["layers.0.blocks.0.attention.bias_table"] = torch.zeros(169, 3)
     state["extra.weight"] = torch.zeros(1)
     del state["layers.1.blocks.0.norm1.bias"]
     with pytest.raises(ValueError, match="the weights don't fit Swin") as error:
@@ -102,7 +57,7 @@ def test_what_does_not_fit_is_listed():
     message = str(error.value)
     assert "missing: layers.1.blocks.0.norm1.bias" in message
     assert "unknown: extra.weight" in message
-    assert "of another shape: layers.0.blocks.0.attention.bias_table: found (169, 1), needed (25, 1)" in message
+    assert "of another shape: layers.0.blocks.0.attention.bias_table: found (169, 3), needed (25, 1)" in message
 
 
 def test_a_long_list_is_cut_short():
@@ -110,20 +65,75 @@ def test_a_long_list_is_cut_short():
         small(weights={})
 
 
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ("imagenet", "nobody published any for this backbone"),
-        ("imagenett", "weights is 'imagenett'; expected 'imagenet' or a .safetensors"),
-        ("no/such.safetensors", "no/such.safetensors: no such file of weights"),
-    ],
-)
-def test_weights_that_are_not_there(weights, message):
-    with pytest.raises(ValueError, match=message):
-        small(weights=weights)
+def test_nothing_is_changed_where_the_weights_do_not_fit():
+    swin, state = small(), small().state_dict()
+    before = {key: value.clone() for key, value in swin.state_dict().items()}
+    with pytest.raises(ValueError, match="unknown: extra"):
+        load_weights(swin, {**state, "extra": torch.zeros(1)})
+    assert all(torch.equal(value, before[key]) for key, value in swin.state_dict().items())
+    assert swin.pretrained is None
 
 
-def test_a_file_without_tensors_is_refused(tmp_path):
-    torch.save({"epoch": 3}, tmp_path / "c.pth")
-    with pytest.raises(ValueError, match=r"c.pth: no state dict in it"):
-        small(weights=tmp_path / "c.pth")
+def test_a_deeper_networks_blocks_are_not_passed_over():
+    deeper = backbones.create("swin", **{**SMALL, "depths": (1, 2)})
+    with pytest.raises(ValueError, match=r"unknown: .*layers\.1\.blocks\.1\.attention\.bias_table"):
+        small(weights=deeper.state_dict())
+
+
+# The report
+
+
+def test_every_tensor_is_accounted_for():
+    peer = torchvision.models.swin_transformer.SwinTransformer([4, 4], 8, [1, 1], [1, 2], [5, 5], num_classes=2)
+    swin = small(in_channels=1, out_norm=True)
+    report = load_weights(swin, peer.state_dict())
+    assert swin.pretrained is report
+    assert report.folded == ("layers.0.shrink.project.weight",)
+    assert report.interpolated == tuple(f"layers.{i}.blocks.0.attention.bias_table" for i in (0, 1))
+    assert report.random == tuple(f"norms.{i}.{kind}" for i in (0, 1) for kind in ("weight", "bias"))
+    assert set(report.unused) == {
+        *(f"features.{i}.0.attn.relative_position_index" for i in (1, 3)),
+        *("norm.weight", "norm.bias", "head.weight", "head.bias"),
+    }
+    parts = (report.loaded, report.interpolated, report.folded, report.random)
+    assert sorted(sum(parts, ())) == sorted(swin.state_dict())
+    assert str(report) == (
+        "30 tensors loaded as they are, 2 interpolated (layers.0.blocks.0.attention.bias_table, "
+        "layers.1.blocks.0.attention.bias_table), 1 folded to other channels (layers.0.shrink.project.weight), "
+        "4 left at random (norms.0.weight, norms.0.bias and 2 more), 6 not used "
+        "(features.1.0.attn.relative_position_index, features.3.0.attn.relative_position_index and 4 more)"
+    )
+
+
+def test_own_weights_are_all_loaded_as_they_are():
+    swin = small(weights=small().state_dict())
+    assert str(swin.pretrained) == f"{len(swin.state_dict())} tensors loaded as they are"
+
+
+def test_stages_that_were_not_built_are_not_used():
+    swin = small(weights=small().state_dict(), levels=(0,))
+    assert swin.pretrained.unused == tuple(key for key in small().state_dict() if key.startswith("layers.1."))
+
+
+# Names that a larger model put before the backbone's
+
+
+@pytest.mark.parametrize("before", ["module.", "backbone.", "module.backbone.", "backbone.backbone."])
+def test_a_part_of_a_larger_model_is_found(before):
+    state = small().state_dict()
+    larger = {**{before + key: value for key, value in state.items()}, "head.weight": torch.zeros(1)}
+    found = small(weights=larger)
+    assert all(torch.equal(found.state_dict()[key], value) for key, value in state.items())
+    assert "head.weight" not in found.state_dict()
+
+
+def test_a_composites_own_names_are_left_alone():
+    one, other = Stemmed(small(), width=4), Stemmed(small(), width=4)
+    assert load_weights(other, one.state_dict()).unused == ()
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
+
+
+def test_older_files_lack_the_count_of_batches():
+    peer = torchvision.models.resnet18(weights=None)
+    state = {key: value for key, value in peer.state_dict().items() if not key.endswith("num_batches_tracked")}
+    assert torch.equal(backbones.create("resnet18", weights=state).stem[1].running_var, peer.bn1.running_var)

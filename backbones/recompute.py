@@ -1,0 +1,58 @@
+"""Gradient checkpointing: a stage's inner results are dropped and computed again in the backward pass.
+
+Memory for time (Chen et al., 2016, arXiv 1604.06174): what is kept between the passes is each stage's input alone. The
+gradients are the same, and so is all that a stage remembers: dropped paths are drawn from the same random numbers,
+running statistics are updated once.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from segkit.backbones.backbone import Backbone
+
+
+def recompute_stages(backbone: Backbone) -> None:
+    """Let each of the backbone's stages compute its inner results again instead of keeping them for the backward pass.
+
+    A stage that is a mere list of parts has each part treated so.
+    """
+    for stage in backbone.stages:
+        for part in stage if isinstance(stage, nn.ModuleList) else [stage]:
+            # A partial of the class's own method, not a closure: a deep copy of the part then calls itself, not this.
+            part.forward = partial(_forward, part)
+
+
+def _forward(part: nn.Module, *arguments: Any, **options: Any) -> Any:
+    whole: Callable[..., Any] = partial(type(part).forward, part)
+    if not torch.is_grad_enabled():
+        return whole(*arguments, **options)
+    return checkpoint(whole, *arguments, use_reentrant=False, context_fn=partial(_passes, part), **options)
+
+
+def _passes(part: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """What surrounds the first pass, and the second."""
+    return nullcontext(), _memory_kept(part)
+
+
+@contextmanager
+def _memory_kept(part: nn.Module) -> Iterator[None]:
+    """Whatever happens to the part's buffers within the context, after it they are what they were.
+
+    They stand aside rather than being copied back: writing into them would look like a change to autograd.
+    """
+    buffers = [
+        (module, name, buffer) for module in part.modules() for name, buffer in module.named_buffers(recurse=False)
+    ]
+    for module, name, buffer in buffers:
+        setattr(module, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for module, name, buffer in buffers:
+            setattr(module, name, buffer)

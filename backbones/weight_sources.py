@@ -1,0 +1,100 @@
+"""State dicts by name: torchvision's, timm's, a file's, or one that is there already."""
+
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.models import WeightsEnum
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+WRAPPERS = ("state_dict", "model")  # training scripts put the optimiser and the epoch beside the weights
+
+Source: TypeAlias = str | Path | WeightsEnum | Mapping[str, Tensor]
+
+
+def read_weights(weights: Source, *, published: str | None = None) -> dict[str, Tensor]:
+    """The state dict that ``weights`` stands for, on the CPU; files are never unpickled freely.
+
+    Args:
+        weights: ``"imagenet"``, torchvision's weights (``ResNet50_Weights.IMAGENET1K_V1``, the entry itself or its
+            name), timm's (``timm:NAME``), a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file, or a state dict.
+        published: what ``"imagenet"`` stands for: torchvision's weights class, or ``timm:NAME``.
+
+    Raises ValueError for anything else, for a file without a state dict, and where a download fails.
+    """
+    if isinstance(weights, WeightsEnum):
+        return _downloaded(str(weights), lambda: weights.get_state_dict(progress=True, check_hash=True))
+    if isinstance(weights, Mapping):
+        return _unwrapped(weights, "weights")
+    if weights == "imagenet":
+        if published is None:
+            raise ValueError("weights is 'imagenet'; nobody published any for this backbone: give a file or None")
+        return read_weights(published if published.startswith("timm:") else f"{published}.DEFAULT")
+    if isinstance(weights, str) and weights.startswith("timm:"):
+        return _of_timm(weights.removeprefix("timm:"))
+    if isinstance(weights, str) and re.fullmatch(r"\w+_Weights\.\w+", weights):
+        return read_weights(_of_torchvision(weights))
+    path = Path(weights)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"weights is '{weights}'; expected 'imagenet' or a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, "
+            "timm:NAME, or torchvision's NAME_Weights.ENTRY"
+        )
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file of weights")
+    try:
+        content = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(
+            f"{path}: can't be read as weights only, running nothing in it ({_first_line(error)})"
+        ) from error
+    return _unwrapped(content, str(path))
+
+
+def _unwrapped(content: object, where: str) -> dict[str, Tensor]:
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"{where}: no state dict in it; expected names and their tensors")
+    return dict(content)
+
+
+def _of_torchvision(name: str) -> WeightsEnum:
+    try:
+        entry: WeightsEnum = torchvision.models.get_weight(name)
+    except (AttributeError, KeyError, ValueError) as error:
+        raise ValueError(f"weights is '{name}'; torchvision has no such weights") from error
+    return entry
+
+
+def _of_timm(name: str) -> dict[str, Tensor]:
+    import timm  # only where it is asked for: it takes long to import
+
+    if not timm.is_model(name):
+        raise ValueError(f"weights is 'timm:{name}'; timm has no network of that name")
+    return _downloaded(f"timm:{name}", lambda: timm.create_model(name, pretrained=True).state_dict())
+
+
+def _downloaded(title: str, fetch: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    try:
+        return dict(fetch())
+    except (OSError, RuntimeError) as error:  # no network, no such file there, a wrong checksum
+        raise ValueError(
+            f"the weights {title} can't be had ({_first_line(error)}); download them elsewhere and give the file"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

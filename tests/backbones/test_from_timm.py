@@ -1,0 +1,77 @@
+"""timm's networks as backbones: timm's own values, at any size."""
+
+import huggingface_hub.constants
+import pytest
+import timm
+import torch
+
+from segkit import backbones
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", "swin_tiny_patch4_window7_224", "pvt_v2_b0"])
+@torch.no_grad()
+def test_levels_are_timm_s_given_a_whole_network_s_weights(name):
+    torch.manual_seed(0)
+    whole = timm.create_model(name).eval()
+    backbone = backbones.create(f"timm:{name}", weights=whole.state_dict()).eval()
+    image = torch.randn(1, 3, 224, 224)
+    theirs = whole.forward_intermediates(image, intermediates_only=True)
+    for level, reference in zip(backbone(image), theirs, strict=True):
+        torch.testing.assert_close(level, reference)
+    assert backbone.stages[0] is not backbone.network
+
+
+@torch.no_grad()
+def test_a_network_of_windows_takes_any_size():
+    swin = backbones.create("timm:swin_tiny_patch4_window7_224", levels=(0, 1)).eval()
+    assert [tuple(level.shape) for level in swin(torch.randn(1, 3, 33, 47))] == [(1, 96, 9, 12), (1, 192, 5, 6)]
+
+
+@torch.no_grad()
+def test_a_network_of_one_size_is_built_for_another():
+    backbone = backbones.create("timm:visformer_tiny", img_size=64).eval()
+    assert backbone.trial.fixed
+    assert [tuple(level.shape[2:]) for level in backbone(torch.randn(1, 3, 33, 64))] == [(5, 8), (3, 4), (2, 2)]
+    with pytest.raises(ValueError, match="'timm:visformer_tiny' takes images up to 64×64, got 65×64"):
+        backbone(torch.randn(1, 3, 65, 64))
+
+
+def test_levels_and_layers_beyond_the_last_one_are_not_kept():
+    part = backbones.create("timm:resnet18", levels=(0, 2))
+    assert (part.channels, part.strides, len(part.stages)) == ((64, 128), (2, 8), 3)
+    assert not any("layer3" in key for key in part.state_dict())
+
+
+def test_options_reach_timm():
+    assert backbones.create("timm:resnet18", output_stride=8).strides == (2, 4, 8)
+
+
+def test_published_weights_are_timm_s_to_fit(monkeypatch):
+    whole = timm.create_model("resnet18")
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", lambda *_, **__: whole.state_dict())
+    grey = backbones.create("timm:resnet18", weights="imagenet", in_channels=1)
+    torch.testing.assert_close(grey.network.conv1.weight, whole.conv1.weight.sum(1, keepdim=True))
+    assert len(grey.pretrained.loaded) == len(grey.state_dict())
+
+
+def test_weights_out_of_reach_are_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ValueError, match=r"'timm:resnet18' can't be built: .*can be given as a file: weights=PATH"):
+        backbones.create("timm:resnet18", weights="imagenet")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("convnext_tinny", {}, "timm has no network called 'convnext_tinny'; near it: convnext_tiny,"),
+        ("mixer_s32_224", {}, r"'timm:mixer_s32_224' has no pyramid: its maps have strides \[32\]"),
+        ("resnet18", {"wdth": 2}, "'timm:resnet18' can't be built: .*unexpected keyword argument 'wdth'"),
+        ("resnet18", {"pretrained": True}, "backbone 'timm:resnet18' has no option 'pretrained'"),
+        ("resnet18", {"checkpoint_path": "x.pth"}, "'timm:resnet18' has no option 'checkpoint_path'"),
+        ("resnet18", {"levels": (0, 7)}, r"levels is \[0, 7\]; expected rising indices among 0..4"),
+    ],
+)
+def test_what_cannot_be_built_is_said(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        backbones.create(f"timm:{name}", **options)
