@@ -6,6 +6,7 @@
 """
 
 import inspect
+from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -15,11 +16,16 @@ if TYPE_CHECKING:  # importing this package stays cheap; torch comes with the fi
 
 __all__ = ["create", "names"]
 
-_HEADS = {"upsample": ("upsample", "UpsampleHead")}  # name: module, class
+_HEADS = {  # name: module, class
+    "upsample": ("upsample", "UpsampleHead"),
+    "transposed": ("transposed", "TransposedHead"),
+    "pixelshuffle": ("pixelshuffle", "PixelShuffleHead"),
+    "linear": ("linear", "LinearHead"),
+}
 
 
 def names() -> list[str]:
-    """Every name that ``create`` knows."""
+    """The names of the toolkit's own; ``create`` also takes a class of yours."""
     return list(_HEADS)
 
 
@@ -27,22 +33,36 @@ def create(name: str, channels: int, stride: int, classes: int, **options: objec
     """The head of that name, for a map of these ``channels`` at this ``stride``.
 
     Args:
-        name: one of ``names()``.
+        name: one of ``names()``, or the place of a class of one's own, ``package.module:Class``.
         channels: channels of the map, the neck's ``channels[0]``.
         stride: stride of the map, the neck's ``strides[0]``.
         classes: number of logit maps.
         options: further keyword arguments of the head's class.
 
-    Raises ValueError for an unknown name or option.
+    Raises ValueError for an unknown name, place or option.
     """
-    if name not in _HEADS:
-        nearest = get_close_matches(name, _HEADS, n=1, cutoff=0)[0]
-        raise ValueError(f"no head is called '{name}'; did you mean '{nearest}'? All: {', '.join(_HEADS)}")
-    module, kind_name = _HEADS[name]
-    kind = getattr(import_module(f"segkit.heads.{module}"), kind_name)
-    accepted = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    kind = _class(name)
+    parameters = list(inspect.signature(kind).parameters.values())[3:]
+    accepted = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)  # a class of one's own that looks after them itself
     for option in options:
-        if option not in accepted:
+        if option not in accepted and not open_ended:
             raise ValueError(f"head '{name}' has no option '{option}'; it takes: {', '.join(accepted) or 'none'}")
     head: Head = kind(channels, stride, classes, **options)
     return head
+
+
+def _class(name: str) -> "Callable[..., Head]":
+    if ":" in name:
+        from segkit.heads.own import own_class
+
+        return own_class(name)
+    if name not in _HEADS:
+        nearest = get_close_matches(name, _HEADS, n=1, cutoff=0)[0]
+        raise ValueError(
+            f"no head is called '{name}'; did you mean '{nearest}'? All: {', '.join(_HEADS)}, "
+            "and yours as package.module:Class"
+        )
+    module, class_name = _HEADS[name]
+    kind: Callable[..., Head] = getattr(import_module(f"segkit.heads.{module}"), class_name)
+    return kind

@@ -12,3 +12,15 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Logits [B, K, *size]; ``size`` is the image's, height first."""
+
+
+def at_least_one(**values: int) -> None:
+    """Nothing, where every value is 1 or more; otherwise ValueError with all of them."""
+    if min(values.values()) < 1:
+        *first, last = values
+        raise ValueError(f"{', '.join(first)} and {last} are {tuple(values.values())}; expected 1 or more")
+
+
+def doublings_in(stride: int) -> int:
+    """How many factors of two a stride has: 12 has 2."""
+    return (stride & -stride).bit_length() - 1

@@ -6,7 +6,7 @@
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -16,11 +16,18 @@ if TYPE_CHECKING:  # importing this package stays cheap; torch comes with the fi
 
 __all__ = ["create", "names"]
 
-_NECKS = {"fpn": ("fpn", "FPN"), "unet": ("unet", "UNet")}  # name: module, class
+_NECKS = {  # name: module, class
+    "fpn": ("fpn", "FPN"),
+    "unet": ("unet", "UNet"),
+    "unetplusplus": ("unetplusplus", "UNetPlusPlus"),
+    "attention_unet": ("attention_unet", "AttentionUNet"),
+    "upernet": ("upernet", "UPerNet"),
+    "coarsest": ("coarsest", "Coarsest"),
+}
 
 
 def names() -> list[str]:
-    """Every name that ``create`` knows."""
+    """The names of the toolkit's own; ``create`` also takes a class of yours."""
     return list(_NECKS)
 
 
@@ -28,21 +35,37 @@ def create(name: str, channels: Sequence[int], strides: Sequence[int], **options
     """The neck of that name, for a pyramid of these ``channels`` and ``strides``, finest first.
 
     Args:
-        name: one of ``names()``.
+        name: one of ``names()``, or the place of a class of one's own, ``package.module:Class``.
         channels: channels of each incoming level.
         strides: stride of each incoming level.
         options: further keyword arguments of the neck's class.
 
-    Raises ValueError for an unknown name or option, and for a pyramid that can't be fused.
+    Raises ValueError for an unknown name, place or option, and for a pyramid that can't be fused.
     """
-    if name not in _NECKS:
-        nearest = get_close_matches(name, _NECKS, n=1, cutoff=0)[0]
-        raise ValueError(f"no neck is called '{name}'; did you mean '{nearest}'? All: {', '.join(_NECKS)}")
-    module, kind_name = _NECKS[name]
-    kind = getattr(import_module(f"segkit.necks.{module}"), kind_name)
-    accepted = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    kind = _class(name)
+    parameters = list(inspect.signature(kind).parameters.values())[2:]
+    accepted = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)  # a class of one's own that looks after them itself
     for option in options:
-        if option not in accepted:
+        if option not in accepted and not open_ended:
             raise ValueError(f"neck '{name}' has no option '{option}'; it takes: {', '.join(accepted) or 'none'}")
     neck: Neck = kind(channels, strides, **options)
+    if not (hasattr(neck, "channels") and hasattr(neck, "strides")):
+        raise ValueError(f"neck '{name}' says nothing of what it returns; set self.channels and self.strides")
     return neck
+
+
+def _class(name: str) -> "Callable[..., Neck]":
+    if ":" in name:
+        from segkit.necks.own import own_class
+
+        return own_class(name)
+    if name not in _NECKS:
+        nearest = get_close_matches(name, _NECKS, n=1, cutoff=0)[0]
+        raise ValueError(
+            f"no neck is called '{name}'; did you mean '{nearest}'? All: {', '.join(_NECKS)}, "
+            "and yours as package.module:Class"
+        )
+    module, class_name = _NECKS[name]
+    kind: Callable[..., Neck] = getattr(import_module(f"segkit.necks.{module}"), class_name)
+    return kind

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segkit.necks.conv import conv_norm_relu
 from segkit.necks.neck import Neck, step_ratios
 from segkit.necks.resample import upsample
 
@@ -28,12 +29,7 @@ class FPN(Neck):
         super().__init__()
         self.ratios = step_ratios(channels, strides)
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
-        self.smooth = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
-            )
-            for _ in channels
-        )
+        self.smooth = nn.ModuleList(nn.Sequential(*conv_norm_relu(width, width)) for _ in channels)
         self.merge = nn.ModuleList(nn.Conv2d(width, width, 1, bias=False) for _ in channels)
         self.norm = nn.BatchNorm2d(width)
         self.channels = (width,) * (1 + len(channels))

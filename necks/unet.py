@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from segkit.necks.conv import conv_norm_relu
 from segkit.necks.neck import Neck, step_ratios
 from segkit.necks.resample import upsample
 
@@ -27,14 +28,10 @@ class UNet(Neck):
     def __init__(self, channels: Sequence[int], strides: Sequence[int], *, widths: Sequence[int] | None = None) -> None:
         super().__init__()
         self.ratios = step_ratios(channels, strides)
-        if len(channels) < 2:
-            raise ValueError(f"got one level of stride {strides[0]}; a U-Net joins two or more")
-        widths = tuple(min(16 * stride, 256) for stride in strides[:-1]) if widths is None else tuple(widths)
-        if len(widths) != len(self.ratios):
-            raise ValueError(f"widths is {list(widths)}; expected {len(self.ratios)}, one per level but the coarsest")
+        widths = decoder_widths(strides, widths)
         incoming = (*widths[1:], channels[-1])
         self.steps = nn.ModuleList(
-            nn.Sequential(*_conv(coarse + skip, width), *_conv(width, width))
+            nn.Sequential(*conv_norm_relu(coarse + skip, width), *conv_norm_relu(width, width))
             for coarse, skip, width in zip(incoming, channels[:-1], widths, strict=True)
         )
         self.channels = widths
@@ -50,9 +47,16 @@ class UNet(Neck):
         return maps
 
 
-def _conv(incoming: int, outgoing: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(incoming, outgoing, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outgoing),
-        nn.ReLU(inplace=True),
-    ]
+def decoder_widths(strides: Sequence[int], widths: Sequence[int] | None) -> tuple[int, ...]:
+    """Channels of each map of a U-shaped decoder, finest first: ``widths``, or where None min(16 · stride, 256).
+
+    Raises ValueError for a single level, which leaves nothing to join, and unless there is one width per level but the
+    coarsest.
+    """
+    if len(strides) < 2:
+        raise ValueError(f"got one level of stride {strides[0]}; a U-Net joins two or more")
+    if widths is None:
+        return tuple(min(16 * stride, 256) for stride in strides[:-1])
+    if len(widths) != len(strides) - 1:
+        raise ValueError(f"widths is {list(widths)}; expected {len(strides) - 1}, one per level but the coarsest")
+    return tuple(widths)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -96,7 +97,8 @@ def load(path: str | Path) -> Segmenter | Ensemble:
     """Give the model saved at ``path`` (a folder, its ``segkit.json``, or a zip of it), in eval mode on the CPU.
 
     Raises:
-        ModelError: nothing there, damaged, of another format, or its hashes don't match. Nothing in it is executed.
+        ModelError: nothing there, damaged, of another format, its hashes don't match, or a part is a class of a module
+            that isn't imported yet. Nothing in it is executed, and no module is imported because it names it.
     """
     path = Path(path)
     if path.name == DESCRIPTION:
@@ -157,6 +159,8 @@ def _described(path: Path, text: bytes) -> _Description:
 def _segmenter(path: Path, description: _Description, member: _Member, content: bytes) -> Segmenter:
     if "weights" in member.architecture.get("backbone", {}):
         raise ModelError(f"{path}: member {member.name!r} asks for weights from elsewhere; refused")
+    for part in ("backbone", "neck", "head"):
+        _refuse_unknown_code(path, member, part)
     try:
         segmenter = Segmenter.create(
             **member.architecture,
@@ -171,6 +175,22 @@ def _segmenter(path: Path, description: _Description, member: _Member, content: 
         raise ModelError(f"{path}: member {member.name!r} can't be built from its description: {first_line}") from error
     segmenter.background = description.background
     return segmenter
+
+
+def _refuse_unknown_code(path: Path, member: _Member, part: str) -> None:
+    """Nothing, unless a part is a class of somebody's module that this program hasn't imported by itself.
+
+    Importing a module runs it, and which one is run must not be for a downloaded file to choose.
+    """
+    named = member.architecture.get(part)
+    name = str(named.get("name") if isinstance(named, dict) else named)
+    module, colon, _ = name.partition(":")
+    library = part == "backbone" and module in ("timm", "smp")  # these are names of the toolkit's own
+    if colon and not library and module not in sys.modules:
+        raise ModelError(
+            f"{path}: member {member.name!r} has the {part} {name!r}, code that is not part of the model; if you trust "
+            f"it, 'import {module}' before loading (on the command line: segkit --import {module} …)"
+        )
 
 
 def _read_file(folder: Path, name: str) -> bytes:

@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def test_a_segmenter_comes_back_equal(saved):
         {"in_channels": 1, "window": (0, 400), "mean": [0.1], "std": [0.2]},
         {"classes": ["a", "b"], "task": "multilabel"},
         {"classes": ["dog", "cat", "tree"], "background": "cat"},
+        {"output_size": (3, 4)},
     ],
 )
 def test_every_kind_of_segmenter_comes_back_equal(tmp_path, changes):
@@ -222,3 +224,30 @@ def test_saving_refuses_what_it_cannot_rebuild_and_what_is_not_its_own(saved, tm
     model.architecture = None
     with pytest.raises(UsageError, match=r"only models built with Segmenter\.create"):
         save(model, tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ("backbone", "antigravity:Flight"),
+        ("neck", {"name": "antigravity:Flight"}),
+        ("head", {"name": "antigravity:Flight", "width": 4}),
+        ("neck", {"name": "timm:convnext_tiny"}),  # a backbone's name; as a neck's it would be a module
+    ],
+)
+def test_a_model_file_imports_no_module(saved, monkeypatch, part, named):
+    for module in ("antigravity", "timm"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    members = json.loads((saved[0] / "segkit.json").read_text())["members"]
+    change(saved[0], members=[{**members[0], "architecture": {**members[0]["architecture"], part: named}}])
+    with pytest.raises(ModelError, match=rf"has the {part} '(antigravity|timm):.*not part of the model; if you trust"):
+        load(saved[0])
+    assert not {"antigravity", "timm"} & set(sys.modules)
+
+
+def test_nothing_but_a_part_is_made_of_an_imported_module(saved):
+    members = json.loads((saved[0] / "segkit.json").read_text())["members"]
+    changed = {**members[0]["architecture"], "neck": {"name": "subprocess:Popen"}}
+    change(saved[0], members=[{**members[0], "architecture": changed}])
+    with pytest.raises(ModelError, match=r"neck 'subprocess:Popen': expected a subclass of segkit\.necks\.neck\.Neck"):
+        load(saved[0])

@@ -4,13 +4,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 import segkit
 from segkit.cli import check, config, demo, evaluate, init, models, predict, train
-from segkit.errors import SegkitError
+from segkit.errors import SegkitError, UsageError
 
 INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
 CommandLineError: Any = typer.BadParameter.__base__  # wrong commands, options and arguments; typer doesn't export it
@@ -44,8 +45,17 @@ def _segkit(
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("--import", metavar="MODULE", help="Import this module first: it holds parts that a model names."),
+    ] = None,
 ) -> None:
-    pass
+    for module in modules or []:
+        try:
+            import_module(module)
+        except Exception as error:  # whatever a module of somebody's does when it is run
+            message = f"--import {module}: {error}; install its package, or put its folder on PYTHONPATH"
+            raise UsageError(message) from error
 
 
 def run() -> None:

@@ -8,9 +8,7 @@ from segkit.necks.neck import Neck, step_ratios
 
 def test_every_name_makes_a_neck():
     for name in necks.names():
-        neck = necks.create(name, (4, 8), (4, 8))
-        assert isinstance(neck, Neck)
-        assert neck.strides[0] == 4
+        assert isinstance(necks.create(name, (4, 8), (4, 8)), Neck)
 
 
 def test_options_reach_the_class():

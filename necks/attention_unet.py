@@ -1,0 +1,79 @@
+"""Attention U-Net: a U-Net whose skips are weighted, pixel by pixel, by what the coarser map asks for.
+
+Oktay et al., Attention U-Net: Learning Where to Look for the Pancreas, MIDL 2018.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segkit.necks.conv import conv_norm_relu
+from segkit.necks.neck import Neck, step_ratios
+from segkit.necks.resample import upsample
+from segkit.necks.unet import decoder_widths
+
+
+class AttentionUNet(Neck):
+    """Enlarge the coarsest level step by step; at each, stack the backbone's gated level and convolve twice, 3×3.
+
+    Args:
+        channels: channels of each incoming level, finest first; at least two levels.
+        strides: stride of each incoming level, finest first; each a multiple of the one before.
+        widths: channels of each outgoing map, finest first, one for each level but the coarsest. None: 16 for each
+            pixel of stride, at most 256.
+
+    Returns from ``forward``: the maps at every stride but the coarsest, finest first ([1:] for deep supervision).
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, widths: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.ratios = step_ratios(channels, strides)
+        widths = decoder_widths(strides, widths)
+        incoming = (*widths[1:], channels[-1])
+        skips = channels[:-1]
+        self.gates = nn.ModuleList(AttentionGate(skip, coarse) for skip, coarse in zip(skips, incoming, strict=True))
+        self.steps = nn.ModuleList(
+            nn.Sequential(*conv_norm_relu(coarse + skip, width), *conv_norm_relu(width, width))
+            for coarse, skip, width in zip(incoming, skips, widths, strict=True)
+        )
+        self.channels = widths
+        self.strides = tuple(strides[:-1])
+
+    def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Decoder maps [B, widths[i], hᵢ, wᵢ], finest first."""
+        *skips, x = pyramid
+        maps: list[Tensor] = []
+        for gate, step, skip, ratio in reversed(list(zip(self.gates, self.steps, skips, self.ratios, strict=True))):
+            gated = gate(skip, x, ratio)
+            x = step(torch.cat([upsample(x, ratio, like=skip), gated], dim=1))
+            maps.insert(0, x)
+        return maps
+
+
+class AttentionGate(nn.Module):
+    """A skip times a weight per pixel in 0..1, σ(ψ·ReLU(Wₓx + W_g·g + b) + b_ψ): the paper's additive attention.
+
+    The paper shrinks the skip to the coarse map's grid and enlarges the weights; here the coarse map's share is
+    enlarged instead, so that weights are as fine as the skip and no size needs filling up.
+
+    Args:
+        skip: channels of the skip, x.
+        coarse: channels of the coarser map, g, that says what matters.
+    """
+
+    def __init__(self, skip: int, coarse: int) -> None:
+        super().__init__()
+        inner = max(skip // 2, 1)
+        self.of_skip = nn.Conv2d(skip, inner, 1, bias=False)
+        self.of_coarse = nn.Conv2d(coarse, inner, 1)
+        self.weight = nn.Conv2d(inner, 1, 1)
+        if self.weight.bias is not None:  # as in the paper, gates start by letting everything through: σ(3) = 0.95
+            nn.init.constant_(self.weight.bias, 3.0)
+
+    def forward(self, skip: Tensor, coarse: Tensor, ratio: int) -> Tensor:
+        """The weighted skip [B, skip, h, w]; ``coarse`` is [B, coarse, ⌈h/ratio⌉, ⌈w/ratio⌉]."""
+        asked = upsample(self.of_coarse(coarse), ratio, like=skip)  # a 1×1 convolution first: it is cheaper there
+        weight: Tensor = self.weight(F.relu(self.of_skip(skip) + asked)).sigmoid()  # [B, 1, h, w]
+        return skip * weight
