@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from segkit import backbones, heads, necks
     from segkit.artifact import load, save
     from segkit.checking.run import check
+    from segkit.classifier import Classifier
     from segkit.data.folder import open_dataset
     from segkit.ensemble import Ensemble
     from segkit.evaluation.comparison import compare
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Classifier",
     "Ensemble",
     "Predictor",
     "Segmenter",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Classifier": "segkit.classifier",
     "Ensemble": "segkit.ensemble",
     "Predictor": "segkit.prediction.predictor",
     "Segmenter": "segkit.model",

@@ -1,12 +1,14 @@
-"""AdamW with weight decay where it belongs, and the learning rate's way over the run."""
+"""AdamW with weight decay and learning rates where they belong, and the rate's way over the run."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from segkit.backbones.backbone import Backbone
 from segkit.errors import UsageError
 from segkit.recipe import nearest
 
@@ -22,12 +24,16 @@ UNDECAYED_MODULES = (
 )
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups for an optimiser, "decay" and "no_decay"; every trainable parameter is in exactly one.
+def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+    """Groups for an optimiser, "decay" and "no_decay"; every trainable parameter is in exactly one.
 
     Only what multiplies features decays: parameters called ``…weight`` with two or more dimensions, outside norms and
     embeddings. Biases, norms, scales, tokens and position tables (Swin's ``relative_position_bias_table``) don't, since
     pulling them to zero changes what the network says without making it simpler. Frozen parameters are left out.
+
+    With a ``layer_decay`` below 1 (Clark et al., ICLR 2020; BEiT's and Swin's fine-tuning), stages of a backbone's
+    trunks have groups of their own, "decay.1", "no_decay.1", …: counted from the last stage, number k learns at
+    layer_decay^k of the full rate, each group's ``rate``. What is no trunk's stage (head, neck, stem) has the full one.
 
     Raises:
         UsageError: every parameter is frozen.
@@ -38,26 +44,36 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         if isinstance(module, UNDECAYED_MODULES)
         for parameter in module.parameters(recurse=False)
     }
-    decay: list[nn.Parameter] = []
-    no_decay: list[nn.Parameter] = []
+    depths = _depths(model) if layer_decay < 1 else {}
+    groups: dict[tuple[int, str], list[nn.Parameter]] = {(0, "decay"): [], (0, "no_decay"): []}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         decays = name.endswith("weight") and parameter.ndim >= 2 and id(parameter) not in shielded
-        (decay if decays else no_decay).append(parameter)
-    if not decay and not no_decay:
+        kind = "decay" if decays else "no_decay"
+        groups.setdefault((depths.get(id(parameter), 0), kind), []).append(parameter)
+    if not any(groups.values()):
         raise UsageError("nothing to train: every parameter of the model is frozen")
     return [
-        {"name": "decay", "params": decay, "weight_decay": weight_decay},
-        {"name": "no_decay", "params": no_decay, "weight_decay": 0.0},
+        {
+            "name": f"{kind}.{depth}" if depth else kind,
+            "params": parameters,
+            "weight_decay": weight_decay if kind == "decay" else 0.0,
+            "rate": layer_decay**depth,
+        }
+        for (depth, kind), parameters in sorted(groups.items(), key=lambda group: group[0])
     ]
 
 
 def create_optimizer(
-    model: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float] = (0.9, 0.999)
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    layer_decay: float = 1.0,
 ) -> AdamW:
-    """AdamW (Loshchilov & Hutter, ICLR 2019) over the model's ``parameter_groups``."""
-    groups = parameter_groups(model, weight_decay)
+    """AdamW (Loshchilov & Hutter, ICLR 2019) over the model's ``parameter_groups``, each at its share of the rate."""
+    groups = [{**group, "lr": lr * group["rate"]} for group in parameter_groups(model, weight_decay, layer_decay)]
     # PyTorch fuses on request only. On processors that saves much: 98 → 13 ms a step for Swin-T on two cores. On GPUs
     # it saves little, and Lightning can't clip a fused optimiser's gradients under fp16 loss scaling.
     on_processor = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
@@ -113,3 +129,23 @@ def schedule(
         return floor + (1 - floor) * left
 
     return LambdaLR(optimizer, share)
+
+
+def _depths(model: nn.Module) -> dict[int, int]:
+    """How far each parameter of a trunk's stages is from the head, in stages: 1 for the last stage's."""
+    return {
+        id(parameter): depth
+        for backbone in _backbones(model)
+        for trunk in backbone.trunks
+        for depth, stage in enumerate(reversed(trunk.stages), start=1)
+        for parameter in stage.parameters()
+    }
+
+
+def _backbones(module: nn.Module) -> Iterator[Backbone]:
+    """The backbones in a model; not those that one is made of, which it speaks for."""
+    if isinstance(module, Backbone):
+        yield module
+    else:
+        for child in module.children():
+            yield from _backbones(child)

@@ -5,6 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
+from segkit import Segmenter
 from segkit.errors import UsageError
 from segkit.training.optimizer import create_optimizer, parameter_groups, schedule
 
@@ -151,3 +152,57 @@ def test_a_wrong_schedule_is_told_what_is_wrong(options, message):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
     with pytest.raises(UsageError, match=message):
         schedule(optimizer, **{"kind": "cosine", "steps": 10, "warmup_steps": 0, **options})
+
+
+# Stages of a backbone
+
+
+def segmenter(**changes):
+    swin = {"name": "swin", "embed_dim": 8, "depths": [1, 1, 1], "heads": [1, 2, 4], "window": 3}
+    return Segmenter.create(**{"backbone": swin, "neck": {"name": "fpn", "width": 8}, "classes": 2, **changes})
+
+
+def test_each_stage_learns_more_slowly_than_the_one_after_it_and_all_else_at_the_full_rate():
+    model = segmenter(stem=4)
+    optimizer = create_optimizer(model, lr=0.4, weight_decay=0.05, layer_decay=0.5)
+    rates = {name: group["lr"] for group in optimizer.param_groups for name in names(model, group)}
+    assert rates.keys() == {name for name, _ in model.named_parameters()}
+    for name, rate in rates.items():
+        stage = [i for i in range(3) if name.startswith(f"backbone.backbone.layers.{i}.")]
+        assert rate == 0.4 * 0.5 ** (3 - stage[0] if stage else 0), name
+    decays = {group["name"]: group["weight_decay"] for group in optimizer.param_groups}
+    assert decays == {
+        **dict.fromkeys(("decay", "decay.1", "decay.2", "decay.3"), 0.05),
+        **dict.fromkeys(("no_decay", "no_decay.1", "no_decay.2", "no_decay.3"), 0.0),
+    }
+    assert [group["name"] for group in optimizer.param_groups[:2]] == ["decay", "no_decay"]
+
+
+def test_the_schedule_moves_all_stages_alike():
+    optimizer = create_optimizer(segmenter(), lr=0.4, weight_decay=0.05, layer_decay=0.5)
+    scheduler = schedule(optimizer, kind="polynomial", steps=2, warmup_steps=0, power=1.0)
+    before = scheduler.get_last_lr()
+    optimizer.step()
+    scheduler.step()
+    assert scheduler.get_last_lr() == [rate / 2 for rate in before]
+
+
+def test_frozen_stages_are_in_no_group_and_the_others_keep_their_depth():
+    model = segmenter()
+    model.backbone.freeze(2)
+    groups = {group["name"]: names(model, group) for group in parameter_groups(model, 0.05, layer_decay=0.5)}
+    assert groups.keys() == {"decay", "no_decay", "decay.1", "no_decay.1"}
+    assert all(name.startswith("backbone.layers.2.") for name in groups["decay.1"] | groups["no_decay.1"])
+    assert not any(name.startswith(("backbone.layers.0.", "backbone.layers.1.")) for g in groups.values() for name in g)
+
+
+def test_frozen_parameters_are_not_decayed():
+    model = segmenter()
+    model.backbone.freeze(1)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = create_optimizer(model, lr=0.1, weight_decay=0.5, layer_decay=0.5)
+    model(torch.rand(2, 3, 16, 16)).square().sum().backward()
+    optimizer.step()
+    same = {name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])}
+    assert same >= {name for name in before if name.startswith("backbone.layers.0.")}
+    assert "backbone.layers.1.blocks.0.mlp.0.weight" not in same

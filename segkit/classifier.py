@@ -1,0 +1,80 @@
+"""Classifier: a backbone's coarsest map, normalised and averaged, to one logit a class for the whole image."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segkit import backbones
+from segkit.backbones.backbone import Backbone
+from segkit.errors import UsageError
+from segkit.model import Named, class_names, normalisation, part
+
+
+class Classifier(nn.Module):
+    """Map images to one logit a class, [B, K]; build one with :meth:`create`.
+
+    The head is Swin's (Liu et al., ICCV 2021): LayerNorm of the coarsest level, mean over its pixels, linear layer.
+
+    Args:
+        backbone: image → pyramid; its coarsest level is classified.
+        classes: names of the classes, in the order of their ids.
+        mean, std: per-channel normalisation of images in 0..1, kept as buffers.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: Backbone, *, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.backbone = backbone
+        self.norm = nn.LayerNorm(backbone.channels[-1])
+        self.head = nn.Linear(backbone.channels[-1], len(self.classes))
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+
+    @classmethod
+    def create(
+        cls,
+        backbone: Named,
+        *,
+        classes: int | Sequence[str],
+        in_channels: int = 3,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> "Classifier":
+        """Build a classifier from names.
+
+        Args:
+            backbone: a name (``segkit models`` lists them) or ``{"name": …, option: value}``.
+            classes: names of the classes, or their number.
+            in_channels: channels of the input.
+            mean, std: normalisation in 0..1; by default ImageNet's for three channels, 0.5 and 0.25 otherwise.
+
+        Raises:
+            UsageError: an unknown name, option or combination.
+        """
+        names = class_names(classes)
+        mean, std = normalisation(mean, std, in_channels)
+        try:
+            body = backbones.create(**part(backbone), in_channels=in_channels)
+        except (ValueError, TypeError) as error:
+            raise UsageError(str(error)) from error
+        return cls(body, classes=names, mean=mean, std=std)
+
+    def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
+        """Logits float [B, K] of images float32 [B, C, H, W] in 0..1, any H and W."""
+        coarsest = self.backbone((image - self.mean) / self.std, depth)[-1]
+        tokens = self.norm(coarsest.permute(0, 2, 3, 1))  # [B, h, w, C]
+        logits: Tensor = self.head(tokens.mean(dim=(1, 2)))
+        return logits
+
+    def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
+        """Probabilities float32 [B, K], softmax over the classes."""
+        logits: Tensor = self(image, depth).float()
+        return logits.softmax(1)
