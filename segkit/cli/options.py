@@ -7,7 +7,10 @@ import typer
 
 Tile = Annotated[int | None, typer.Option(help="Side of the tiles; 0 takes each picture in one piece.")]
 Overlap = Annotated[float | None, typer.Option(help="Share of a tile that its neighbour covers too.")]
-Tta = Annotated[Literal["flip", "none"] | None, typer.Option(help="Average over flips of each picture.")]
+Tta = Annotated[
+    Literal["mirror", "flip", "none"] | None,
+    typer.Option(help="Average over views: left-right (mirror), or upside down too (flip)."),
+]
 Threshold = Annotated[float | None, typer.Option(help="Probability from which a pixel is foreground (sigmoid maps).")]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"] | None,

@@ -43,6 +43,8 @@ class Model(Protocol):
     def background(self) -> int | None: ...
     @property
     def maps(self) -> int: ...
+    @property
+    def takes_whole_images(self) -> bool: ...
 
     def statistics(self, image: Tensor) -> PixelStatistics: ...
     def modules(self) -> Iterator[nn.Module]: ...
@@ -68,9 +70,10 @@ class Predictor:
 
     Args:
         model: a ``Segmenter`` or an ``Ensemble``; it is moved to ``device``.
-        tile: side of the tiles in pixels; None: every image in one piece.
+        tile: side of the tiles in pixels; None: every image in one piece, as models with an ``input_size`` need it.
         overlap: share of a tile in common with the next, 0 up to, but not including, 1.
-        tta: ``"flip"`` averages over four mirrored views, at four times the cost.
+        tta: ``"mirror"`` averages over the image and its mirror image, ``"flip"`` over both upside down, too: twice and
+            four times the cost.
         precision: ``auto`` is bf16 where a GPU computes it natively and fp32 otherwise, above all on a CPU.
         batch: tiles per forward pass.
         device: by default where the model is, or the first GPU where the model is on the CPU and there is a GPU.
@@ -91,6 +94,10 @@ class Predictor:
         batch: int = 4,
         device: str | torch.device | None = None,
     ) -> None:
+        if model.takes_whole_images:
+            if tile not in ("kept", None):
+                raise UsageError(f"tile={tile}: this model takes images whole; leave tile out")
+            tile = None
         settings = settings_for(model, tile=tile, overlap=overlap, tta=tta, precision=precision)
         check_tiling(settings.tile, settings.overlap, batch, settings.tta)
         if settings.precision not in get_args(Precision):

@@ -9,9 +9,13 @@ from torch import Tensor
 
 from segkit.errors import UsageError
 
-TTA = Literal["flip"] | None
+TTA = Literal["mirror", "flip"] | None
 
-FLIPS: dict[TTA, tuple[tuple[int, ...], ...]] = {None: ((),), "flip": ((), (-1,), (-2,), (-2, -1))}
+FLIPS: dict[TTA, tuple[tuple[int, ...], ...]] = {
+    None: ((),),
+    "mirror": ((), (-1,)),
+    "flip": ((), (-1,), (-2,), (-2, -1)),
+}
 """Dimensions turned round in each view of a tile, by kind of test-time augmentation."""
 
 
@@ -66,7 +70,8 @@ def tiled(
         tile: side of a tile; along an axis that is no longer than it the image is not cut. None: never cut.
         overlap: share of a tile that it has in common with the next, 0 up to, but not including, 1.
         batch: tiles per call of ``function``.
-        tta: ``"flip"`` averages four views of each tile: as it is, mirrored, upside down, and both.
+        tta: ``"mirror"`` averages two views of each tile, as it is and mirrored; ``"flip"`` four, these and both upside
+            down.
 
     No gradient is recorded.
 
@@ -159,4 +164,4 @@ def check_tiling(tile: int | None, overlap: float, batch: int, tta: TTA) -> None
     if batch < 1:
         raise UsageError(f"batch={batch}: expected 1 or more tiles at a time")
     if tta not in FLIPS:
-        raise UsageError(f"tta={tta!r}: expected None or 'flip'")
+        raise UsageError(f"tta={tta!r}: expected None, 'mirror' or 'flip'")

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Literal
 
 from segkit.recipe import DataRecipe, ModelRecipe
+from segkit.suggestion.augmentation import augmentation
+from segkit.suggestion.choice import Choice, Section
 from segkit.suggestion.facts import Facts
+from segkit.suggestion.networks import pair, single
 
 Device = Literal["cpu", "cuda"]
 Speed = Callable[[ModelRecipe, DataRecipe, int], float]
@@ -15,36 +18,15 @@ Speed = Callable[[ModelRecipe, DataRecipe, int], float]
 CROP = {"cpu": 256, "cuda": 512}  # largest side
 TILE = {"cpu": 768, "cuda": 1536}  # largest side predicted in one piece
 CROPS = 128  # at least so many an epoch
-THIN = 12.0  # pixels; thinner things need maps finer than a backbone's
 RARE = 0.05  # of all pixels
 WEIGHT = (0.5, 3.0)  # range of class weights
 LEARNING_RATE = 1e-3
-SHARE_OF_MINUTES = (
-    0.8  # for steps as fast as those measured; cutting crops beside them, drawing and saving take the rest
-)
+SHARE_OF_MINUTES = 0.88  # for steps as fast as those measured; cutting crops beside them and saving take the rest
 CROPS_OF_A_MEMBER = 4000  # before two networks are worth more than one trained twice as long
 
 # Swin learns more from many small updates. Batches of 4 are too few for the statistics of a ResNet's BatchNorm where
 # pictures differ in kind: nuclei dark on bright and bright on dark came out all foreground.
 BATCH = {"single": 8, "pair": 4}
-STEM = {"single": 16, "pair": 32}  # channels at full resolution
-
-PAIR: dict[str, dict[str, Any]] = {
-    "swin_fpn": {"backbone": {"name": "swin_tiny", "drop_path": 0.0}, "neck": {"name": "fpn", "width": 48}},
-    "resnet50_unet": {"backbone": "resnet50", "neck": "unet"},
-}
-SINGLE: dict[str, Any] = {"backbone": "resnet34", "neck": "unet"}
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A value of the recipe, and why."""
-
-    value: Any
-    reason: str = ""
-
-
-Section = dict[str, Choice]
 
 
 @dataclass(frozen=True)
@@ -82,27 +64,21 @@ def choose(
     data = _data(facts, splits, device)
     settings = DataRecipe.model_validate({key: choice.value for key, choice in data.items()})
 
-    def crops(parts: dict[str, Any], kind: str) -> float:
-        """How many crops a network sees if it has all the minutes."""
-        model = ModelRecipe.model_validate({**parts, "stem": _stem(facts, STEM[kind]).value, "auxiliary": 2})
-        return speed(model, settings, BATCH[kind]) * minutes * 60 * SHARE_OF_MINUTES
+    def crops(networks: dict[str, Section], batch: int) -> float:
+        """How many crops each network sees; all see equally many, so the slower ones take more of the minutes."""
+        values = [{key: choice.value for key, choice in network.items()} for network in networks.values()]
+        speeds = [speed(ModelRecipe.model_validate(parts), settings, batch) for parts in values]
+        return minutes * 60 * SHARE_OF_MINUTES / sum(1 / each for each in speeds)
 
-    # One number of epochs for all members: the slower ones take more of the minutes.
-    together = 1 / sum(1 / crops(parts, "pair") for parts in PAIR.values())
-    if together >= CROPS_OF_A_MEMBER:
-        kind, seen, parts = "pair", together, PAIR
-        reason = f"two kinds of network, averaged: the minutes give each {together:,.0f} crops"
-    else:
-        kind, seen, parts = "single", crops(SINGLE, "single"), {"model": SINGLE}
-        reason = f"one network: two would see only {together:,.0f} crops each in the minutes"
-    members = {
-        name: {
-            **{key: Choice(value) for key, value in part.items()},
-            "stem": _stem(facts, STEM[kind]),
-            "auxiliary": Choice(2, "coarser maps learn to say the same, which speeds training up"),
-        }
-        for name, part in parts.items()
-    }
+    kind, members = "pair", pair(facts)
+    seen = together = crops(members, BATCH["pair"])
+    reason = f"two kinds of network, averaged: the minutes give each {together:,.0f} crops"
+    if together < CROPS_OF_A_MEMBER:
+        kind, members = "single", single(facts)
+        seen = crops(members, BATCH["single"])
+        reason = f"one fast network: two large ones would see only {together:,.0f} crops each in the minutes"
+    area = facts.median[0] * facts.median[1]
+    data["augment"] = augmentation(facts, passes=seen * data["crop"].value ** 2 / (facts.pictures * area))
     per_epoch = facts.pictures * settings.crops_per_image
     epochs = max(1, round(seen / per_epoch))
     return Choices(
@@ -144,37 +120,7 @@ def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
     rarest = min((share for share in facts.shares if share > 0), default=1.0)
     if rarest < RARE:
         data["foreground"] = Choice(0.33, f"the rarest class has {rarest:.1%} of the pixels; a third of crops seek one")
-    data["augment"] = _augment(facts)
     return data
-
-
-def _augment(facts: Facts) -> Choice:
-    flip, tall = {"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}
-    few = facts.pictures < 1000
-    if facts.upright or facts.sided:
-        flips = [flip] * (not facts.sided) + [tall] * (not facts.upright)
-        turn, reason = 10, "classes lie differently " + ("above and below" if facts.upright else "left and right")
-        reason += ": no quarter turns"
-    else:
-        flips, turn, reason = [flip, tall], 180 if few else 45, "no side is favoured by any class: any way up"
-    list_ = [
-        *flips,
-        {"Affine": {"scale": [0.75, 1.33] if few else [0.9, 1.1], "rotate": [-turn, turn], "shear": [-8, 8], "p": 0.9}},
-        {"RandomBrightnessContrast": {"brightness_limit": 0.2, "contrast_limit": 0.25, "p": 0.7}},
-        {"RandomGamma": {"gamma_limit": [75, 130], "p": 0.4}},
-    ]
-    if facts.channels == 3 and not facts.grey:
-        list_.append(
-            {"HueSaturationValue": {"hue_shift_limit": 8, "sat_shift_limit": 25, "val_shift_limit": 15, "p": 0.5}}
-        )
-    list_.append({"GaussNoise": {"std_range": [0.01, 0.04], "p": 0.2}})
-    return Choice(list_, reason)
-
-
-def _stem(facts: Facts, width: int) -> Choice:
-    if facts.width is not None and facts.width < THIN:
-        return Choice(width, f"structures about {facts.width:.0f} pixels wide: learned maps at full resolution")
-    return Choice(False, "nothing thin: the backbone's own maps are fine enough")
 
 
 def _loss(facts: Facts, classes: tuple[str, ...], task: str) -> Section:
@@ -211,7 +157,12 @@ def _decay(updates: int) -> float:
 
 
 def _predict(facts: Facts, device: Device) -> Section:
-    tile = TILE[device]
-    if max(facts.median) <= tile:
-        return {"tile": Choice(None, "the pictures fit in one piece"), "tta": Choice("flip", "four flips averaged")}
-    return {"tile": Choice(tile // 2 if device == "cpu" else tile), "tta": Choice("flip", "four flips averaged")}
+    tile = Choice(TILE[device] // 2 if device == "cpu" else TILE[device])
+    if max(facts.median) <= TILE[device]:
+        tile = Choice(None, "the pictures fit in one piece")
+    # A view of a kind that was never trained on would only blur the mean.
+    if facts.sided:
+        return {"tile": tile}
+    if facts.upright:
+        return {"tile": tile, "tta": Choice("mirror", "the picture and its mirror image averaged")}
+    return {"tile": tile, "tta": Choice("flip", "four flips averaged")}

@@ -16,7 +16,7 @@ from segkit.errors import DataError
 PICTURES = 200  # looked at, evenly spread; more don't change a choice
 WINDOW = (0.1, 99.9)  # percentiles of intensities that become 0 and 1
 LEANING = 1.0  # a side is favoured where the mean difference of two halves is more than this many standard deviations
-COMMON = 0.02  # of all pixels: what is rarer doesn't tell which way is up
+COMMON = 0.02  # of all pixels: what is rarer decides neither which way is up nor how fine the maps are
 STRAY = 0.001  # of the pixels outside a region of interest: less than that is marked by slips of the pen
 LEAN = 0.15  # of a class's pixels: a smaller mean difference is chance
 FLAT = 0.4  # of the deviation inside a region of interest: less than that outside is nothing to see
@@ -36,7 +36,8 @@ class Facts:
         window: (low, high) intensities to become 0 and 1, where the type's own range doesn't tell; else None.
         shares: of all counted pixels, for each class.
         presence: share of the pictures that have the class.
-        width: of the thinnest class's structures, in pixels, median over pictures; None without foreground.
+        width: of the thinnest class's structures, in pixels, median over pictures; None without foreground. Classes
+            below 2 % of the pixels count only where there is no other.
         upright: the classes lie differently in the upper and the lower half: pictures have a way up.
         sided: they lie differently left and right.
         blank_outside: nothing is to be seen or marked outside the regions of interest; None where there are none.
@@ -87,8 +88,7 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
     sizes = np.array([look.size for look in looks])
     counts = np.stack([look.counts for look in looks])
     grey = all(look.grey for look in looks)
-    foreground = [k for k in range(counts.shape[1]) if k != folder.background]
-    widths = np.array([look.widths for look in looks])[:, foreground]
+    widths = np.array([look.widths for look in looks])[:, _counting_for_width(counts, folder.background)]
     medians = [float(np.median(column[~np.isnan(column)])) for column in widths.T if not np.isnan(column).all()]
     types = sorted({look.type for look in looks})
     return Facts(
@@ -160,6 +160,12 @@ def _layers(ids: Ids, classes: int) -> list[NDArray[np.bool_]]:
     if ids.ndim == 3:
         return [layer == 1 for layer in ids]
     return [(ids == k) & (ids != IGNORE) for k in range(classes)]
+
+
+def _counting_for_width(counts: NDArray[np.int64], background: int | None) -> list[int]:
+    """The foreground classes that are common, or all where none is: a rare one isn't worth a slower network."""
+    foreground = [k for k in range(counts.shape[1]) if k != background]
+    return [k for k in foreground if counts[:, k].sum() > COMMON * counts.sum()] or foreground
 
 
 def _is_grey(pixels: Pixels) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from segkit.suggestion.choices import Choice, Choices, Section
+from segkit.suggestion.choice import Choice, Section
+from segkit.suggestion.choices import Choices
 
 COLUMN = 46  # where comments begin, if the value is shorter
 

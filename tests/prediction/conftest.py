@@ -20,6 +20,7 @@ class Colours(nn.Module):
             self.members = nn.ModuleList()
         self.frozen = nn.BatchNorm2d(1).eval()
         self.scale = nn.Parameter(torch.ones(()))
+        self.takes_whole_images = False
         self.sizes, self.trained = [], []
 
     def probabilities(self, image):

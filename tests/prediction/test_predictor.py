@@ -77,7 +77,7 @@ class Halves(torch.nn.Module):
     def __init__(self, colours, members):
         super().__init__()
         self.task, self.classes, self.background, self.maps = "binary", ("background", "cell"), 0, 1
-        self.reader, self.members = colours.reader, members
+        self.reader, self.members, self.takes_whole_images = colours.reader, members, False
 
     def statistics(self, image):
         sure = (torch.arange(image.shape[-1]) >= image.shape[-1] // 2).float().expand(len(image), 1, *image.shape[-2:])
@@ -369,3 +369,11 @@ def test_a_real_ensemble_is_a_model():
     assert found.labels.shape == (40, 50)
     assert (found.disagreement > 0).any()
     assert (found.disagreement <= found.entropy + 1e-5).all()
+
+
+def test_a_model_that_takes_images_whole_is_never_given_a_piece(binary):
+    binary.takes_whole_images = True
+    Predictor(binary, device="cpu").predict(picture(40, 60))
+    assert binary.sizes == [(1, 3, 40, 60)]
+    with pytest.raises(UsageError, match="tile=32: this model takes images whole; leave tile out"):
+        Predictor(binary, tile=32)

@@ -117,7 +117,7 @@ def test_the_blend_is_the_weighted_sum_over_the_sum_of_weights(height, width, ti
     torch.testing.assert_close(found, (total / weight).float(), rtol=1e-5, atol=1e-5)
 
 
-def test_flips_average_four_views():
+def test_flips_average_four_views_and_a_mirror_two():
     found = tiled(position, torch.zeros(1, 1, 2, 4), tile=None, tta="flip")
     assert found.flatten().tolist() == [1.5] * 8  # a column and its mirror image
 
@@ -125,6 +125,8 @@ def test_flips_average_four_views():
     corner[..., 0, 0] = 1  # it marks the first pixel of what it sees, whatever that is
     found = tiled(lambda x: corner.expand(x.shape), torch.rand(1, 1, 2, 2), tile=None, tta="flip")
     assert found.flatten().tolist() == pytest.approx([0.25] * 4)
+    found = tiled(lambda x: corner.expand(x.shape), torch.rand(1, 1, 2, 2), tile=None, tta="mirror")
+    assert found.flatten().tolist() == pytest.approx([0.5, 0.5, 0, 0])
 
 
 def test_each_tile_is_seen_once_in_full_batches():
@@ -162,7 +164,7 @@ def test_half_precision_is_blended_in_float32():
         ({"tile": 0}, "tile=0: expected the side"),
         ({"tile": 4, "overlap": 1.0}, "overlap=1.0: expected a share"),
         ({"tile": 4, "batch": 0}, "batch=0: expected 1 or more"),
-        ({"tile": 4, "tta": "rotate"}, "tta='rotate': expected None or 'flip'"),
+        ({"tile": 4, "tta": "rotate"}, "tta='rotate': expected None, 'mirror' or 'flip'"),
     ],
 )
 def test_options_outside_their_range_are_refused(options, message):

@@ -53,6 +53,16 @@ def test_what_fills_the_picture_has_no_end():
     assert width_of(np.ones((4, 4), bool)) == np.inf
 
 
+@pytest.mark.parametrize(("length", "width"), [(100, 20), (200, 3)])
+def test_a_rare_thin_class_decides_nothing_beside_a_common_one(length, width, tmp_path):
+    mask = np.zeros((100, 200), np.uint8)
+    mask[20:40] = 1  # 20 % of the pixels, 20 wide
+    mask[60:63, :length] = 2  # 1.5 % or 3 % of them, 3 wide
+    classes = ["background", "road", "line"]
+    folder = write(tmp_path, [np.zeros((100, 200), np.uint8)], [mask], classes=classes, background="background")
+    assert facts_of(folder).width == pytest.approx(width, abs=1.5)
+
+
 def test_sizes_types_shares_and_presence(tmp_path):
     masks = [np.zeros((40, 60), np.uint8), np.zeros((30, 50), np.uint8), np.zeros((40, 80), np.uint8)]
     masks[0][:20] = 1  # 1200 of 2400, 1500 and 3200 pixels
