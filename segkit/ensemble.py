@@ -64,6 +64,11 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.register_buffer("weights", _normalised(weights, len(members), self.maps))
 
+    @property
+    def takes_whole_images(self) -> bool:
+        """Whether a member can't work in tiles."""
+        return any(member.takes_whole_images for member, _ in self._weighted())
+
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, maps, H, W]; the same as :meth:`probabilities`."""
         return self.probabilities(image, depth)

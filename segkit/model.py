@@ -11,6 +11,7 @@ from segkit import backbones, heads, necks
 from segkit.backbones.backbone import Backbone
 from segkit.backbones.stem import Stemmed
 from segkit.data.reader import Reader
+from segkit.data.resize import shrunk_or_enlarged
 from segkit.errors import UsageError
 from segkit.heads.head import Head
 from segkit.necks.neck import Neck
@@ -19,6 +20,7 @@ from segkit.statistics import PixelStatistics, entropy
 Task = Literal["binary", "multilabel", "multiclass"]
 Named = str | Mapping[str, Any]  # a part: its name, or {"name": …, option: value}
 
+CELL = 8  # pixels of the image along a side of a coarse map's cell, where only the map's size is given
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -36,6 +38,9 @@ class Segmenter(nn.Module):
         reader: how files become this model's input.
         mean, std: per-channel normalisation, kept as buffers.
         auxiliary: how many of the neck's coarser maps get a head of their own while training.
+        input_size: (height, width) that every image is brought to first; it is then always taken whole.
+        output_size: (height, width) of a coarse map that is all the model learns; its logits are the means over the
+            cells of the grid, and are enlarged to the image's size. Needs ``input_size``.
         architecture: what :meth:`create` was called with, so that a saved model can be built again.
     """
 
@@ -55,6 +60,8 @@ class Segmenter(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         auxiliary: int = 0,
+        input_size: tuple[int, int] | None = None,
+        output_size: tuple[int, int] | None = None,
         architecture: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -63,6 +70,7 @@ class Segmenter(nn.Module):
         self.architecture = dict(architecture) if architecture is not None else None
         self.about: dict[str, Any] = {}
         self.backbone, self.neck, self.head = backbone, neck, head
+        self.input_size, self.output_size = input_size, output_size
         self._auxiliary_levels = _coarser_levels(neck, auxiliary)
         self.auxiliary = nn.ModuleList(nn.Conv2d(neck.channels[i], self.maps, 1) for i in self._auxiliary_levels)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
@@ -84,6 +92,8 @@ class Segmenter(nn.Module):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         auxiliary: int = 0,
+        input_size: Sequence[int] | None = None,
+        output_size: Sequence[int] | None = None,
     ) -> "Segmenter":
         """Build a segmenter from names.
 
@@ -97,29 +107,27 @@ class Segmenter(nn.Module):
             window: intensities that become 0 and 1 on reading; by default the file type's range.
             mean, std: normalisation in 0..1; by default ImageNet's for three channels, 0.5 and 0.25 otherwise.
             auxiliary: auxiliary heads on the neck's coarser maps (deep supervision), training only.
+            input_size: (height, width) that every image is brought to, whole, before the backbone.
+            output_size: (height, width) of the coarse map to learn; ``input_size`` is then 8 times that by default.
 
         Raises:
             UsageError: an unknown name, option or combination.
         """
-        names = _class_names(classes)
+        names = class_names(classes)
         if window is not None and not window[0] < window[1]:
             raise UsageError(f"window {list(window)}: expected two rising intensities")
         task = task or ("binary" if len(names) <= 2 else "multiclass")
         if task == "binary" and len(names) > 2:
             raise UsageError(f"task 'binary' with {len(names)} classes; name two at most, or choose another task")
-        mean = mean if mean is not None else (IMAGENET_MEAN if in_channels == 3 else (0.5,) * in_channels)
-        std = std if std is not None else (IMAGENET_STD if in_channels == 3 else (0.25,) * in_channels)
-        if not len(mean) == len(std) == in_channels:
-            raise UsageError(
-                f"mean has {len(mean)} and std {len(std)} values for {in_channels} channels; give one each"
-            )
+        mean, std = normalisation(mean, std, in_channels)
+        taken, learnt = grids(input_size, output_size)
         try:
-            body = backbones.create(**_part(backbone), in_channels=in_channels)
+            body = backbones.create(**part(backbone), in_channels=in_channels)
             if stem:
                 body = Stemmed(body, in_channels=in_channels, **({} if stem is True else {"width": int(stem)}))
-            middle = necks.create(**_part(neck), channels=body.channels, strides=body.strides)
+            middle = necks.create(**part(neck), channels=body.channels, strides=body.strides)
             top = heads.create(
-                **_part(head),
+                **part(head),
                 channels=middle.channels[0],
                 stride=middle.strides[0],
                 classes=output_maps(task, len(names)),
@@ -137,30 +145,45 @@ class Segmenter(nn.Module):
             mean=mean,
             std=std,
             auxiliary=auxiliary,
+            input_size=taken,
+            output_size=learnt,
             architecture={
                 # Weights to start from are not part of the shape: a saved model brings its own.
-                "backbone": {key: value for key, value in _part(backbone).items() if key != "weights"},
-                "neck": _part(neck),
-                "head": _part(head),
+                "backbone": {key: value for key, value in part(backbone).items() if key != "weights"},
+                "neck": part(neck),
+                "head": part(head),
                 "stem": stem,
                 "in_channels": in_channels,
+                "input_size": taken,
+                "output_size": learnt,
             },
         )
 
+    @property
+    def takes_whole_images(self) -> bool:
+        """Whether a piece of an image would be taken for an image of its own: such a model can't work in tiles."""
+        return self.input_size is not None
+
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Logits float [B, maps, H, W] of images float32 [B, C, H, W] in 0..1, any H and W."""
-        logits: Tensor = self.head(self._fused(image, depth), _size(image))
-        return logits
+        logits = self.grid_logits(image, depth)
+        return logits if self.input_size is None else F.interpolate(logits, _size(image), mode="bilinear")
+
+    def grid_logits(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
+        """Logits on the grid that the model learns: [B, maps, *output_size], or else of ``input_size`` or the image."""
+        image = self._brought_to_size(image)
+        return self._on_grid(self.head(self._fused(image, depth), _size(image)))
 
     def forward_levels(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
-        """Logits as :meth:`forward`, then those of the auxiliary heads, all enlarged to the image's size."""
+        """Logits as :meth:`grid_logits`, then those of the auxiliary heads, all on the same grid."""
+        image = self._brought_to_size(image)
         levels, (height, width) = self._fused(image, depth), _size(image)
         found = [self.head(levels, (height, width))]
         for head, i in zip(self.auxiliary, self._auxiliary_levels, strict=True):
             # By exactly the stride, then cropped: the grids stay aligned at the top left at any size.
             logits = F.interpolate(head(levels[i]), scale_factor=self.neck.strides[i], mode="bilinear")
             found.append(logits[..., :height, :width])
-        return found
+        return [self._on_grid(logits) for logits in found]
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, maps, H, W] in 0..1: sigmoid, or softmax over the classes for ``multiclass``."""
@@ -172,6 +195,12 @@ class Segmenter(nn.Module):
         probabilities = self.probabilities(image, depth)
         return PixelStatistics(probabilities, entropy(probabilities, self.task), mutual_information=None, std=None)
 
+    def _brought_to_size(self, image: Tensor) -> Tensor:
+        return image if self.input_size is None else shrunk_or_enlarged(image, self.input_size)
+
+    def _on_grid(self, logits: Tensor) -> Tensor:
+        return logits if self.output_size is None else F.adaptive_avg_pool2d(logits, self.output_size)
+
     def _fused(self, image: Tensor, depth: Tensor | None) -> list[Tensor]:
         levels: list[Tensor] = self.neck(self.backbone((image - self.mean) / self.std, depth))
         return levels
@@ -182,21 +211,63 @@ def output_maps(task: Task, classes: int) -> int:
     return 1 if task == "binary" else classes
 
 
-def _size(image: Tensor) -> tuple[int, int]:
-    return image.shape[-2], image.shape[-1]
+def grids(
+    input_size: Sequence[int] | None, output_size: Sequence[int] | None
+) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """(height, width) that images are brought to, and of the coarse map; a coarse map alone means 8 times its size.
+
+    Raises:
+        UsageError: not two sides of 1 or more, or a coarse map larger than the image.
+    """
+    sizes = []
+    for name, size in (("input_size", input_size), ("output_size", output_size)):
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise UsageError(f"{name} is {list(size)}; expected [height, width], both 1 or more")
+        sizes.append(None if size is None else (int(size[0]), int(size[1])))
+    taken, learnt = sizes
+    if learnt is not None:
+        taken = taken or (CELL * learnt[0], CELL * learnt[1])
+        if learnt[0] > taken[0] or learnt[1] > taken[1]:
+            raise UsageError(f"output_size {list(learnt)} is larger than input_size {list(taken)}")
+    return taken, learnt
 
 
-def _part(named: Named) -> dict[str, Any]:
+def normalisation(
+    mean: Sequence[float] | None, std: Sequence[float] | None, channels: int
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation of each channel in 0..1: those given, else ImageNet's for three, else 0.5 and 0.25.
+
+    Raises:
+        UsageError: not one value a channel.
+    """
+    mean = mean if mean is not None else (IMAGENET_MEAN if channels == 3 else (0.5,) * channels)
+    std = std if std is not None else (IMAGENET_STD if channels == 3 else (0.25,) * channels)
+    if not len(mean) == len(std) == channels:
+        raise UsageError(f"mean has {len(mean)} and std {len(std)} values for {channels} channels; give one each")
+    return mean, std
+
+
+def part(named: Named) -> dict[str, Any]:
+    """A part's name and options, as keyword arguments for ``create``."""
     return {"name": named} if isinstance(named, str) else dict(named)
 
 
-def _class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
+def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
+    """The classes' names, made up where their number is given.
+
+    Raises:
+        UsageError: no name, or one twice.
+    """
     if isinstance(classes, int):
         classes = [f"class_{i}" for i in range(classes)]
     names = tuple(classes)
     if not names or len(set(names)) < len(names):
         raise UsageError(f"classes {list(names)}: expected at least one name, each different")
     return names
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
 
 
 def _background_id(background: int | str | None, names: tuple[str, ...], task: Task) -> int | None:

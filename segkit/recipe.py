@@ -26,7 +26,7 @@ class Part(BaseModel):
     """A backbone, neck or head by name, with its own options beside the name."""
 
     model_config = ConfigDict(extra="allow")
-    name: str = Field(description="which one; `segkit models` lists them")
+    name: str = Field(description="which one (`segkit models` lists them), or a class of yours as package.module:Class")
 
     @model_validator(mode="before")
     @classmethod
@@ -69,9 +69,15 @@ class ModelRecipe(Strict):
 
     backbone: Part = Field(description="name, or {name, weights, options}")
     stem: bool | int = Field(False, description="learned full- and half-resolution maps in front; a number: its width")
-    neck: Part = Field(Part(name="unet"), description="fpn or unet, with options")
-    head: Part = Field(Part(name="upsample"), description="upsample, with options")
+    neck: Part = Field(Part(name="unet"), description="name, or {name, options}")
+    head: Part = Field(Part(name="upsample"), description="name, or {name, options}")
     auxiliary: int = Field(0, ge=0, description="auxiliary heads on the neck's coarser maps (deep supervision)")
+    input_size: tuple[Side, Side] | None = Field(
+        None, description="[height, width] that whole pictures are brought to; needs data.crop and predict.tile null"
+    )
+    output_size: tuple[Side, Side] | None = Field(
+        None, description="[height, width] of a coarse map to learn; input_size is 8 times that by default"
+    )
 
 
 class MemberRecipe(ModelRecipe):
@@ -110,6 +116,15 @@ class TrainRecipe(Strict):
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0, description="not for norms, biases and position-bias tables")
     betas: tuple[Share, Share] = (0.9, 0.999)
+    freeze: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
+        0, description="stages of the backbone, from its input, that keep their weights and statistics; a stem learns"
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="the learning rate's factor from each stage of the backbone to the one before it"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute each stage of the backbone twice: less memory, more time, the same gradients"
+    )
     schedule: Literal["cosine", "polynomial", "constant"] = "cosine"
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the updates in which the rate rises from 0")
     clip: float | None = Field(1.0, gt=0, description="largest gradient norm; null: no clipping")
@@ -128,7 +143,9 @@ class PredictRecipe(Strict):
 
     tile: int | None = Field(512, ge=16, description="side of the tiles of a large picture; null: in one piece")
     overlap: float = Field(0.5, ge=0, lt=1)
-    tta: Literal["flip"] | None = Field(None, description="average over flips")
+    tta: Literal["mirror", "flip"] | None = Field(
+        None, description="average over views: left-right (mirror), or upside down too (flip)"
+    )
     threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is foreground (sigmoid maps)")
     precision: Precision = "auto"
 
@@ -166,6 +183,16 @@ class Recipe(Strict):
     def _one_of_model_and_ensemble(self) -> "Recipe":
         if (self.model is None) == (self.ensemble is None):
             raise ValueError("give either 'model' or 'ensemble.members'")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_pictures_stay_whole(self) -> "Recipe":
+        for member in self.members():
+            if member.model.input_size is None and member.model.output_size is None:
+                continue
+            for key, value in (("data.crop", member.data.crop), ("predict.tile", self.predict.tile)):
+                if value is not None:
+                    raise ValueError(f"{member.name}: input_size and output_size are of whole pictures; set {key}=null")
         return self
 
     def members(self) -> list["Member"]:
@@ -308,7 +335,8 @@ def _explain(where: str, error: ValidationError) -> str:
     """The first few problems as one line: file, key, what is wrong, the nearest right one."""
     lines = []
     for problem in error.errors():
-        location = [part for part in problem["loc"] if not str(part).endswith(("]", ")")) and part != "function-after"]
+        pydantics = ("function-after", "constrained-int")  # its words for how it looks, not keys
+        location = [part for part in problem["loc"] if not str(part).endswith(("]", ")")) and part not in pydantics]
         key = ".".join(str(part) for part in location)
         if problem["type"] == "extra_forbidden":
             hint = nearest(str(location[-1]), _fields_at(location[:-1]))

@@ -125,3 +125,46 @@ def test_two_builds_from_one_seed_are_equal():
 def test_what_cannot_be_built_is_said_in_one_line(changes, message):
     with pytest.raises(UsageError, match=message):
         tiny(**changes)
+
+
+def test_a_coarse_map_is_the_mean_over_its_cells_and_is_enlarged_to_the_image():
+    model, plain = tiny(input_size=(24, 40), output_size=(3, 5)), tiny()
+    plain.load_state_dict(model.state_dict())
+    image = torch.rand(2, 3, 24, 40)
+    with torch.no_grad():
+        cells = plain(image).unfold(2, 8, 8).unfold(3, 8, 8).mean((-1, -2))
+        torch.testing.assert_close(model.grid_logits(image), cells)
+        torch.testing.assert_close(model.forward_levels(image), [cells])
+        enlarged = torch.nn.functional.interpolate(cells, (24, 40), mode="bilinear")
+        torch.testing.assert_close(model(image), enlarged)
+
+
+@pytest.mark.parametrize("size", [(24, 40), (7, 90), (33, 47)])
+def test_an_image_of_any_size_is_brought_to_the_models_own(size):
+    model = tiny(input_size=(24, 40), output_size=(3, 5))
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    assert model(torch.rand(1, 3, *size)).shape == (1, 1, *size)
+    assert model.grid_logits(torch.rand(1, 3, *size)).shape == (1, 1, 3, 5)
+    assert seen == [(1, 3, 24, 40)] * 2
+
+
+def test_an_input_size_alone_keeps_the_map_fine():
+    model = tiny(input_size=(16, 16))
+    assert model.grid_logits(torch.rand(1, 3, 50, 30)).shape == (1, 1, 16, 16)
+    assert model(torch.rand(1, 3, 50, 30)).shape == (1, 1, 50, 30)
+    assert model.takes_whole_images
+    assert not tiny().takes_whole_images
+
+
+def test_a_coarse_map_alone_means_an_image_of_eight_times_its_size():
+    assert tiny(output_size=[3, 5]).input_size == (24, 40)
+
+
+def test_sizes_that_make_no_sense():
+    with pytest.raises(UsageError, match=r"input_size is \[0, 4\]; expected \[height, width\], both 1 or more"):
+        tiny(input_size=(0, 4))
+    with pytest.raises(UsageError, match=r"output_size is \[4\]; expected \[height, width\]"):
+        tiny(output_size=[4])
+    with pytest.raises(UsageError, match=r"output_size \[9, 4\] is larger than input_size \[8, 8\]"):
+        tiny(input_size=(8, 8), output_size=(9, 4))

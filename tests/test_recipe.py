@@ -1,6 +1,8 @@
 import pytest
+import torch
 import yaml
 
+import segkit
 from segkit.errors import RecipeError, UsageError
 from segkit.recipe import Recipe, load_recipe, recipe_names
 
@@ -20,6 +22,16 @@ def write(tmp_path):
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_shipped_recipe_reads_and_is_called_like_its_file(name):
     assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_names_networks_that_can_be_built(name):
+    for member in load_recipe(name).members():
+        parts = member.model.model_dump(exclude={"name", "train", "data"})
+        with torch.device("meta"):
+            model = segkit.Segmenter.create(**parts, classes=2)
+            grid = model.grid_logits(torch.rand(1, 3, 97, 130)).shape[-2:]
+        assert grid == (tuple(member.model.output_size) if member.model.output_size else (97, 130))
 
 
 def test_the_resolved_recipe_reads_back_equal(write):
@@ -104,12 +116,18 @@ def test_the_data_argument_wins_over_the_file(write):
             "epochs: .*greater than or equal to 1",
         ),
         ({**MINIMAL, "train": {"workers": -1}}, r"train\.workers.*greater than or equal to 0"),
+        ({**MINIMAL, "train": {"freeze": -1}}, r"train\.freeze: .*greater than or equal to 0"),
+        ({**MINIMAL, "train": {"layer_decay": 0}}, r"train\.layer_decay: .*greater than 0"),
         ({**MINIMAL, "train": {"betas": [0.9, 1.5]}}, r"train\.betas\.1: .*less than 1"),
         ({**MINIMAL, "data": {"crop": 0}}, r"data\.crop.*greater than or equal to 1"),
         ({**MINIMAL, "data": {"window": [5, 1]}}, r"data\.window: expected two rising intensities, found \[5"),
         (
             {"name": "x", "ensemble": {"members": [{"name": "a", "backbone": "b", "data": {"path": "y"}}]}},
             "member 'a': all members train on one dataset",
+        ),
+        (
+            {**MINIMAL, "model": {"backbone": "b", "output_size": [4, 4]}, "data": {"crop": None}},
+            "cells: input_size and output_size are of whole pictures; set predict.tile=null",
         ),
         ({"name": "../x", "model": {"backbone": "b"}}, "name: expected letters, digits, '_', '-' and '.' alone"),
         ("name: x\n  model: [", r"recipe\.yaml: line 2: not valid YAML"),

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.reader import Pixels, Reader, read_pixels
+from segkit.data.resize import resized
 from segkit.data.transforms import Spec, build_augmentation, window_size
 from segkit.errors import DataError
 
@@ -36,6 +37,7 @@ class SegmentationDataset(Dataset[Item]):
         reader: how the model wants its pictures.
         crop: side or (height, width); what hangs over a smaller picture is its reflection, ignored in the target.
             None: whole pictures.
+        size: (height, width) that whole pictures are brought to; not with ``crop``.
         crops_per_image: items a picture gives in an epoch.
         foreground: share of the crops laid around a pixel of a class that is not background, each such class of the
             picture being equally likely.
@@ -53,6 +55,7 @@ class SegmentationDataset(Dataset[Item]):
         reader: Reader,
         *,
         crop: int | tuple[int, int] | None,
+        size: tuple[int, int] | None = None,
         crops_per_image: int = 1,
         foreground: float = 0.0,
         augment: str | Sequence[Spec] = "none",
@@ -64,6 +67,7 @@ class SegmentationDataset(Dataset[Item]):
         self.samples = list(samples)
         self.reader = reader
         self.crop = (crop, crop) if isinstance(crop, int) else crop
+        self.size = size
         self.crops_per_image = crops_per_image
         self.foreground = foreground
         self.inside_roi = inside_roi
@@ -134,7 +138,8 @@ class SegmentationDataset(Dataset[Item]):
         image, mask = _read_pair(self.folder, sample, self.reader, self.inside_roi)
         if image.dtype != np.uint8 or self.reader.window is not None:
             image = _scaled(image, sample, self.reader)
-        return image, mask if mask.ndim == 2 else np.ascontiguousarray(mask.transpose(1, 2, 0))
+        mask = mask if mask.ndim == 2 else np.ascontiguousarray(mask.transpose(1, 2, 0))
+        return (image, mask) if self.size is None else resized(image, mask, self.size)
 
     def _read_all(self) -> list[tuple[Pixels, Ids]] | None:
         """Every picture, or None where they would take too much memory."""

@@ -38,6 +38,7 @@ ADVICE = (  # of Lightning's, on what is meant as it is
     ".*does not have many workers.*",
     ".*number of training batches.*",
     ".*no `val_dataloader`.*",
+    ".*in eval mode at the start of training.*",  # frozen stages
     ".*treespec, LeafSpec.*",
 )
 LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -92,9 +93,13 @@ def train_member(
         loader = _loader(plan)
         updates = train.epochs * -(-len(loader) // train.accumulate)
         log.say(
-            f"{title}: {sum(p.numel() for p in segmenter.parameters()):,} parameters, {len(plan.samples)} pictures, "
+            f"{title}: {_parameters(segmenter)}, {len(plan.samples)} pictures, "
             f"{train.epochs} epochs of {len(loader)} steps"
         )
+        if segmenter.backbone.pretrained is not None:
+            log.say(f"{title}: weights: {segmenter.backbone.pretrained}")
+        if train.freeze and plan.member.model.backbone.model_dump().get("weights") is None:
+            log.say(f"{title}: note: the backbone was given no weights; what is frozen stays as it began")
         saved = read_checkpoint(checkpoint)
         if saved is not None:
             log.say(f"{title}: resumed at epoch {saved.epoch + 1}")
@@ -166,6 +171,14 @@ def train_member(
         draw()
     spent = time.perf_counter() - began + table.resumed_at
     return Trained(segmenter, spent / 60, complete)
+
+
+def _parameters(segmenter: Segmenter) -> str:
+    """How many there are, and how many of them are frozen."""
+    frozen = sum(p.numel() for p in segmenter.parameters() if not p.requires_grad)
+    return f"{sum(p.numel() for p in segmenter.parameters()):,} parameters" + (
+        f" ({frozen:,} frozen)" if frozen else ""
+    )
 
 
 def _loader(plan: Plan) -> DataLoader[dict[str, Any]]:

@@ -12,6 +12,7 @@ from segkit.prediction.labels import labels_of
 from segkit.prediction.tiles import tiled
 from segkit.recipe import PredictRecipe, TrainRecipe
 from segkit.training.average import WeightAverage
+from segkit.training.coarse import coarse_target
 from segkit.training.optimizer import create_optimizer, schedule
 
 AUXILIARY_WEIGHT = 0.4  # all auxiliary losses together, against the main one (Zhao et al., CVPR 2017)
@@ -35,16 +36,24 @@ class TrainingModule(L.LightningModule):
     def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
         """Scalar loss of a batch: the main logits', and the auxiliary heads' at a smaller weight."""
         main, *auxiliary = self.segmenter.forward_levels(batch["image"], batch["depth"])
-        loss: Tensor = self.loss(main, batch["target"], batch["weight"])
+        target, weight = batch["target"], batch["weight"]
+        model = self.segmenter
+        if model.output_size is not None:
+            target, weight = coarse_target(target, model.output_size, model.task, len(model.classes))
+        loss: Tensor = self.loss(main, target, weight)
         for logits in auxiliary:
-            loss = loss + AUXILIARY_WEIGHT / len(auxiliary) * self.loss(logits, batch["target"], batch["weight"])
+            loss = loss + AUXILIARY_WEIGHT / len(auxiliary) * self.loss(logits, target, weight)
         return loss
 
     def configure_optimizers(self) -> Any:
         """AdamW with its groups, and the schedule that advances with every update."""
         recipe = self.train_recipe
         optimizer = create_optimizer(
-            self.segmenter, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=recipe.betas
+            self.segmenter,
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            betas=recipe.betas,
+            layer_decay=recipe.layer_decay,
         )
         decay = schedule(
             optimizer,

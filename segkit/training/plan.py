@@ -7,12 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
+from segkit.backbones.recompute import recompute_stages
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.errors import RecipeError
-from segkit.model import Segmenter
+from segkit.model import Segmenter, grids
 from segkit.recipe import DataRecipe, Member, Recipe
 from segkit.training.losses import build_loss
 
@@ -75,6 +76,7 @@ def make_plan(member: Member, index: int, recipe: Recipe, folder: DatasetFolder)
             samples,
             reader,
             crop=data.crop,
+            size=grids(member.model.input_size, member.model.output_size)[0],
             crops_per_image=data.crops_per_image,
             foreground=data.foreground,
             augment=data.augment,
@@ -97,9 +99,16 @@ def make_plan(member: Member, index: int, recipe: Recipe, folder: DatasetFolder)
 
 
 def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
-    """The member's model with random first weights (or those its backbone names), from torch's own seed."""
-    model, data = plan.member.model, plan.member.data
-    return Segmenter.create(
+    """The member's model with random first weights (or those its backbone names), from torch's own seed.
+
+    Its backbone is frozen and recomputed as the recipe says.
+
+    Raises:
+        UsageError: an unknown part or option.
+        RecipeError: ``train.freeze`` counts more stages than there are.
+    """
+    model, data, train = plan.member.model, plan.member.data, plan.member.train
+    segmenter = Segmenter.create(
         model.backbone.model_dump(),
         neck=model.neck.model_dump(),
         head=model.head.model_dump(),
@@ -112,7 +121,16 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
         mean=plan.mean,
         std=plan.std,
         auxiliary=model.auxiliary,
+        input_size=model.input_size,
+        output_size=model.output_size,
     )
+    try:
+        segmenter.backbone.freeze(train.freeze)
+    except ValueError as error:
+        raise RecipeError(f"{plan.member.name}: train.freeze={train.freeze}: {error}") from error
+    if train.gradient_checkpointing:
+        recompute_stages(segmenter.backbone)
+    return segmenter
 
 
 def data_digest(plans: Sequence[Plan], folder: DatasetFolder) -> str:

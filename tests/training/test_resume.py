@@ -24,6 +24,7 @@ RECIPE = {
                 "backbone": {"name": "swin", "embed_dim": 8, "depths": [1, 1], "heads": [1, 2], "drop_path": 0.3},
                 "neck": {"name": "fpn", "width": 8},
                 "auxiliary": 1,
+                "train": {"freeze": 1, "layer_decay": 0.5, "gradient_checkpointing": True},
             },
             {
                 "name": "stem",

@@ -2,11 +2,13 @@ import csv
 import os
 import signal
 
+import cv2
 import pytest
 import torch
 
 import segkit
 from segkit.data.dataset import SegmentationDataset
+from segkit.data.synthetic import draw_cells
 from segkit.errors import RecipeError, UsageError
 from segkit.recipe import load_recipe
 from segkit.training.module import TrainingModule
@@ -99,7 +101,7 @@ def test_classes_and_task_come_from_the_dataset(recipe, tmp_path, task):
 
 
 def test_the_first_interrupt_leaves_a_model_that_loads(recipe, cells, tmp_path, monkeypatch):
-    step, calls = TrainingModule.training_step, []
+    step, calls, before = TrainingModule.training_step, [], signal.getsignal(signal.SIGINT)
 
     def interrupted(self, batch, index):
         calls.append(index)
@@ -114,10 +116,12 @@ def test_the_first_interrupt_leaves_a_model_that_loads(recipe, cells, tmp_path, 
     assert run.model.names == ("first",)
     assert run.model.about["trained_on"]["finished"] is False
     assert_same_weights(segkit.load(run.directory / "model"), run.model)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_second_interrupt_ends_at_once(recipe, cells, tmp_path, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+
     def interrupted(self, batch, index):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -125,7 +129,7 @@ def test_the_second_interrupt_ends_at_once(recipe, cells, tmp_path, monkeypatch)
     monkeypatch.setattr(TrainingModule, "training_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         quietly(recipe(), cells, tmp_path)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("hook", ["on_train_epoch_start", "on_validation_epoch_start"])
@@ -223,3 +227,25 @@ def test_a_run_folder_that_cannot_be_made_is_named(recipe, cells, tmp_path):
     for place in ("file", "dangling"):
         with pytest.raises(UsageError, match=r"can't make the run's folder"):
             quietly(recipe(), cells, tmp_path / place)
+
+
+def test_a_coarse_map_is_learnt_from_pictures_of_different_sizes(recipe, tmp_path):
+    data = draw_cells(tmp_path / "cells", images=6, size=40, splits=(0.5, 0.25, 0.25))
+    picture = cv2.imread(str(next((data / "images").iterdir())))
+    for kind in ("images", "masks"):  # one of another shape than the others
+        path = data / kind / sorted((data / kind).iterdir())[0].name
+        cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:30])
+    given = recipe(
+        members=("only",),
+        data={"crop": None, "augment": "none"},
+        predict={"tile": None},
+        train={"epochs": 30, "learning_rate": 1e-2, "keep": "last"},
+    )
+    given.ensemble.members[0].input_size, given.ensemble.members[0].output_size = (32, 40), (4, 5)
+    run = train(given, data=data, out=tmp_path / "runs", console=False)
+    [member] = run.model.members
+    assert member.grid_logits(torch.rand(1, 3, *picture.shape[:2])).shape == (1, 1, 4, 5)
+    losses = [float(row["loss"]) for row in csv.DictReader((run.directory / "members/only/metrics.csv").open())]
+    assert losses[-1] < 0.8 * losses[0]
+    again = segkit.load(run.directory / "model")
+    assert again.members[0].output_size == (4, 5)

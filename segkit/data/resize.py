@@ -1,0 +1,22 @@
+"""Pictures brought to another size, the same in training and in prediction."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segkit.data.masks import Ids
+from segkit.data.reader import Pixels
+
+
+def shrunk_or_enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """[B, C, H, W] → [B, C, *size]: bilinear, averaging over what a pixel covers where it shrinks."""
+    return F.interpolate(image, size, mode="bilinear", antialias=True)
+
+
+def resized(image: Pixels, mask: Ids, size: tuple[int, int]) -> tuple[Pixels, Ids]:
+    """A picture [H, W, C] (float32 or uint8, rounded) and its mask [H, W] or [H, W, K] (nearest) of another size."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    ids = torch.from_numpy(mask if mask.ndim == 3 else mask[..., None]).permute(2, 0, 1)[None]
+    ids = F.interpolate(ids, size, mode="nearest-exact")[0].permute(1, 2, 0).contiguous()
+    found = shrunk_or_enlarged(pixels, size)[0].permute(1, 2, 0).contiguous()
+    return found.numpy(), ids.numpy() if mask.ndim == 3 else ids[..., 0].numpy()
