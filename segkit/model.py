@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segkit import backbones, heads, necks
 from segkit.backbones.backbone import Backbone
 from segkit.backbones.stem import Stemmed
-from segkit.data.reader import Reader
+from segkit.data.reader import Reader, Window
 from segkit.data.resize import shrunk_or_enlarged
 from segkit.errors import UsageError
 from segkit.heads.head import Head
@@ -88,7 +88,7 @@ class Segmenter(nn.Module):
         in_channels: int = 3,
         task: Task | None = None,
         background: int | str | None = None,
-        window: tuple[float, float] | None = None,
+        window: Window | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         auxiliary: int = 0,
@@ -104,7 +104,8 @@ class Segmenter(nn.Module):
             in_channels: channels of the input.
             task: by default one or two classes mean ``binary``, more mean ``multiclass``.
             background: name or id of the background class; default: the first of two classes, or the one so named.
-            window: intensities that become 0 and 1 on reading; by default the file type's range.
+            window: intensities that become 0 and 1 on reading, ``"picture"`` for each picture's own; by default the
+                file type's range.
             mean, std: normalisation in 0..1; by default ImageNet's for three channels, 0.5 and 0.25 otherwise.
             auxiliary: auxiliary heads on the neck's coarser maps (deep supervision), training only.
             input_size: (height, width) that every image is brought to, whole, before the backbone.
@@ -114,7 +115,7 @@ class Segmenter(nn.Module):
             UsageError: an unknown name, option or combination.
         """
         names = class_names(classes)
-        if window is not None and not window[0] < window[1]:
+        if isinstance(window, tuple) and not window[0] < window[1]:
             raise UsageError(f"window {list(window)}: expected two rising intensities")
         task = task or ("binary" if len(names) <= 2 else "multiclass")
         if task == "binary" and len(names) > 2:

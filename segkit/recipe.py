@@ -41,7 +41,9 @@ class DataRecipe(Strict):
     train_on: list[str] = Field(["train"], min_length=1, description="splits to train on")
     validate_on: str | None = Field("val", description="split to score while training; null for none")
     channels: int = Field(3, ge=1, description="channels of the model's input; grey is repeated for 3")
-    window: tuple[float, float] | None = Field(None, description="intensities that become 0 and 1")
+    window: tuple[float, float] | Literal["picture"] | None = Field(
+        None, description="intensities that become 0 and 1; picture: each picture's own 0.1 and 99.9 percentiles"
+    )
     normalisation: Literal["dataset", "imagenet", "none"] = Field(
         "dataset", description="mean and standard deviation: measured on the training pictures, ImageNet's, or 0 and 1"
     )
@@ -58,8 +60,10 @@ class DataRecipe(Strict):
 
     @field_validator("window")
     @classmethod
-    def _window_rises(cls, window: tuple[float, float] | None) -> tuple[float, float] | None:
-        if window is not None and not window[0] < window[1]:
+    def _window_rises(
+        cls, window: tuple[float, float] | Literal["picture"] | None
+    ) -> tuple[float, float] | Literal["picture"] | None:
+        if isinstance(window, tuple) and not window[0] < window[1]:
             raise ValueError(f"expected two rising intensities, found {list(window)}")
         return window
 

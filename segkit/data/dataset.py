@@ -98,7 +98,7 @@ class SegmentationDataset(Dataset[Item]):
         self.augmentation.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
         done = self.augmentation(image=image, mask=mask)
         return {
-            "image": _image_tensor(done["image"], self.reader),
+            "image": _image_tensor(done["image"]),
             "target": _target_tensor(done["mask"]),
             "name": self.samples[number].name,
         }
@@ -136,8 +136,11 @@ class SegmentationDataset(Dataset[Item]):
         """A picture [H, W, C] and its mask [H, W] or [H, W, K] as augmentation takes them."""
         sample = self.samples[number]
         image, mask = _read_pair(self.folder, sample, self.reader, self.inside_roi)
-        if image.dtype != np.uint8 or self.reader.window is not None:
+        bytes_ = image.dtype == np.uint8
+        if not bytes_ or self.reader.window is not None:
             image = _scaled(image, sample, self.reader)
+        if bytes_ and self.reader.window is not None:
+            image = np.rint(image * 255).astype(np.uint8)  # no finer than it came; augmentation is faster on bytes
         mask = mask if mask.ndim == 2 else np.ascontiguousarray(mask.transpose(1, 2, 0))
         return (image, mask) if self.size is None else resized(image, mask, self.size)
 
@@ -170,7 +173,7 @@ class EvaluationDataset(Dataset[Item]):
         image, mask = _read_pair(self.folder, sample, self.reader)
         target = torch.from_numpy(mask)
         return {
-            "image": _image_tensor(_scaled(image, sample, self.reader), self.reader),
+            "image": _image_tensor(_scaled(image, sample, self.reader)),
             "target": target.float() if mask.ndim == 3 else target.long(),
             "name": sample.name,
         }
@@ -261,11 +264,13 @@ def _scaled(image: Pixels, sample: Sample, reader: Reader) -> NDArray[np.float32
         raise DataError(f"{sample.image}: {error}") from error
 
 
-def _image_tensor(image: Pixels, reader: Reader) -> Tensor:
-    """[H, W, C], uint8 or already scaled → float32 [C, H, W] in 0..1."""
+def _image_tensor(image: Pixels) -> Tensor:
+    """[H, W, C], already scaled to 0..1 (float32) or 0..255 (uint8) → float32 [C, H, W] in 0..1."""
     planes = np.ascontiguousarray(image.transpose(2, 0, 1))
     # Scaled floats can leave 0..1 a little where a transform interpolates or adds.
-    return torch.from_numpy(reader.scale(planes) if planes.dtype == np.uint8 else np.clip(planes, 0, 1))
+    if planes.dtype == np.uint8:
+        return torch.from_numpy(np.divide(planes, 255, dtype=np.float32))
+    return torch.from_numpy(np.clip(planes, 0, 1))
 
 
 def _target_tensor(mask: Ids) -> Tensor:

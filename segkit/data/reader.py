@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,6 +19,11 @@ from segkit.errors import DataError
 Image.MAX_IMAGE_PIXELS = 1 << 30  # OpenCV's limit; with its own, Pillow would refuse the tags of what OpenCV reads
 
 Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
+Window = tuple[float, float] | Literal["picture"]
+"""Intensities that become 0 and 1; "picture": each picture's own 0.1 and 99.9 percentiles."""
+
+PERCENTILES = (0.1, 99.9)
+LOOKED_AT = 1 << 22  # values that percentiles are taken from, evenly spread where there are more
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 """Suffixes of the files read as two-dimensional pictures."""
@@ -32,17 +38,18 @@ class Reader(BaseModel):
 
     Args:
         channels: 3 repeats a grey picture, 1 takes the luma of a colour picture; any number is taken as it comes.
-        window: (low, high) in the file's own units, scaled to 0..1 and clipped; None scales by the type's range.
+        window: (low, high) in the file's own units, scaled to 0..1 and clipped; ``"picture"``: each picture's own 0.1
+            and 99.9 percentiles over all channels; None scales by the type's range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: int = Field(default=3, ge=1)
-    window: tuple[float, float] | None = None
+    window: Window | None = None
 
     @model_validator(mode="after")
     def _window_rises(self) -> "Reader":
-        if self.window is not None and not self.window[0] < self.window[1]:
+        if isinstance(self.window, tuple) and not self.window[0] < self.window[1]:
             raise ValueError(f"window {list(self.window)} must rise from low to high")
         return self
 
@@ -77,7 +84,7 @@ class Reader(BaseModel):
             ValueError: floats outside 0..1 without a window: what their range means can't be guessed.
         """
         if self.window is not None:
-            low, high = self.window
+            low, high = own_window(pixels) if self.window == "picture" else self.window
             scaled = (pixels.astype(np.float64) - low) / (high - low)
             return np.clip(scaled, 0, 1).astype(np.float32)
         if pixels.dtype == np.uint8:
@@ -90,6 +97,18 @@ class Reader(BaseModel):
                 "0..1: set the window (low and high)"
             )
         return pixels.astype(np.float32, copy=False)
+
+
+def own_window(pixels: Pixels) -> tuple[float, float]:
+    """The 0.1 and 99.9 percentiles of a picture's values; of a constant picture the value and the next number.
+
+    >>> import numpy as np
+    >>> own_window(np.arange(1001, dtype=np.uint16))
+    (1.0, 999.0)
+    """
+    values = pixels.reshape(-1)
+    low, high = (float(value) for value in np.percentile(values[:: -(-values.size // LOOKED_AT)], PERCENTILES))
+    return (low, high) if low < high else (low, low + 1)
 
 
 def read_pixels(path: str | Path, *, upright: bool = True) -> Pixels:

@@ -105,7 +105,9 @@ def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
         data["channels"] = Choice(1, "every picture is grey")
     else:
         data["channels"] = Choice(facts.channels)
-    if facts.window is not None:
+    if facts.window == "picture":
+        data["window"] = Choice("picture", "ranges of intensities differ threefold: each picture's own becomes 0 to 1")
+    elif facts.window is not None:
         low, high = (float(f"{value:.5g}") for value in facts.window)
         data["window"] = Choice([low, high], f"{facts.type} pixels: the 0.1 and 99.9 percentiles become 0 and 1")
     data["normalisation"] = Choice("dataset", "weights start at random, so the pictures' own mean and deviation")

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
-from segkit.data.reader import Pixels, read_pixels
+from segkit.data.reader import PERCENTILES, Pixels, Window, read_pixels
 from segkit.errors import DataError
 
 PICTURES = 200  # looked at, evenly spread; more don't change a choice
-WINDOW = (0.1, 99.9)  # percentiles of intensities that become 0 and 1
+UNLIKE = 3.0  # times as wide a range of intensities in some pictures as in others: no one window fits
 LEANING = 1.0  # a side is favoured where the mean difference of two halves is more than this many standard deviations
 COMMON = 0.02  # of all pixels: what is rarer decides neither which way is up nor how fine the maps are
 STRAY = 0.001  # of the pixels outside a region of interest: less than that is marked by slips of the pen
@@ -33,7 +33,8 @@ class Facts:
         grey: every picture has one channel, or three that are equal.
         channels: of the pictures where they are not grey; 3 where grey and colour are mixed.
         type: of the pixels, such as uint8; more than one joined by " and ".
-        window: (low, high) intensities to become 0 and 1, where the type's own range doesn't tell; else None.
+        window: (low, high) intensities to become 0 and 1, where the type's own range doesn't tell; "picture" where
+            pictures differ too much for any; else None.
         shares: of all counted pixels, for each class.
         presence: share of the pictures that have the class.
         width: of the thinnest class's structures, in pixels, median over pictures; None without foreground. Classes
@@ -50,7 +51,7 @@ class Facts:
     grey: bool
     channels: int
     type: str
-    window: tuple[float, float] | None
+    window: Window | None
     shares: tuple[float, ...]
     presence: tuple[float, ...]
     width: float | None
@@ -99,7 +100,7 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
         grey=grey,
         channels=_channels(looks, chosen),
         type=" and ".join(types),
-        window=None if types == ["uint8"] else _window(looks),
+        window=_window(looks, types),
         shares=tuple((counts.sum(0) / max(1, counts.sum())).tolist()),
         presence=tuple((counts > 0).mean(0).tolist()),
         width=min(medians, default=None),
@@ -113,7 +114,7 @@ def _look(folder: DatasetFolder, sample: Sample) -> _Look:
     pixels = read_pixels(sample.image)
     ids = folder.read_mask(sample, pixels.shape[:2])
     layers = _layers(ids, len(folder.classes))
-    low, high = np.percentile(pixels, WINDOW)
+    low, high = np.percentile(pixels, PERCENTILES)
     return _Look(
         size=(pixels.shape[0], pixels.shape[1]),
         channels=pixels.shape[2],
@@ -183,8 +184,14 @@ def _channels(looks: Sequence[_Look], samples: Sequence[Sample]) -> int:
     raise DataError(f"{second.image}: {many} channels, {first.image.name} has {few}; a model takes one number")
 
 
-def _window(looks: Sequence[_Look]) -> tuple[float, float]:
-    low, high = (float(np.median([look.window[side] for look in looks])) for side in (0, 1))
+def _window(looks: Sequence[_Look], types: Sequence[str]) -> Window | None:
+    ranges = np.array([look.window for look in looks])
+    narrow, wide = np.percentile(ranges[:, 1] - ranges[:, 0], (10, 90))
+    if wide > UNLIKE * narrow:
+        return "picture"
+    if types == ["uint8"]:
+        return None
+    low, high = (float(value) for value in np.median(ranges, 0))
     return (low, high) if low < high else (low, low + 1)
 
 

@@ -160,6 +160,16 @@ def test_sixteen_bit_and_windowed_pictures_are_scaled_before_augmentation(maker)
     assert 0 <= strong.min() <= strong.max() <= 1
 
 
+@pytest.mark.parametrize("window", ["picture", (20, 90)])
+def test_windowed_bytes_stay_bytes_and_agree_with_the_reader(folder, window):
+    reader = Reader(window=window)
+    dataset = SegmentationDataset(folder, folder.samples("train"), reader, crop=None)
+    for i, sample in enumerate(folder.samples("train")):
+        expected = torch.from_numpy(reader.read(sample.image)).permute(2, 0, 1)
+        torch.testing.assert_close(dataset[0, i]["image"], expected, atol=0.5 / 255 + 1e-6, rtol=0)
+    assert dataset._cache[0][0].dtype == np.uint8
+
+
 def test_the_cache_is_for_what_fits(folder, monkeypatch):
     assert len(crops(folder)._cache) == 3
     assert crops(folder, cache=False)._cache is None

@@ -248,6 +248,18 @@ def test_a_window_scales_and_clips_in_the_files_own_units():
         Reader(window=(1, 1))
 
 
+def test_a_pictures_own_window_is_its_percentiles_and_forgives_a_few_outliers():
+    pixels = np.linspace(100, 200, 10_000).reshape(100, 100).astype(np.float32)
+    pixels[0, :3], pixels[-1, -3:] = -9000, 9000
+    scaled = Reader(channels=1, window="picture").scale(pixels)
+    low, high = np.percentile(pixels, (0.1, 99.9))
+    np.testing.assert_allclose(scaled, np.clip((pixels - low) / (high - low), 0, 1), atol=1e-6)
+    assert (low, high) == pytest.approx((100.1, 199.9), abs=0.05)
+    dark = Reader(window="picture").scale((pixels.clip(100, 200) - 100).astype(np.uint8))
+    assert (dark.min(), dark.max()) == (0, 1)
+    assert not Reader(window="picture").scale(np.full((4, 4, 3), 7, np.uint8)).any()
+
+
 def test_reading_names_the_file_that_does_not_fit(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.full((4, 4), 7, np.float32))
     with pytest.raises(DataError, match=r"a\.tif: values run from 7 to 7"):

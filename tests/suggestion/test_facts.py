@@ -85,6 +85,15 @@ def test_the_window_of_16_bit_pictures_is_where_their_values_lie(tmp_path):
     assert facts.window == pytest.approx((1004, 4996), abs=1)
 
 
+def test_pictures_too_unlike_for_one_window_take_each_their_own(tmp_path):
+    mask = np.eye(64, dtype=np.uint8)
+    ramp = np.linspace(0, 255, 64 * 64).reshape(64, 64)
+    alike = write(tmp_path / "alike", [(ramp * share).astype(np.uint8) for share in (1, 0.9, 0.5)], [mask] * 3)
+    unlike = write(tmp_path / "unlike", [(ramp * share).astype(np.uint8) for share in (1, 0.1, 0.1)], [mask] * 3)
+    assert facts_of(alike).window is None
+    assert facts_of(unlike).window == "picture"
+
+
 def test_grey_and_colour_mixed_are_three_channels(tmp_path):
     mask = np.eye(32, dtype=np.uint8)
     colour = np.zeros((32, 32, 3), np.uint8)

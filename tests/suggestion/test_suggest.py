@@ -123,6 +123,12 @@ def test_intensities_of_16_bits_get_a_window():
     assert data.window == (1000.4, 4000.8)
 
 
+def test_pictures_of_unlike_ranges_are_each_stretched():
+    recipe, text = recipe_of(dataclasses.replace(VESSELS, window="picture"))
+    assert recipe.data.window == "picture"
+    assert "each picture's own becomes 0 to 1" in text
+
+
 def test_what_is_blank_outside_is_learnt():
     assert changed(blank_outside=True).data.inside_roi is False
     assert changed(blank_outside=False).data.inside_roi is True
