@@ -7,19 +7,19 @@ THIN = 6.0  # pixels; thinner things need maps finer than a backbone's
 
 
 def single(facts: Facts) -> dict[str, Section]:
-    """One network that takes twice the steps a minute of a ResNet34 U-Net of the usual widths.
+    """One fast network: in minutes, steps teach more than parameters.
 
-    In minutes, steps teach more than parameters.
+    A ResNet18 under a narrow U-Net takes 1.7 times the steps of a ResNet34 under the usual one. For thin things a plain
+    U-Net from full resolution on: two convolutions at every stride were worth more on vessels than a deep encoder.
     """
-    thin = _thin(facts)
-    widths = [32, 48, 64, 128]
-    return {
-        "model": {
-            "backbone": Choice("resnet18"),
-            "stem": _stem(facts, 16),
-            "neck": Choice({"name": "unet", "widths": [16, *widths] if thin else widths}),
-        }
-    }
+    if facts.width is not None and facts.width < THIN:
+        reason = f"structures about {facts.width:.0f} pixels wide: a plain U-Net from full resolution on"
+        backbone = Choice({"name": "stem", "width": 24, "depth": 5}, reason)
+        widths = [24, 48, 96, 192]
+    else:
+        backbone = Choice("resnet18", "nothing thin: maps at half resolution are fine enough")
+        widths = [32, 48, 64, 128]
+    return {"model": {"backbone": backbone, "neck": Choice({"name": "unet", "widths": widths})}}
 
 
 def pair(facts: Facts) -> dict[str, Section]:
@@ -41,11 +41,7 @@ def pair(facts: Facts) -> dict[str, Section]:
     }
 
 
-def _thin(facts: Facts) -> bool:
-    return facts.width is not None and facts.width < THIN
-
-
 def _stem(facts: Facts, width: int) -> Choice:
-    if _thin(facts):
+    if facts.width is not None and facts.width < THIN:
         return Choice(width, f"structures about {facts.width:.0f} pixels wide: learned maps at full resolution")
     return Choice(False, "nothing thin: the backbone's own maps are fine enough")

@@ -58,7 +58,6 @@ def test_the_minutes_are_filled_with_epochs():
 
 def test_few_minutes_are_for_one_network():
     recipe, text = recipe_of(minutes=4)
-    assert recipe.model.backbone.name == "resnet18"
     assert recipe.train.epochs == round(4 * 60 * 10 * 0.88 / (20 * recipe.data.crops_per_image))
     assert "model:  # one fast network: two large ones would see only 1,056 crops each in the minutes\n" in text
 
@@ -67,10 +66,10 @@ def test_thin_things_get_maps_at_full_resolution():
     assert changed(width=4.3).ensemble.members[0].stem == 32
     assert changed(width=40.0).ensemble.members[0].stem is False
     few, _ = recipe_of(minutes=4)
-    assert few.model.stem == 16
-    assert few.model.neck.model_dump()["widths"] == [16, 32, 48, 64, 128]
+    assert few.model.backbone.model_dump() == {"name": "stem", "width": 24, "depth": 5}
+    assert few.model.neck.model_dump()["widths"] == [24, 48, 96, 192]
     coarse, _ = recipe_of(dataclasses.replace(VESSELS, width=40.0), minutes=4)
-    assert coarse.model.stem is False
+    assert coarse.model.backbone.name == "resnet18"
     assert coarse.model.neck.model_dump()["widths"] == [32, 48, 64, 128]
 
 
