@@ -129,9 +129,10 @@ def _find(name: str) -> "tuple[_Entry, Callable[..., Backbone]]":
     """What a name stands for, and its class; ValueError with the nearest name where there is none."""
     prefix, colon, rest = name.partition(":")
     if colon and prefix not in _LIBRARIES:
-        from segkit.backbones.own import own_class
+        from segkit.backbones.backbone import Backbone
+        from segkit.own_class import own_class
 
-        return _Entry(prefix, rest), own_class(name)
+        return _Entry(prefix, rest), own_class(name, Backbone)
     if colon:
         entry = _Entry(*_LIBRARIES[prefix], positional=(rest,), fetches=True)
     elif name in _ENTRIES:

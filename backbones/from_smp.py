@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from segmentation_models_pytorch.encoders import (  # type: ignore[import-untyped]  # the library has no hints
-    get_encoder,
-    get_encoder_names,
-)
+from segmentation_models_pytorch.encoders import get_encoder, get_encoder_names
 from torch import Tensor, nn
 
 from segkit.backbones.backbone import select_levels

@@ -54,9 +54,10 @@ def create(name: str, channels: int, stride: int, classes: int, **options: objec
 
 def _class(name: str) -> "Callable[..., Head]":
     if ":" in name:
-        from segkit.heads.own import own_class
+        from segkit.heads.head import Head
+        from segkit.own_class import own_class
 
-        return own_class(name)
+        return own_class(name, Head)
     if name not in _HEADS:
         nearest = get_close_matches(name, _HEADS, n=1, cutoff=0)[0]
         raise ValueError(

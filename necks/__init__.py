@@ -57,9 +57,10 @@ def create(name: str, channels: Sequence[int], strides: Sequence[int], **options
 
 def _class(name: str) -> "Callable[..., Neck]":
     if ":" in name:
-        from segkit.necks.own import own_class
+        from segkit.necks.neck import Neck
+        from segkit.own_class import own_class
 
-        return own_class(name)
+        return own_class(name, Neck)
     if name not in _NECKS:
         nearest = get_close_matches(name, _NECKS, n=1, cutoff=0)[0]
         raise ValueError(
