@@ -19,7 +19,6 @@ CROP = {"cpu": 256, "cuda": 512}  # largest side
 TILE = {"cpu": 768, "cuda": 1536}  # largest side predicted in one piece
 CROPS = 128  # at least so many an epoch
 RARE = 0.05  # of all pixels
-WEIGHT = (0.5, 3.0)  # range of class weights
 LEARNING_RATE = 1e-3
 SHARE_OF_MINUTES = 0.88  # for steps as fast as those measured; cutting crops beside them and saving take the rest
 CROPS_OF_A_MEMBER = 4000  # before two networks are worth more than one trained twice as long
@@ -44,7 +43,6 @@ class Choices:
 def choose(
     facts: Facts,
     *,
-    classes: tuple[str, ...],
     task: str,
     splits: Mapping[str, int],
     device: Device,
@@ -55,7 +53,7 @@ def choose(
 
     Args:
         facts: of the pictures to train on.
-        classes, task: the dataset's.
+        task: the dataset's.
         splits: pictures in each.
         device: what is trained on.
         minutes: for the whole training.
@@ -85,7 +83,7 @@ def choose(
         data=data,
         members=members,
         members_reason=reason,
-        loss=_loss(facts, classes, task),
+        loss=_loss(facts, task),
         train=_train(epochs, BATCH[kind], facts, settings.crops_per_image, minutes, seen),
         predict=_predict(facts, device),
     )
@@ -125,18 +123,13 @@ def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
     return data
 
 
-def _loss(facts: Facts, classes: tuple[str, ...], task: str) -> Section:
+def _loss(facts: Facts, task: str) -> Section:
     loss: Section = {
         "loss": Choice({"cross_entropy": 1.0, "dice": 1.0}, "right probabilities, and overlap, which is what is scored")
     }
     if task == "multiclass" and min(facts.shares) < RARE:
-        mean = 1 / len(classes)
-        weights = [
-            round(min(WEIGHT[1], max(WEIGHT[0], (mean / share) ** 0.5)), 2) if share else WEIGHT[1]
-            for share in facts.shares
-        ]
-        listed = ", ".join(f"{name} {share:.1%}" for name, share in zip(classes, facts.shares, strict=True))
-        loss["class_weights"] = Choice(weights, f"by the square root of rarity: {listed}")
+        reason = "Dice counts every class alike already; weights would draw rare classes too large"
+        loss["class_weights"] = Choice(None, reason)
     return loss
 
 

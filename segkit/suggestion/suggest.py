@@ -85,7 +85,6 @@ def suggest(data: str | Path, *, hours: float = 1.0) -> Suggestion:
 
     choices = choose(
         facts,
-        classes=folder.classes,
         task=folder.task,
         splits=splits,
         device=device,
