@@ -127,3 +127,8 @@ def select_levels(levels: Sequence[int] | None, count: int) -> tuple[int, ...]:
     if not chosen or chosen != tuple(sorted(set(chosen))) or chosen[0] < 0 or chosen[-1] >= count:
         raise ValueError(f"levels is {list(chosen)}; expected rising indices among 0..{count - 1}, finest first")
     return chosen
+
+
+def ceil(length: int, step: int) -> int:
+    """How many steps cover a length, ⌈length/step⌉; no negative number on the way, which exports stumble over."""
+    return (length + step - 1) // step

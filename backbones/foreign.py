@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.backbones.backbone import ImageBackbone, select_levels
+from segkit.backbones.backbone import ImageBackbone, ceil, select_levels
 from segkit.backbones.weights import WeightReport
 
 Size = tuple[int, int]
@@ -127,11 +127,12 @@ class Foreign(ImageBackbone):
                 f"'{self.title}' takes images up to {rows}×{columns}, got {height}×{width}; "
                 "create it with img_size= to fit them, or predict in tiles"
             )
-        maps = self.network(F.pad(image, (0, -width % columns, 0, -height % rows)))
+        bottom, right = ceil(height, rows) * rows - height, ceil(width, columns) * columns - width
+        maps = self.network(F.pad(image, (0, right, 0, bottom)))
         levels = []
         for place, stride in zip(self.places, self.strides, strict=True):
             level = maps[place].permute(0, 3, 1, 2) if self.channels_last else maps[place]
-            levels.append(level[..., : -(-height // stride), : -(-width // stride)])
+            levels.append(level.narrow(-2, 0, ceil(height, stride)).narrow(-1, 0, ceil(width, stride)))
         return levels
 
 

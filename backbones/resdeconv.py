@@ -33,7 +33,8 @@ class Enlarge(nn.Module):
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
         """The finer level; ``skip`` is [B, C/2, h, w]."""
         height, width = skip.shape[-2:]
-        enlarged = self.up(coarse)[..., :height, :width]  # cropped at the bottom and right: the grids stay aligned
+        # Cropped at the bottom and right: the grids stay aligned.
+        enlarged = self.up(coarse).narrow(-2, 0, height).narrow(-1, 0, width)
         joined: Tensor = self.block(torch.cat([enlarged, skip], dim=1))
         return joined
 

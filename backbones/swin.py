@@ -12,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.backbones.backbone import ImageBackbone, select_levels
+from segkit.backbones.backbone import ImageBackbone, ceil, select_levels
 from segkit.backbones.drop_path import DropPath
 from segkit.backbones.linear import Linear
 from segkit.backbones.swin_layouts import resample_bias, swin_names
-from segkit.backbones.windows import join_windows, split_windows, window_mask
+from segkit.backbones.windows import put_back, take_windows, window_mask, window_places
+
+CACHED_TOKENS = 4096  # so many tokens' hidden values of an MLP stay in a processor's cache
 
 
 class PatchEmbedding(nn.Module):
@@ -33,8 +35,8 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Tokens [B, ⌈H/patch⌉, ⌈W/patch⌉, dim] of an image."""
-        bottom, right = -image.shape[-2] % self.patch_size, -image.shape[-1] % self.patch_size
-        image = F.pad(image, (0, right, 0, bottom))
+        (height, width), patch = image.shape[-2:], self.patch_size
+        image = F.pad(image, (0, ceil(width, patch) * patch - width, 0, ceil(height, patch) * patch - height))
         tokens: Tensor = self.norm(self.project(image).permute(0, 2, 3, 1))
         return tokens
 
@@ -49,10 +51,11 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The map at half the size with twice the channels."""
-        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
         batch, height, width, dim = x.shape
-        x = x.view(batch, height // 2, 2, width // 2, 2, dim)
-        x = x.permute(0, 1, 3, 4, 2, 5).reshape(batch, height // 2, width // 2, 4 * dim)  # column by column
+        rows, columns = ceil(height, 2), ceil(width, 2)
+        x = F.pad(x, (0, 0, 0, 2 * columns - width, 0, 2 * rows - height))
+        x = x.view(batch, rows, 2, columns, 2, dim)
+        x = x.permute(0, 1, 3, 4, 2, 5).reshape(batch, rows, columns, 4 * dim)  # column by column
         merged: Tensor = self.reduction(self.norm(x))
         return merged
 
@@ -101,33 +104,31 @@ class WindowAttention(nn.Module):
         window_w, padded_w, shift_w = self._fit(width)
         window, shift = (window_h, window_w), (shift_h, shift_w)
 
-        x = F.pad(x, (0, 0, 0, padded_w - width, 0, padded_h - height))
-        if shift_h or shift_w:
-            x = torch.roll(x, (-shift_h, -shift_w), dims=(1, 2))
-        x = split_windows(x, window)  # → [B, windows, tokens, dim]
-        windows, tokens = x.shape[1:3]
+        size, padded = (height, width), (padded_h, padded_w)
+        any_size = torch.compiler.is_exporting()  # what depends on the size is then done for every size
+        places = window_places(size, padded, window, shift, x.device)
 
-        qkv = self.qkv(x).view(batch * windows, tokens, 3, self.heads, dim // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B·windows, heads, tokens, dim/heads]
-        bias = self._position_bias(window, query.dtype)[None]  # [1, heads, tokens, tokens]
-        if shift_h or shift_w or (self.mask_padding and (padded_h, padded_w) != (height, width)):
-            real = (height, width) if self.mask_padding else (padded_h, padded_w)
-            mask = window_mask(real, (padded_h, padded_w), window, shift, query.dtype, query.device)
+        x = x.reshape(batch, height * width, dim)
+        if any_size or padded != size:
+            x = F.pad(x, (0, 0, 0, 1))  # one zero token stands in for all padding
+        qkv = take_windows(self.qkv(x), places)  # → [B, windows·tokens, 3·dim]
+        qkv = qkv.view(-1, window_h * window_w, 3, self.heads, dim // self.heads)
+        bias = self._position_bias(window, qkv.dtype)[None]  # [1, heads, tokens, tokens]
+        shifted = self.shift if any_size else shift_h or shift_w
+        if shifted or (self.mask_padding and (any_size or padded != size)):
+            mask = window_mask(size if self.mask_padding else padded, padded, window, shift, qkv.dtype, qkv.device)
             bias = bias + mask[:, None]  # [windows, heads, tokens, tokens]
-            bias = bias.repeat(batch, 1, 1, 1)  # the fused kernels want one batch axis
-        x = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-
-        x = x.transpose(1, 2).reshape(batch, windows, tokens, dim)
-        x = join_windows(self.project(x), window, (padded_h, padded_w))  # → [B, padded_h, padded_w, dim]
-        if shift_h or shift_w:
-            x = torch.roll(x, (shift_h, shift_w), dims=(1, 2))
-        return x[:, :height, :width]
+        x = attend(qkv, bias).reshape(batch, -1, dim)
+        y: Tensor = self.project(put_back(x, places))
+        return y.view(batch, height, width, dim)
 
     def _fit(self, size: int) -> tuple[int, int, int]:
         """Along one axis of the map: the window's side, the size filled up to whole windows, and the shift."""
         window = min(self.window, size) if self.shrink_window else self.window
-        padded = size + -size % window
-        return window, padded, self.shift if padded > window else 0
+        padded = ceil(size, window) * window
+        # No shift where one window covers all: the next more have a window, and a window is longer than a shift.
+        shift: int = torch.sym_min(self.shift, padded - window) if self.shift else 0  # type: ignore[assignment]  # SymInt
+        return window, padded, shift
 
     def _position_bias(self, window: tuple[int, int], dtype: torch.dtype) -> Tensor:
         """The table spread out to [heads, tokens, tokens]; kept between calls while nothing can learn.
@@ -156,11 +157,50 @@ class WindowAttention(nn.Module):
     def _spread_bias(self, window: tuple[int, int], dtype: torch.dtype) -> Tensor:
         height, width = window
         index = self.bias_index[:height, :width, :height, :width].flatten()
-        bias = self.bias_table[index].view(height * width, height * width, self.heads)
+        bias = self.bias_table.index_select(0, index).view(height * width, height * width, self.heads)
         return bias.permute(2, 0, 1).to(dtype).contiguous()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept_bias": None}  # copies and pickles start without what was kept
+
+
+def attend(qkv: Tensor, bias: Tensor) -> Tensor:
+    """What tokens gather from their windows: softmax(query·keyᵀ / √d + bias)·value.
+
+    Args:
+        qkv: [B·windows, tokens, 3, heads, d].
+        bias: [windows or 1, heads, tokens, tokens], the same for every image.
+
+    Returns [B·windows, tokens, heads, d].
+
+    PyTorch's fused kernel is used where it is quick: on a CPU it takes no bias that learns, and loses time below
+    float32.
+    """
+    exact = qkv.dtype in (torch.float32, torch.float64)
+    fused = qkv.device.type != "cpu" or torch.compiler.is_compiling() or (exact and not bias.requires_grad)
+    if fused and not torch.compiler.is_exporting():  # other runtimes fuse for themselves, and no size decides there
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B·windows, heads, tokens, d]
+        if len(bias) > 1:
+            bias = bias.repeat(len(qkv) // len(bias), 1, 1, 1)  # the kernels want one batch axis
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
+    query, key, value = qkv.permute(2, 0, 3, 1, 4).contiguous()
+    logits = (query @ key.transpose(2, 3)).view(-1, *bias.shape)
+    weights = torch.add(bias, logits, alpha=qkv.shape[-1] ** -0.5).softmax(-1)
+    gathered: Tensor = weights.view(qkv.shape[0], *bias.shape[1:]) @ value
+    return gathered.transpose(1, 2)
+
+
+class MLP(nn.Sequential):
+    """Two linear layers with GELU between them, on each token: [..., dim] → [..., dim]."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__(Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The tokens, each after both layers."""
+        first, _, second = self
+        assert isinstance(second, Linear)
+        return second.of_gelu(first(x))
 
 
 class Block(nn.Module):
@@ -168,17 +208,22 @@ class Block(nn.Module):
 
     def __init__(self, attention: WindowAttention, dim: int, *, mlp_ratio: float, drop_path: float) -> None:
         super().__init__()
-        hidden = int(dim * mlp_ratio)
         self.norm1 = nn.LayerNorm(dim)
         self.attention = attention
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
+        self.mlp = MLP(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """The map after attention and MLP."""
-        x = x + self.drop_path(self.attention(self.norm1(x)))
-        y: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        y: Tensor = x + self.drop_path(self.attention(self.norm1(x)))
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
+            y = y + self.drop_path(self.mlp(self.norm2(y)))
+            return y
+        tokens = y.view(-1, y.shape[-1])
+        for start in range(0, len(tokens), CACHED_TOKENS):
+            piece = tokens[start : start + CACHED_TOKENS]
+            piece += self.mlp(self.norm2(piece))
         return y
 
 

@@ -2,12 +2,13 @@
 
     python benchmarks/backbones.py [--rounds 15] [--only WORK...]
 
-Swin-T's four levels, from the same weights (timm's and torchvision's are loaded into ours and the levels compared
-first), by segkit, timm, torchvision and HF transformers; ResNet50 under FPN and U-Net, as ``create`` gives it, against
-segmentation-models-pytorch. No stochastic depth, no compilation. All systems take turns in every round; a figure is the
-median over the rounds, a ratio the fastest peer's median over ours. Memory is the peak resident size of a fresh process
-during one step, above what it holds with the model loaded. Results go to ``benchmarks/results/backbones.json``; about
-15 minutes on two cores. `pip install transformers` first.
+Swin-T's four levels by segkit, timm, torchvision and HF transformers, after each peer's weights were loaded into ours
+and the levels compared; ResNet50 under FPN and U-Net on one 512² tile, by ``segkit.Predictor`` with its defaults,
+against segmentation-models-pytorch's model in eval mode under ``inference_mode``. No stochastic depth, no compilation.
+
+All systems take turns in every round; a figure is the median over the rounds, a ratio the fastest peer's median over
+ours. Memory is the peak resident size of a fresh process during one step, above what it holds with the model loaded.
+Results go to ``benchmarks/results/backbones.json``; about 15 minutes on two cores. `pip install transformers` first.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -24,12 +25,12 @@ from typing import Any
 
 import torch
 from machine import machine
+from swin_peers import SWINS, readable_state, stir
 from torch import Tensor, nn
 
 RESULTS = Path(__file__).parent / "results" / "backbones.json"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 PEERS = ("timm", "torchvision", "transformers")
-Levels = Callable[[Tensor], Sequence[Tensor]]
 
 
 def main() -> None:
@@ -53,86 +54,34 @@ def main() -> None:
 # Swin-T, four levels [B, C, h, w] before any norm
 
 
-def segkit_swin(_side: int) -> nn.Module:
-    from segkit import backbones
-
-    return backbones.create("swin_tiny", drop_path=0.0)
-
-
-def timm_swin(side: int) -> nn.Module:
-    import timm
-
-    return timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, features_only=True, img_size=side)
-
-
-def torchvision_swin(_side: int) -> nn.Module:
-    import torchvision
-
-    network = torchvision.models.swin_transformer.SwinTransformer(
-        [4, 4], 96, [2, 2, 6, 2], [3, 6, 12, 24], [7, 7], stochastic_depth_prob=0.0, norm_layer=norm
-    )
-    return TorchvisionLevels(network.features)
-
-
-def norm(width: int) -> nn.LayerNorm:
-    return nn.LayerNorm(width, eps=1e-5)
-
-
-class TorchvisionLevels(nn.Module):
-    """torchvision's Swin has no pyramid of its own: the outputs of its stages are taken."""
-
-    def __init__(self, features: nn.Sequential) -> None:
-        super().__init__()
-        self.features = features
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        levels = []
-        for i, part in enumerate(self.features):
-            x = part(x)
-            if i % 2:
-                levels.append(x.permute(0, 3, 1, 2))
-        return levels
-
-
-def transformers_swin(side: int) -> nn.Module:
-    from transformers import SwinBackbone, SwinConfig
-
-    stages = ["stage1", "stage2", "stage3", "stage4"]
-    return TransformersLevels(SwinBackbone(SwinConfig(image_size=side, drop_path_rate=0.0, out_features=stages)))
-
-
-class TransformersLevels(nn.Module):
-    """HF's backbone, its feature maps as a list; it norms each of them, which it can't be told to leave."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return list(self.network(x).feature_maps)
-
-
-SWINS: dict[str, Callable[[int], nn.Module]] = {
-    "segkit": segkit_swin,
-    "timm": timm_swin,
-    "torchvision": torchvision_swin,
-    "transformers": transformers_swin,
-}
-
-
 def same_levels(side: int) -> dict[str, float]:
-    """Largest difference of our levels from timm's and torchvision's, with their weights in ours."""
+    """Largest difference of our levels from each peer's, with the peer's weights in ours.
+
+    448² suits all: sides divide by the window (timm), and no window covers a whole map (HF shifts it all the same).
+    """
     from segkit import backbones
 
     image = torch.rand(1, 3, side, side)
     found = {}
-    for name in ("timm", "torchvision"):
-        peer = SWINS[name](side).eval()
-        ours = backbones.create("swin_tiny", drop_path=0.0, weights=dict(peer.state_dict())).eval()
+    for name in PEERS:
+        peer = stir(SWINS[name](side))
+        ours = backbones.create("swin_tiny", drop_path=0.0, weights=readable_state(peer)).eval()
         with torch.inference_mode():
-            levels = [level.permute(0, 3, 1, 2) if name == "timm" else level for level in peer(image)]
-            found[name] = max(float((a - b).abs().max()) for a, b in zip(ours(image), levels, strict=True))
+            found[name] = max(float((a - b).abs().max()) for a, b in zip(ours(image), peer(image), strict=True))
     return found
+
+
+def cost_of_pixels(rounds: int) -> dict[str, Any]:
+    """How much longer ours takes for four times the pixels, 1×3×1024² against 1×3×512²; the median over the rounds."""
+    model = SWINS["segkit"](512).eval().to(DEVICE)
+    images = {side: torch.rand(1, 3, side, side, device=DEVICE) for side in (512, 1024)}
+
+    def run(side: int) -> None:
+        with torch.inference_mode():
+            model(images[side])
+
+    result = turns({str(side): lambda side=side: run(side) for side in images}, rounds)
+    return {**result, "ratio": round(result["ms"]["1024"] / result["ms"]["512"], 3)}
 
 
 def swin_inference(batch: int, side: int, bf16: bool) -> Callable[[int], dict[str, Any]]:
@@ -232,8 +181,7 @@ def decoder(neck: str) -> Callable[[int], dict[str, Any]]:
             predictor.predict(pixels)
 
         result = turns({"segkit Predictor": ours_, "smp": peers}, rounds)
-        result["ratio"] = round(result["ms"]["smp"] / result["ms"]["segkit Predictor"], 3)
-        return result
+        return {**result, "ratio": round(result["ms"]["smp"] / result["ms"]["segkit Predictor"], 3)}
 
     return work
 
@@ -265,10 +213,10 @@ def turns(systems: dict[str, Callable[[], None]], rounds: int) -> dict[str, Any]
 
 
 WORKS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "levels equal, 224²": lambda _rounds: {"largest difference": same_levels(224)},
+    "levels equal, 448²": lambda _rounds: {"largest difference": same_levels(448)},
     "swin_tiny 4×3×256², fp32": swin_inference(4, 256, False),
     "swin_tiny 1×3×512², fp32": swin_inference(1, 512, False),
-    "swin_tiny 1×3×1024², fp32": swin_inference(1, 1024, False),
+    "swin_tiny 1×3×1024² over 1×3×512², fp32": cost_of_pixels,
     "swin_tiny 4×3×256², bf16": swin_inference(4, 256, True),
     "swin_tiny 1×3×512², bf16": swin_inference(1, 512, True),
     "swin_tiny 4×3×256², fp32, forward and backward": swin_training(4, 256, False),

@@ -16,4 +16,5 @@ def enlarge(x: Tensor, ratio: int, stride: int, size: tuple[int, int]) -> Tensor
 
 def crop(x: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
     """The top left of [B, C, h, w] that an image of ``size`` covers at ``stride``: [B, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
-    return x[..., : -(-size[0] // stride), : -(-size[1] // stride)]
+    height, width = ((side + stride - 1) // stride for side in size)
+    return x.narrow(-2, 0, height).narrow(-1, 0, width)  # a slice's size would be open in exports

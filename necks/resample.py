@@ -12,4 +12,4 @@ def upsample(coarse: Tensor, ratio: int, *, like: Tensor) -> Tensor:
     height, width = like.shape[-2:]
     if ratio > 1:
         coarse = F.interpolate(coarse, scale_factor=ratio, mode="bilinear", align_corners=False)
-    return coarse[..., :height, :width]
+    return coarse.narrow(-2, 0, height).narrow(-1, 0, width)  # a slice's size would be open in exports

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from segkit.ensemble import Ensemble
     from segkit.evaluation.comparison import compare
     from segkit.evaluation.report import evaluate
+    from segkit.exporting.run import export
     from segkit.model import Segmenter
     from segkit.prediction.predictor import Predictor
     from segkit.suggestion.suggest import suggest
@@ -30,6 +31,7 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "export",
     "heads",
     "load",
     "necks",
@@ -47,6 +49,7 @@ _HOMES = {
     "check": "segkit.checking.run",
     "compare": "segkit.evaluation.comparison",
     "evaluate": "segkit.evaluation.report",
+    "export": "segkit.exporting.run",
     "load": "segkit.artifact",
     "open_dataset": "segkit.data.folder",
     "save": "segkit.artifact",

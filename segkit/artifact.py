@@ -20,11 +20,15 @@ from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
 from segkit.files import atomic_path
 from segkit.model import Segmenter, Task
+from segkit.onnx_model import OnnxModel, load_onnx
 
 FORMAT = 1
 DESCRIPTION = "segkit.json"
 LARGEST_FILE = 16 << 30  # bytes; a zip that claims more for one file is refused before memory is taken
 LARGEST_DESCRIPTION = 16 << 20
+
+AnyModel = Segmenter | Ensemble | OnnxModel
+"""What :func:`load` gives."""
 
 
 class _Member(BaseModel):
@@ -93,8 +97,11 @@ def save(model: Segmenter | Ensemble, folder: str | Path) -> Path:
     return folder
 
 
-def load(path: str | Path) -> Segmenter | Ensemble:
+def load(path: str | Path) -> AnyModel:
     """Give the model saved at ``path`` (a folder, its ``segkit.json``, or a zip of it), in eval mode on the CPU.
+
+    An ``.onnx`` file of ``segkit export`` gives a model that is run by ONNX Runtime. A program of torch.export is
+    refused: PyTorch runs code out of such a file when it opens it.
 
     Raises:
         ModelError: nothing there, damaged, of another format, its hashes don't match, or a part is a class of a module
@@ -103,6 +110,13 @@ def load(path: str | Path) -> Segmenter | Ensemble:
     path = Path(path)
     if path.name == DESCRIPTION:
         path = path.parent
+    if path.suffix.lower() == ".onnx" and not path.is_dir():
+        return load_onnx(path)
+    if path.suffix.lower() == ".pt2" and path.is_file():
+        raise ModelError(
+            f"{path}: a program of torch.export, which runs code when it is opened; where you trust it, open it by "
+            "torch.export.load. Here, use the model it was made from, or its .onnx"
+        )
     if path.is_dir():
         if not (path / DESCRIPTION).is_file() and (path / "model" / DESCRIPTION).is_file():
             raise ModelError(f"{path}: this is a run; its model is {path / 'model'}")
@@ -218,6 +232,13 @@ def _tensor_files(folder: Path) -> set[str]:
     except (OSError, ModelError):
         return set()
     return {file for file in files if Path(file).name == file}
+
+
+def member_digests(model: Segmenter | Ensemble) -> dict[str, str]:
+    """SHA-256 of each member's tensors, by its name: what :func:`save` records of them."""
+    names, segmenters = _members_of(model)
+    contents = (safetensors.torch.save(_tensors(segmenter)) for segmenter in segmenters)
+    return {name: hashlib.sha256(content).hexdigest() for name, content in zip(names, contents, strict=True)}
 
 
 def _members_of(model: Segmenter | Ensemble) -> tuple[tuple[str, ...], list[Segmenter]]:

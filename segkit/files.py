@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +11,7 @@ from uuid import uuid4
 
 from segkit.errors import UsageError
 
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\..*)?")  # as ``temporary_path`` names them
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -31,7 +34,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid4().hex}{path.suffix}")  # not by tempfile: its files are private to the user
+    temporary = temporary_path(path.parent, path.suffix)
     with writing_to(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +47,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
             raise
         _flush_folder(path.parent)
+
+
+def temporary_path(folder: Path, suffix: str = "") -> Path:
+    """A hidden name in a folder that nothing bears; not by tempfile, whose files are private to the user."""
+    return folder / f".{uuid4().hex}{suffix}"
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove what killed processes left half done in a folder and all below it."""
+    for path in list(folder.rglob(".*")):
+        if TEMPORARY.fullmatch(path.name) and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

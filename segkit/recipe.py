@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from segkit.errors import RecipeError, UsageError
+from segkit.tta import TTA, parse_tta
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(ge=1)]
@@ -147,11 +148,19 @@ class PredictRecipe(Strict):
 
     tile: int | None = Field(512, ge=16, description="side of the tiles of a large picture; null: in one piece")
     overlap: float = Field(0.5, ge=0, lt=1)
-    tta: Literal["mirror", "flip"] | None = Field(
-        None, description="average over views: left-right (mirror), or upside down too (flip)"
+    tta: TTA = Field(
+        None,
+        description="average over views: mirror (left-right), flip (upside down too), d4 (quarter turns too), further "
+        "scales, or both: flip,0.75,1.25",
     )
     threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is foreground (sigmoid maps)")
-    precision: Precision = "auto"
+    precision: Precision = Field("auto", description="auto: bf16 where it is native, else fp32, which is exact")
+
+    @field_validator("tta")
+    @classmethod
+    def _tta_means_something(cls, tta: TTA) -> TTA:
+        parse_tta(tta)
+        return tta
 
 
 class Recipe(Strict):

@@ -12,7 +12,7 @@ import pytest
 def tiny():
     """Changes that make a recipe of two members a matter of seconds; the parts stay what they are."""
     return (
-        "ensemble.members.0.backbone={name: swin, embed_dim: 8, depths: [1, 1], heads: [1, 2]}",
+        "ensemble.members.0.backbone={name: swin, embed_dim: 8, depths: [2, 1], heads: [1, 2]}",
         "ensemble.members.0.neck={name: fpn, width: 8}",
         "ensemble.members.1.backbone={name: stem, width: 4}",
         "ensemble.members.1.stem=false",

@@ -8,14 +8,18 @@ import typer
 Tile = Annotated[int | None, typer.Option(help="Side of the tiles; 0 takes each picture in one piece.")]
 Overlap = Annotated[float | None, typer.Option(help="Share of a tile that its neighbour covers too.")]
 Tta = Annotated[
-    Literal["mirror", "flip", "none"] | None,
-    typer.Option(help="Average over views: left-right (mirror), or upside down too (flip)."),
+    str | None,
+    typer.Option(
+        metavar="VIEWS",
+        help="Views to average: mirror, flip or d4, scales such as 0.75,1.25, both: flip,1.25; or none.",
+    ),
 ]
 Threshold = Annotated[float | None, typer.Option(help="Probability from which a pixel is foreground (sigmoid maps).")]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"] | None,
     typer.Option(help="Number format of the computation; auto: bf16 where it is native."),
 ]
+Batch = Annotated[int | None, typer.Option(help="Tiles computed at once; as many as fit where it isn't given.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 
 

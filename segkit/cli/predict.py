@@ -1,47 +1,72 @@
-"""``segkit predict``: masks, and what else is asked for, of many pictures."""
+"""``segkit predict``: masks, and what else is asked for, of many pictures; or a video of what was found in a video."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segkit.cli.options import Json, Overlap, Precision, Threshold, Tile, Tta, print_json, told
+from segkit.cli.options import Batch, Json, Overlap, Precision, Threshold, Tile, Tta, print_json, told
 from segkit.cli.progress import progress_bar
-from segkit.errors import DataError
+from segkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from segkit.prediction.predictor import Outcome
+    from segkit.prediction.many import Outcome
+    from segkit.prediction.predictor import Predictor
 
 EPILOG = "Example: segkit predict runs/demo/model images/*.png -o masks --overlay"
 
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A saved model: its folder, or a zip of it.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders of them, or patterns.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders, patterns; or one video.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; of a video, the video to write.")],
     overlay: Annotated[bool, typer.Option("--overlay", help="Draw the classes over the picture.")] = False,
     probability: Annotated[bool, typer.Option("--probability", help="Write the probabilities.")] = False,
     entropy: Annotated[bool, typer.Option("--entropy", help="Write how unsure each pixel is.")] = False,
     disagreement: Annotated[
         bool, typer.Option("--disagreement", help="Write how far an ensemble's members disagree.")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run into the same folder ended; what is done is kept.")
+    ] = False,
     tile: Tile = None,
     overlap: Overlap = None,
     tta: Tta = None,
     threshold: Threshold = None,
     precision: Precision = None,
+    batch: Batch = None,
+    limit: Annotated[
+        float | None, typer.Option(metavar="GIB", min=0, help="Memory that decoding a picture may take; normally 1.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw the masks of pictures of any size.
 
     Options that aren't given are those kept with the model.
 
-    A picture that can't be read is reported, and the others go on; the exit code is then 3.
+    A picture that can't be read is reported, and the others go on; the exit code is then 3. manifest.jsonl in the
+    output folder has a line a picture.
     """
     from segkit.artifact import load
     from segkit.prediction.predictor import Predictor
+    from segkit.prediction.video import VIDEOS
 
-    predictor = Predictor(load(model), **told(tile=tile, overlap=overlap, tta=tta, precision=precision))
+    video = any(Path(name).suffix.lower() in VIDEOS for name in inputs)
+    if video and len(inputs) > 1:
+        raise UsageError("a video is predicted by itself; leave the other inputs out")
+    if video and (probability or entropy or disagreement or resume):
+        raise UsageError("of a video only the overlay is written; leave the options for pictures out")
+    if not video and out.suffix.lower() in VIDEOS:
+        raise UsageError(f"{out}: pictures have their results in a folder; name one")
+    how = told(tile=tile, overlap=overlap, tta=tta, precision=precision, batch=batch)
+    if limit is not None:
+        how["limit"] = int(limit * 2**30)
+    predictor = Predictor(load(model), **how)
+    if video:
+        _predict_video(predictor, Path(inputs[0]), out, threshold, as_json)
+        return
+    start = time.perf_counter()
     with progress_bar("predicting") as show:
         outcomes = predictor.predict_files(
             inputs,
@@ -51,6 +76,7 @@ def predict(
             entropy=entropy,
             disagreement=disagreement,
             **told(threshold=threshold),
+            resume=resume,
             progress=show,
         )
     if not outcomes:
@@ -62,10 +88,40 @@ def predict(
     if as_json:
         print_json([_row(outcome) for outcome in outcomes])
     else:
-        seconds = sum(outcome.seconds for outcome in outcomes)
-        typer.echo(f"{len(outcomes) - failed} of {len(outcomes)} pictures predicted into {out} in {seconds:.1f} s")
+        kept = sum(outcome.kept for outcome in outcomes)
+        typer.echo(
+            f"{len(outcomes) - failed} of {len(outcomes)} pictures predicted into {out} in "
+            f"{time.perf_counter() - start:.1f} s{f', {kept} of them by an earlier run' if kept else ''}"
+        )
     if failed:
         raise typer.Exit(DataError.exit_code)
+
+
+def _predict_video(predictor: "Predictor", video: Path, out: Path, threshold: float | None, as_json: bool) -> None:
+    from segkit.prediction.video import overlay_video
+
+    with progress_bar("predicting") as show:
+        report = overlay_video(predictor, video, out, **told(threshold=threshold), progress=show)
+    speed = report.frames / report.seconds
+    if as_json:
+        latency = {"p50": round(report.p50, 2), "p99": round(report.p99, 2)}
+        size = {"height": report.height, "width": report.width, "rate": report.rate}
+        print_json(
+            {
+                "input": str(video),
+                "output": str(out),
+                "frames": report.frames,
+                **size,
+                "seconds": round(report.seconds, 3),
+                "frames_per_second": round(speed, 3),
+                "latency_ms": latency,
+            }
+        )
+    else:
+        typer.echo(
+            f"{report.frames} frames of {report.width} × {report.height} into {out}: {speed:.1f} a second, "
+            f"latency p50 {report.p50:.0f} ms, p99 {report.p99:.0f} ms"
+        )
 
 
 def _row(outcome: "Outcome") -> dict[str, object]:
@@ -74,4 +130,5 @@ def _row(outcome: "Outcome") -> dict[str, object]:
         "outputs": [str(path) for path in outcome.paths],
         "error": outcome.error,
         "seconds": round(outcome.seconds, 3),
+        "kept": outcome.kept,
     }

@@ -1,6 +1,5 @@
 """Pixels from picture files, and from pixels the float32 array in 0..1 that every model takes."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -12,13 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from segkit.data.claims import LIMIT, check_claim, claim_of, claim_of_tiff, jpeg_segments
+from segkit.data.decoding import ORIENTATION, decode, decode_tiff, is_tiff, one_line, tiff_orientation
+from segkit.data.decoding import Pixels as Pixels
 from segkit.errors import DataError
 
 # A broken file is explained by our one line; OpenCV, whose call for this moved in 4.14, would print its own before it.
 (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
 Image.MAX_IMAGE_PIXELS = 1 << 30  # OpenCV's limit; with its own, Pillow would refuse the tags of what OpenCV reads
 
-Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 Window = tuple[float, float] | Literal["picture"]
 """Intensities that become 0 and 1; "picture": each picture's own 0.1 and 99.9 percentiles."""
 
@@ -29,7 +30,6 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 """Suffixes of the files read as two-dimensional pictures."""
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-ORIENTATION = 0x0112  # the tag's number, the same in EXIF and TIFF
 PNG_END = b"IEND\xae\x42\x60\x82"  # the last chunk's name and checksum, always the same
 
 
@@ -111,38 +111,39 @@ def own_window(pixels: Pixels) -> tuple[float, float]:
     return (low, high) if low < high else (low, low + 1)
 
 
-def read_pixels(path: str | Path, *, upright: bool = True) -> Pixels:
+def read_pixels(path: str | Path, *, upright: bool = True, limit: int = LIMIT) -> Pixels:
     """Return a picture's raw values [H, W, C]: uint8, uint16 or float32; RGB order, C = 1 for grey, no alpha.
 
     Args:
         path: a PNG, JPEG, TIFF, BMP or WebP file.
         upright: turn the picture as its EXIF (or TIFF) orientation tag says.
+        limit: bytes that the file and its pixels may take; :func:`segkit.data.picture.open_picture` reads larger TIFFs.
 
     Raises:
-        DataError: the file is missing, empty, cut short, undecodable or holds values that are not finite.
+        DataError: the file is missing, empty, cut short, undecodable, larger than the limit, can't hold the size that
+            it claims, or holds values that are not finite.
 
     A JPEG or PNG without its end marker is refused, because decoders fill what is missing with grey and only warn.
     Damage in the middle of a JPEG can't be told from content and is not found.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            tiff = is_tiff(file.read(4))
+        if size > limit and not tiff:
+            raise DataError(f"{path}: a file of {size:,} bytes, more than the limit of {limit:,}; raise it by limit=")
+        data = b"" if tiff else path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
-    if not data:
-        raise DataError(f"{path}: the file is empty; copy or export it again")
-    if _cut_short(data):
-        raise DataError(f"{path}: the file is cut short; copy or export it again")
-
-    decode = _decode_tiff if _is_tiff(data) else _decode
     try:
-        pixels, orientation = decode(path, data)
+        pixels, orientation = _read_tiff(path, limit) if tiff else (_decode(path, data, limit), orientation_of(path))
     except DataError:
         raise
     except Exception as error:  # decoders raise what they like
-        raise DataError(f"{path}: can't be decoded as a picture ({_one_line(error)})") from error
+        raise DataError(f"{path}: can't be decoded as a picture ({one_line(error)})") from error
     if not np.isfinite(pixels).all():
         raise DataError(f"{path}: holds values that are not finite (NaN or infinity)")
     return np.ascontiguousarray(TURNS[orientation](pixels) if upright else pixels)
@@ -158,7 +159,7 @@ def orientation_of(path: str | Path) -> int:
         with Image.open(path) as picture:
             tag = picture.getexif().get(ORIENTATION, 1)
     except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: too many pixels; cut the picture into parts ({_one_line(error)})") from error
+        raise DataError(f"{path}: too many pixels; cut the picture into parts ({one_line(error)})") from error
     except (OSError, UnidentifiedImageError):
         return 1
     return tag if tag in TURNS else 1
@@ -177,108 +178,30 @@ TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 """From stored pixels to the upright picture, by EXIF orientation."""
 
 
+def _read_tiff(path: Path, limit: int) -> tuple[Pixels, int]:
+    with tifffile.TiffFile(path) as file:
+        check_claim(claim_of_tiff(file), path.stat().st_size, path, limit)
+        return decode_tiff(file, path.read_bytes), tiff_orientation(file)
+
+
+def _decode(path: Path, data: bytes, limit: int) -> Pixels:
+    if not data:
+        raise DataError(f"{path}: the file is empty; copy or export it again")
+    if _cut_short(data):
+        raise DataError(f"{path}: the file is cut short; copy or export it again")
+    claim = claim_of(data)
+    if claim is None:
+        raise ValueError("it is no PNG, JPEG, TIFF, BMP or WebP file")
+    check_claim(claim, len(data), path, limit)
+    return decode(data)
+
+
 def _cut_short(data: bytes) -> bool:
     if data.startswith(b"\x89PNG"):
         return PNG_END not in data
     if data.startswith(b"\xff\xd8"):
         # A preview inside the header has an end marker of its own, so look from the first scan on; within a scan
         # 0xFF is always escaped, so a marker there is the picture's own.
-        scan = _first_scan(data)
-        return scan < 0 or data.find(b"\xff\xd9", scan) < 0
+        *_, (marker, scan) = [(0, 0), *jpeg_segments(data)]
+        return marker != 0xDA or data.find(b"\xff\xd9", scan) < 0
     return False
-
-
-def _first_scan(data: bytes) -> int:
-    """Offset of a JPEG's first scan, found by walking the segments; -1 where the header itself is cut."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        if data[at + 1] == 0xFF:  # padding
-            at += 1
-        elif data[at + 1] == 0xDA:
-            return at
-        else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return -1
-
-
-def _is_tiff(data: bytes) -> bool:
-    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def _decode(path: Path, data: bytes) -> tuple[Pixels, int]:
-    return _by_opencv(data), orientation_of(path)
-
-
-def _by_opencv(data: bytes) -> Pixels:
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is None:
-        raise ValueError("the decoder gave up")
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., ::-1]
-    return _plain_type(pixels)
-
-
-def _by_pillow(data: bytes) -> Pixels:
-    with Image.open(io.BytesIO(data)) as picture:
-        pixels = np.asarray(picture.convert("RGB") if picture.mode == "YCbCr" else picture)
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    return pixels[..., : 3 if pixels.shape[2] >= 3 else 1]  # not the alpha
-
-
-def _decode_tiff(path: Path, data: bytes) -> tuple[Pixels, int]:
-    """tifffile for what it decodes by itself: any number of channels, any type; other decoders for the rest."""
-    with tifffile.TiffFile(path) as file:
-        page, series = file.pages.first, file.series[0]
-        stack = f"it is a stack of shape {'×'.join(map(str, series.shape))}; one picture is expected"
-        tag = page.tags.get(ORIENTATION)
-        orientation = int(tag.value) if tag is not None and tag.value in TURNS else 1
-        own = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
-        known = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.RGB)
-        if page.compression not in own or page.photometric not in known:
-            if len(series.pages) > 1:
-                raise ValueError(stack)
-            data = _without_orientation(data, file)
-            # OpenCV would multiply 8-bit colours by alpha and pass over damage; Pillow cuts 16-bit colours to 8 bits.
-            pillows = page.bitspersample == 8 and page.photometric in (*known, tifffile.PHOTOMETRIC.YCBCR)
-            return _by_pillow(data) if pillows else _by_opencv(data), orientation
-        pixels, axes = _squeeze(series.asarray(), series.axes)
-        if len(axes) == 3 and axes[0] in "CSQ":  # channels first
-            pixels, axes = np.moveaxis(pixels, 0, -1), axes[1:] + axes[0]
-        if not axes.startswith("YX") or len(axes) > 3:
-            raise ValueError(stack)
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        alpha = sum(sample in (1, 2) for sample in page.extrasamples)  # associated, unassociated
-        if alpha and axes.endswith("S"):
-            pixels = pixels[..., : pixels.shape[2] - alpha]
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
-            pixels = np.invert(pixels)
-    return _plain_type(pixels), orientation
-
-
-def _without_orientation(data: bytes, file: tifffile.TiffFile) -> bytes:
-    """The same TIFF, said to be upright, for decoders that turn TIFFs by themselves."""
-    tag = file.pages.first.tags.get(ORIENTATION)
-    if tag is None:
-        return data
-    upright = (1).to_bytes(tag.valuebytecount, "little" if file.byteorder == "<" else "big")
-    return data[: tag.valueoffset] + upright + data[tag.valueoffset + tag.valuebytecount :]
-
-
-def _squeeze(pixels: NDArray[np.generic], axes: str) -> tuple[NDArray[np.generic], str]:
-    keep = [i for i, axis in enumerate(axes) if pixels.shape[i] > 1 or axis in "YX"]
-    return pixels.reshape([pixels.shape[i] for i in keep]), "".join(axes[i] for i in keep)
-
-
-def _plain_type(pixels: NDArray[np.generic]) -> Pixels:
-    """uint8 and uint16 as they are, one bit as 0 and 255, everything else float32."""
-    if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.dtype in (np.uint8, np.uint16):
-        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    if pixels.dtype.kind in "iuf":
-        return pixels.astype(np.float32)
-    raise ValueError(f"values of type {pixels.dtype} are no intensities")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

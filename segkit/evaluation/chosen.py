@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.artifact import AnyModel
 from segkit.data.folder import DatasetFolder, Sample
-from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.looks import Threshold, count_thresholds
 from segkit.evaluation.scores import Array
 from segkit.evaluation.thresholds import STEPS, ThresholdCounts
-from segkit.model import Segmenter
 from segkit.prediction.predictor import Predictor
 
 DRAWN = 8  # of the curve of Dice by threshold every eighth point is kept
@@ -107,7 +106,7 @@ def shared_groups(folder: DatasetFolder, chosen_on: Sequence[Sample], samples: S
 
 
 def choose_threshold(
-    model: Segmenter | Ensemble,
+    model: AnyModel,
     predictor: Predictor,
     folder: DatasetFolder,
     samples: Sequence[Sample],

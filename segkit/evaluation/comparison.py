@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segkit.ensemble import Ensemble
+from segkit.artifact import AnyModel
 from segkit.errors import UsageError
 from segkit.evaluation.comparison_page import comparison_page
 from segkit.evaluation.pairing import paired
 from segkit.evaluation.report import Report, evaluate, open_source
 from segkit.evaluation.table import comparison_table
 from segkit.files import atomic_path
-from segkit.model import Segmenter
 from segkit.prediction.settings import Kept
-from segkit.prediction.tiles import TTA
 from segkit.recipe import Precision
+from segkit.tta import TTA
 
-Source = Segmenter | Ensemble | str | Path
+Source = AnyModel | str | Path
 
 
 @dataclass(frozen=True)

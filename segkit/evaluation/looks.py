@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segkit.artifact import AnyModel
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import Ids
 from segkit.data.reader import read_pixels
@@ -19,7 +21,6 @@ from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.given_masks import given_masks
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.thresholds import ThresholdCounts
-from segkit.model import Segmenter
 from segkit.prediction.labels import labels_of
 from segkit.prediction.predictor import Predictor
 from segkit.statistics import entropy, maximum_entropy
@@ -64,7 +65,7 @@ class Look:
 
 
 def looks_of_model(
-    model: Segmenter | Ensemble,
+    model: AnyModel,
     predictor: Predictor,
     folder: DatasetFolder,
     samples: Sequence[Sample],
@@ -75,9 +76,10 @@ def looks_of_model(
 
     Probabilities are held for one row of tiles at a time, labels and entropy, a byte a pixel each, for one image.
     """
+    ready = cast("AnyModel", predictor.prepared)  # of the model's own class
 
     def ask(tiles: Tensor) -> Tensor:
-        return torch.cat(probabilities_with_members(model, tiles), dim=1)  # [b, (1 + members)·maps, h, w]
+        return torch.cat(probabilities_with_members(ready, tiles), dim=1)  # [b, (1 + members)·maps, h, w]
 
     largest = maximum_entropy(model.task, model.maps)
     for sample in samples:
@@ -107,24 +109,24 @@ def looks_of_masks(masks: Path, folder: DatasetFolder, samples: list[Sample]) ->
 
 
 def count_thresholds(
-    model: Segmenter | Ensemble,
+    model: AnyModel,
     predictor: Predictor,
     folder: DatasetFolder,
     samples: Sequence[Sample],
     progress: Callable[[str], None],
 ) -> ThresholdCounts:
     """Pixels of a split by their probability; ``progress`` is told each picture's name."""
-    curve = ThresholdCounts(model.maps)
+    curve, ready = ThresholdCounts(model.maps), cast("AnyModel", predictor.prepared)
     for sample in samples:
         image = model.reader.read(sample.image)
         target = folder.read_mask(sample, image.shape[:2])
-        for band, truth in _bands(predictor, model.probabilities, image, target, sample.name):
+        for band, truth in _bands(predictor, ready.probabilities, image, target, sample.name):
             curve.update(band, truth)
         progress(sample.name)
     return curve
 
 
-def probabilities_with_members(model: Segmenter | Ensemble, image: Tensor) -> list[Tensor]:
+def probabilities_with_members(model: AnyModel, image: Tensor) -> list[Tensor]:
     """Probabilities [B, K, H, W] of the model and then of each member of an ensemble, from one pass of each member."""
     return model.probabilities_with_members(image) if isinstance(model, Ensemble) else [model.probabilities(image)]
 

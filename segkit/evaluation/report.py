@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.artifact import DESCRIPTION, load
+from segkit.artifact import DESCRIPTION, AnyModel, load
 from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.data.masks import LOSSLESS
 from segkit.ensemble import Ensemble
@@ -26,14 +26,13 @@ from segkit.evaluation.scores import image_score_name, image_scores
 from segkit.evaluation.table import score_table
 from segkit.evaluation.worst import Example, Worst
 from segkit.files import atomic_path
-from segkit.model import Segmenter
 from segkit.prediction.error_picture import draw_errors
 from segkit.prediction.palette import default_palette
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import Kept, settings_for
-from segkit.prediction.tiles import TTA
 from segkit.prediction.writers import write_picture
 from segkit.recipe import Precision
+from segkit.tta import TTA
 
 __all__ = ["Report", "evaluate", "open_source", "probabilities_with_members"]
 
@@ -99,7 +98,7 @@ class Report:
 
 
 def evaluate(
-    model: Segmenter | Ensemble | str | Path,
+    model: AnyModel | str | Path,
     data: str | Path,
     split: str = "test",
     *,
@@ -201,7 +200,7 @@ def evaluate(
     return Report(whole, dict(zip(members, parts, strict=True)), tuple(worst.examples), counted.counts, (units, unit))
 
 
-def open_source(path: str | Path) -> Segmenter | Ensemble | Path:
+def open_source(path: str | Path) -> AnyModel | Path:
     """The model saved at ``path``, or ``path`` itself where it is a folder of masks.
 
     Raises:
@@ -214,7 +213,7 @@ def open_source(path: str | Path) -> Segmenter | Ensemble | Path:
     return path if holds_masks else load(path)
 
 
-def _check_fit(model: Segmenter | Ensemble, folder: DatasetFolder) -> None:
+def _check_fit(model: AnyModel, folder: DatasetFolder) -> None:
     """Raise ModelError where the model's ids don't mean what the dataset's do; a binary foreground may be renamed."""
     if model.task != folder.task:
         raise ModelError(f"the model's task is {model.task}, that of {folder.name} is {folder.task}")
@@ -241,9 +240,7 @@ def _figures(tally: Tally, units: NDArray[np.int64], unit: str) -> dict[str, Any
     }
 
 
-def _seen_before(
-    model: Segmenter | Ensemble, folder: DatasetFolder, split: str, threshold_from: str | None
-) -> list[str]:
+def _seen_before(model: AnyModel, folder: DatasetFolder, split: str, threshold_from: str | None) -> list[str]:
     """What makes scores look better than they will be: the model was trained on the pictures that are used here."""
     trained = model.about.get("trained_on", {})
     if trained.get("dataset") != folder.name:

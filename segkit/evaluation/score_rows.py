@@ -84,7 +84,7 @@ def settings_line(metrics: Metrics) -> str:
         return ""
     tile = f"tiles of {settings['tile']} overlapping by {settings['overlap']:.0%}"
     how = [tile if settings["tile"] else "each image in one piece"]
-    how += [f"averaged over {settings['tta']}s"] if settings["tta"] else []
+    how += [f"views averaged: {settings['tta']}"] if settings["tta"] else []
     if metrics["task"] != "multiclass":
         how.append(f"threshold {metrics['threshold']:g}")
     return ", ".join([*how, settings["precision"]])

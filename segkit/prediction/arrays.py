@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.errors import ModelError
-from segkit.files import atomic_path
+from segkit.prediction.ahead import Behind
 from segkit.prediction.labels import labels_of
+from segkit.prediction.npy import NpyRows, npy_rows
 from segkit.statistics import PixelStatistics, entropy
 
 
@@ -57,34 +58,42 @@ def collect(
         "probabilities": (np.float32, (maps, *size)),
         "entropy": (np.float32, size),
     }
-    arrays: dict[str, NDArray[Any]] = {}
+    places: dict[str, NpyRows | _Held] = {}
+
+    def put(top_and_band: tuple[int, NDArray[np.float32]]) -> None:
+        top, band = top_and_band
+        if not np.isfinite(band).all():
+            raise ModelError(f"{name}: the model gives values that are not finite; was its training finite?")
+        nats = entropy(torch.from_numpy(band[None, :maps]), task)[0].numpy()
+        places["labels"].write(top, labels_of(band[:maps], task, threshold))
+        places["probabilities"].write(top, band[:maps])
+        places["entropy"].write(top, nats)
+        if "disagreement" in places:
+            places["disagreement"].write(top, (nats - band[maps]).clip(min=0))
+
     top = 0
-    with ExitStack() as files:
+    with ExitStack() as files, Behind(put) as writing:
         for band in bands:
-            if not np.isfinite(band).all():
-                raise ModelError(f"{name}: the model gives values that are not finite; was its training finite?")
-            if not arrays:
+            if not places:
                 if len(band) > maps:
                     layout["disagreement"] = (np.float32, size)
-                arrays = {key: _array(files, out, f"{name}_{key}", *layout[key]) for key in layout}
-            rows = slice(top, top + band.shape[1])
-            arrays["labels"][..., rows, :] = labels_of(band[:maps], task, threshold)
-            arrays["probabilities"][:, rows] = band[:maps]
-            arrays["entropy"][rows] = entropy(torch.from_numpy(band[None, :maps]), task)[0].numpy()
-            if "disagreement" in arrays:
-                arrays["disagreement"][rows] = (arrays["entropy"][rows] - band[maps]).clip(min=0)
-            top = rows.stop
-        if out is None:
-            return arrays
-        arrays.clear()  # closes the memory maps: Windows renames no open file
+                for key, (dtype, shape) in layout.items():
+                    path = None if out is None else out / f"{name}_{key}.npy"
+                    places[key] = (
+                        _Held(dtype, shape) if path is None else files.enter_context(npy_rows(path, dtype, shape))
+                    )
+            writing.give((top, band))
+            top += band.shape[1]
+    if out is None:
+        return {key: place.array for key, place in places.items() if isinstance(place, _Held)}
     return {key: np.load(out / f"{name}_{key}.npy", mmap_mode="r") for key in layout}
 
 
-def _array(
-    files: ExitStack, out: Path | None, name: str, dtype: type[np.generic], shape: tuple[int, ...]
-) -> NDArray[Any]:
-    """An empty array in memory, or in a file that gets its final name when ``files`` is closed without an error."""
-    if out is None:
-        return np.empty(shape, dtype)
-    path = files.enter_context(atomic_path(out / f"{name}.npy"))
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+class _Held:
+    """Takes rows into an array in memory."""
+
+    def __init__(self, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+        self.array: NDArray[Any] = np.empty(shape, dtype)
+
+    def write(self, top: int, rows: NDArray[np.generic]) -> None:
+        self.array[..., top : top + rows.shape[-2], :] = rows

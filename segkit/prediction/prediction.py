@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from segkit.errors import UsageError
 from segkit.prediction.overlay import draw_overlay
+from segkit.prediction.scaled import AT_ONCE, Scaled
 from segkit.prediction.writers import output_paths, write_map, write_mask, write_pages, write_picture
 from segkit.statistics import maximum_entropy
 
@@ -28,7 +29,7 @@ class Prediction:
         task: binary, multilabel or multiclass.
         background: the label that is background, if any.
         palette: colour of each label, uint8 [labels, 3].
-        image: what the model saw, float32 [H, W, C] in 0..1.
+        scaled: what the model saw, by rows.
         source: the image's file, None for an array.
     """
 
@@ -41,12 +42,28 @@ class Prediction:
     task: str
     background: int | None
     palette: NDArray[np.uint8]
-    image: NDArray[np.float32]
+    scaled: Scaled
     source: Path | None = None
 
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """What the model saw, float32 [H, W, C] in 0..1; made, or read again from the file, at each call."""
+        return self.scaled.whole()
+
     def overlay(self) -> NDArray[np.uint8]:
-        """The image as RGB uint8 [H, W, 3] with the classes filled and outlined; background is left as it is."""
-        return draw_overlay(self.image, self.labels, self.palette, self.background)
+        """The image as RGB uint8 [H, W, 3] with the classes filled and outlined; background is left as it is.
+
+        Drawn in parts, so that no more is held than the result.
+        """
+        height, width = self.scaled.size
+        picture = np.empty((height, width, 3), np.uint8)
+        for top in range(0, height, AT_ONCE):
+            bottom = min(top + AT_ONCE, height)
+            first, last = max(top - 1, 0), min(bottom + 1, height)  # contours look at the next row
+            labels = np.asarray(self.labels[..., first:last, :])
+            part = draw_overlay(self.scaled.rows(first, last), labels, self.palette, self.background)
+            picture[top:bottom] = part[top - first : bottom - first]
+        return picture
 
     def save(
         self,

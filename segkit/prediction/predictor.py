@@ -1,10 +1,7 @@
 """Predictor: a trained model applied to images of any size, one or many."""
 
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
@@ -13,21 +10,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from segkit.data.reader import Pixels, Reader, read_pixels
-from segkit.errors import DataError, SegkitError, UsageError
+from segkit.data.claims import LIMIT
+from segkit.data.picture import Picture, open_picture
+from segkit.data.reader import Pixels, Reader
+from segkit.errors import DataError, UsageError
+from segkit.precision import fastest
 from segkit.prediction.arrays import blendable, collect
+from segkit.prediction.bands import Batches, Strips, bands
+from segkit.prediction.many import Outcome, predict_files
 from segkit.prediction.palette import default_palette
-from segkit.prediction.prediction import Prediction, output_kinds
+from segkit.prediction.prediction import Prediction
+from segkit.prediction.prepared import prepared
+from segkit.prediction.scaled import scaled
 from segkit.prediction.settings import Kept, settings_for
-from segkit.prediction.sources import Source, expand, without_collisions
-from segkit.prediction.tiles import TTA, bands, check_tiling
-from segkit.prediction.writers import output_folder, output_paths
+from segkit.prediction.stream import Frame, predict_stream
+from segkit.prediction.tiles import check_tiling
+from segkit.prediction.views import views_of
+from segkit.prediction.writers import output_folder
 from segkit.recipe import Precision
 from segkit.statistics import PixelStatistics
+from segkit.tta import TTA
 
 __all__ = ["Outcome", "Precision", "Prediction", "Predictor", "evaluating"]
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PROBE = 64  # pixels a side of the image by which a model's layers are watched
+LARGEST_BATCH = 64
 
 
 class Model(Protocol):
@@ -52,16 +60,6 @@ class Model(Protocol):
     def to(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How it went with one image: the files written, or one line that says why there are none."""
-
-    source: Path
-    paths: tuple[Path, ...] = ()
-    error: str | None = None
-    seconds: float = 0.0
-
-
 class Predictor:
     """Predict images of any size, in overlapping tiles where they are larger than ``tile``.
 
@@ -72,11 +70,19 @@ class Predictor:
         model: a ``Segmenter`` or an ``Ensemble``; it is moved to ``device``.
         tile: side of the tiles in pixels; None: every image in one piece, as models with an ``input_size`` need it.
         overlap: share of a tile in common with the next, 0 up to, but not including, 1.
-        tta: ``"mirror"`` averages over the image and its mirror image, ``"flip"`` over both upside down, too: twice and
-            four times the cost.
-        precision: ``auto`` is bf16 where a GPU computes it natively and fp32 otherwise, above all on a CPU.
-        batch: tiles per forward pass.
+        tta: views of each tile that are averaged, each at the cost of one more pass: ``"mirror"`` (left-right, two),
+            ``"flip"`` (upside down too, four), ``"d4"`` (quarter turns too, eight), further scales (``"0.75,1.25"``),
+            or both (``"flip,0.75,1.25"``).
+        precision: ``auto`` is bf16 where the processor or GPU computes it natively, and fp32 otherwise; ``fp32`` gives
+            what the model says to the last digits.
+        batch: tiles per forward pass; None: as many as keep the device busy. It is halved, for good, where the GPU's
+            memory doesn't hold them.
         device: by default where the model is, or the first GPU where the model is on the CPU and there is a GPU.
+        limit: bytes that may be decoded at once; see :func:`segkit.data.picture.open_picture`.
+
+    Attributes:
+        prepared: the model made ready for the precision, BatchNorm folded: a copy, unless there is nothing to do.
+            After changes to the model's weights make another predictor.
 
     Raises:
         UsageError: a value outside its range.
@@ -91,34 +97,46 @@ class Predictor:
         overlap: float | Kept = "kept",
         tta: TTA | Kept = "kept",
         precision: Precision | Kept = "kept",
-        batch: int = 4,
+        batch: int | None = None,
         device: str | torch.device | None = None,
+        limit: int = LIMIT,
     ) -> None:
         if model.takes_whole_images:
             if tile not in ("kept", None):
                 raise UsageError(f"tile={tile}: this model takes images whole; leave tile out")
             tile = None
         settings = settings_for(model, tile=tile, overlap=overlap, tta=tta, precision=precision)
-        check_tiling(settings.tile, settings.overlap, batch, settings.tta)
+        check_tiling(settings.tile, settings.overlap)
+        views_of(settings.tta)
         if settings.precision not in get_args(Precision):
             raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}")
-        self.tile, self.overlap, self.batch, self.tta = settings.tile, settings.overlap, batch, settings.tta
-        self.threshold = settings.threshold
+        self.tile, self.overlap, self.tta = settings.tile, settings.overlap, settings.tta
+        self.threshold, self.limit = settings.threshold, limit
         self.device = torch.device(device) if device is not None else _device_for(model)
-        self.precision = _computed(settings.precision, self.device)
+        self.precision = exported_precision(model, precision) or _computed(settings.precision, self.device)
+        self._batches = Batches(_batch_for(self.device, self.tile) if batch is None else batch)
         self.model = model
         # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
         model.to(device=self.device, memory_format=torch.channels_last)
+        probe = torch.zeros(1, model.reader.channels, PROBE, PROBE, device=self.device)
+        self.prepared = prepared(model, lambda ready: ready.statistics(probe), AUTOCAST.get(self.precision))
+
+    @property
+    def batch(self) -> int:
+        """Tiles per forward pass."""
+        return self._batches.size
 
     def predict(
-        self, source: str | Path | Pixels, out: str | Path | None = None, *, threshold: float | Kept = "kept"
+        self, source: str | Path | Pixels | Picture, out: str | Path | None = None, *, threshold: float | Kept = "kept"
     ) -> Prediction:
         """Predict one image.
 
         Args:
-            source: a picture's path, or its pixels [H, W] or [H, W, C]: uint8, uint16, or float in 0..1.
+            source: a picture's path, the picture opened by :func:`segkit.data.picture.open_picture`, or its pixels
+                [H, W] or [H, W, C]: uint8, uint16, or float in 0..1.
             out: a folder for the result's arrays as ``STEM_labels.npy``, ``STEM_probabilities.npy`` and so on: they are
-                then memory maps, and images whose maps don't fit into memory can be predicted.
+                then written by rows and given as memory maps, so that a large TIFF, or an array that is itself a memory
+                map, takes the memory of some rows of tiles, whatever its height.
             threshold: probability from which a pixel of a binary or multilabel task is labelled 1; by default the one
                 kept with the model.
 
@@ -129,25 +147,16 @@ class Predictor:
         """
         threshold = self._threshold(threshold)
         if isinstance(source, str | Path):
-            path, name, pixels = Path(source), Path(source).stem, read_pixels(source)
-        else:
-            path, name, pixels = None, "image", _as_pixels(source)
+            source = open_picture(source, limit=self.limit)
+        pixels = source if isinstance(source, Picture) else _as_pixels(source)
+        path = pixels.path if isinstance(pixels, Picture) else None
+        name = path.stem if path is not None else "image"
         task, maps = self.model.task, self.model.maps
+        folder = output_folder(out) if out is not None else None
+        image = scaled(pixels, self.model.reader, str(path or name))
         try:
-            image = self.model.reader.scale(self.model.reader.channels_of(pixels))
-        except ValueError as error:
-            raise DataError(f"{path or name}: {error}") from error
-        try:
-            with closing(self.rows(lambda tiles: blendable(self.model.statistics(tiles)), image)) as rows:
-                arrays = collect(
-                    rows,
-                    image.shape[:2],
-                    task=task,
-                    maps=maps,
-                    threshold=threshold,
-                    name=name,
-                    out=output_folder(out) if out is not None else None,
-                )
+            with closing(self._bands(self._blendable, image.rows, image.size)) as rows:
+                arrays = collect(rows, image.size, task=task, maps=maps, threshold=threshold, name=name, out=folder)
         except torch.OutOfMemoryError as error:
             raise UsageError(
                 f"{path or name}: out of GPU memory with tile={self.tile} and batch={self.batch}; take less of either"
@@ -162,7 +171,7 @@ class Predictor:
             task=task,
             background=0 if task == "binary" else self.model.background,
             palette=default_palette(task, maps, self.model.background),
-            image=image,
+            scaled=image,
             source=path,
         )
 
@@ -176,6 +185,7 @@ class Predictor:
         entropy: bool = False,
         disagreement: bool = False,
         threshold: float | Kept = "kept",
+        resume: bool = False,
         progress: Callable[[int, int, Outcome], None] | None = None,
     ) -> list[Outcome]:
         """Predict many images and write what is asked for under ``out``; return one outcome an image.
@@ -188,67 +198,78 @@ class Predictor:
             out: the output folder; below it the inputs' folders are mirrored.
             overlay, probability, entropy, disagreement: what to write beside the mask, see ``Prediction.save``.
             threshold: as in :meth:`predict`.
+            resume: leave out what an earlier run into ``out`` wrote from the same picture with the same model and
+                settings, and what is still whole.
             progress: called after each image with the number done, the number of all, and the outcome.
 
         Raises:
             UsageError: ``disagreement`` of a single model, class names that can't name files, or an ``out`` that is one
                 of the folders named or can't be written into.
         """
-        if disagreement and getattr(self.model, "members", None) is None:
-            raise UsageError("disagreement is between the members of an ensemble; this model is a single one")
-        kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
-        asked = {kind: True for kind in kinds if kind != "mask"}
-        threshold = self._threshold(threshold)
-        found = expand(sources, out)
-        output_folder(out)
-        planned = without_collisions(found, partial(self._targets, kinds=kinds))
-        outcomes = []
-        for source in planned:
-            start = time.perf_counter()
-            paths: list[Path] = []
-            error = source.error
-            if error is None:
-                try:
-                    paths = self.predict(source.path, threshold=threshold).save(source.folder, **asked)
-                except SegkitError as problem:
-                    error = str(problem)
-                except OSError as problem:
-                    error = f"{source.path}: can't write its results ({problem})"
-            outcomes.append(Outcome(source.path, tuple(paths), error, time.perf_counter() - start))
-            if progress is not None:
-                progress(len(outcomes), len(planned), outcomes[-1])
-        return outcomes
+        return predict_files(
+            self,
+            sources,
+            out,
+            overlay=overlay,
+            probability=probability,
+            entropy=entropy,
+            disagreement=disagreement,
+            threshold=threshold,
+            resume=resume,
+            progress=progress,
+        )
+
+    def stream(self, frames: Iterable[Frame], *, threshold: float | Kept = "kept") -> Generator[Prediction, None, None]:
+        """Predictions of frames as they come, in order, from a camera, a video or any other iterable.
+
+        One frame is read ahead while the model works; :mod:`segkit.prediction.video` has frames of files and cameras.
+
+        Args:
+            frames: each anything that :meth:`predict` takes; arrays are named ``frame_000000`` and so on.
+            threshold: as in :meth:`predict`.
+        """
+        return predict_stream(self, frames, threshold=threshold)
 
     def _threshold(self, given: float | Kept) -> float:
         return self.threshold if given == "kept" else settings_for(self.model, threshold=given).threshold
 
-    def _targets(self, source: Source, *, kinds: list[str]) -> list[Path]:
-        model, name, suffix = self.model, source.path.stem, source.path.suffix
-        paths = output_paths(
-            source.folder, name, kinds, suffix=suffix, task=model.task, classes=model.classes, maps=model.maps
-        )
-        return [path for group in paths.values() for path in group]
-
-    @torch.inference_mode()
     def rows(
         self, function: Callable[[Tensor], Tensor], image: NDArray[np.float32]
     ) -> Generator[NDArray[np.float32], None, None]:
         """Maps of an image [H, W, C] in 0..1 by this predictor's settings, from the top down, each float32 [C', h, W].
 
-        ``function`` is any question to the model, tiles [b, C, h, w] → [b, C', h, w]; it is asked on the predictor's
-        device and in its precision, the model in evaluation mode.
+        ``function`` is any question to ``prepared`` (or to the model itself), tiles [b, C, h, w] → [b, C', h, w]; it is
+        asked on the predictor's device and in its precision, in evaluation mode.
         """
+        ordered = np.ascontiguousarray(image)  # tensors have no negative strides, such as those of image[::-1]
+        return self._bands(function, lambda top, bottom: ordered[top:bottom], (image.shape[0], image.shape[1]))
+
+    @torch.inference_mode()
+    def _bands(
+        self,
+        function: Callable[[Tensor], Tensor],
+        rows: Callable[[int, int], NDArray[np.float32]],
+        size: tuple[int, int],
+    ) -> Generator[NDArray[np.float32], None, None]:
         low = AUTOCAST.get(self.precision)
 
         def ask(tiles: Tensor) -> Tensor:
             with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
                 return function(tiles.to(self.device, memory_format=torch.channels_last))
 
-        ordered = np.ascontiguousarray(image)  # tensors have no negative strides, such as those of image[::-1]
-        tensor = torch.from_numpy(ordered).permute(2, 0, 1)[None]  # [H, W, C] → [1, C, H, W]
-        with evaluating(self.model):
-            for band in bands(ask, tensor, tile=self.tile, overlap=self.overlap, batch=self.batch, tta=self.tta):
+        def read(top: int, bottom: int) -> Tensor:
+            pixels = np.ascontiguousarray(rows(top, bottom))
+            return torch.from_numpy(pixels).permute(2, 0, 1)[None]  # [h, W, C] → [1, C, h, W]
+
+        found = bands(
+            ask, Strips(size, 1, read), tile=self.tile, overlap=self.overlap, batches=self._batches, tta=self.tta
+        )
+        with evaluating(self.model), closing(found):
+            for band in found:
                 yield band[0].cpu().numpy()
+
+    def _blendable(self, tiles: Tensor) -> Tensor:
+        return blendable(self.prepared.statistics(tiles))
 
 
 @contextmanager
@@ -270,22 +291,31 @@ def _device_for(model: Model) -> torch.device:
     return torch.device("cuda") if here.type == "cpu" and torch.cuda.is_available() else here
 
 
+def exported_precision(model: Model, asked: Precision | Kept) -> str | None:
+    """The precision that an exported file computes in; None for any other model. UsageError where another is asked."""
+    own: str | None = getattr(model, "precision", None)
+    if own is not None and asked not in ("kept", "auto", own):
+        raise UsageError(f"precision={asked!r}: this file computes in {own}, as it was exported")
+    return own
+
+
 def _computed(precision: Precision, device: torch.device) -> Precision:
     if precision != "auto":
         return precision
-    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16" if native else "fp32"
+    return "bf16" if fastest(device) == "bf16" else "fp32"
+
+
+def _batch_for(device: torch.device, tile: int | None) -> int:
+    """On a CPU as many tiles as make 512² pixels, since more leave its caches; sixteen times that on a GPU."""
+    pixels = (1 << 18) * (1 if device.type == "cpu" else 16)
+    return 1 if tile is None else min(max(pixels // tile**2, 1), LARGEST_BATCH)
 
 
 def _as_pixels(array: Pixels) -> Pixels:
-    """Pixels [H, W] or [H, W, C], uint8, uint16 or float32, of an array; DataError where it is no image."""
+    """The array itself, [H, W] or [H, W, C], uint8, uint16 or float; DataError where it is no image."""
     if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or not array.size:
         shape = list(array.shape) if isinstance(array, np.ndarray) else type(array).__name__
         raise DataError(f"got {shape}; expected a path, or an array [H, W] or [H, W, C]")
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise DataError("the array holds values that are not finite (NaN or infinity)")
-        return array.astype(np.float32, copy=False)
-    if array.dtype not in (np.uint8, np.uint16):
+    if array.dtype.kind != "f" and array.dtype not in (np.uint8, np.uint16):
         raise DataError(f"the array is {array.dtype}; expected uint8, uint16, or float in 0..1")
     return array

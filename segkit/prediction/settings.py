@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import ValidationError
 
 from segkit.errors import ModelError, UsageError
-from segkit.prediction.tiles import TTA
 from segkit.recipe import Precision, PredictRecipe
+from segkit.tta import TTA
 
 Kept = Literal["kept"]
 """In the place of a setting: the one kept with the model."""

@@ -18,11 +18,13 @@ class Source:
     Attributes:
         path: the image's file, or what was named.
         folder: where its outputs go.
+        place: the path below the closest folder that holds all inputs, with forward slashes; else what was named.
         error: why it can't be predicted, None where it can.
     """
 
     path: Path
     folder: Path
+    place: str
     error: str | None = None
 
 
@@ -47,7 +49,7 @@ def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[
     for path in [Path(sources)] if isinstance(sources, str | Path) else map(Path, sources):
         files, error = _files(path, out)
         if not files:
-            nothing.append(Source(path, out, error))
+            nothing.append(Source(path, out, path.as_posix(), error))
         roots.extend([_absolute(path)] if path.is_dir() else [_absolute(file).parent for file in files])
         for file in files:
             found.setdefault(_absolute(file), file)
@@ -55,7 +57,8 @@ def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[
         root = Path(os.path.commonpath(roots)) if roots else Path()
     except ValueError:
         raise UsageError("the images are on different drives; predict those of each drive by themselves") from None
-    return [Source(file, out / place.parent.relative_to(root)) for place, file in found.items()] + nothing
+    places = {place.relative_to(root): file for place, file in found.items()}
+    return [Source(file, out / place.parent, place.as_posix()) for place, file in places.items()] + nothing
 
 
 def without_collisions(sources: list[Source], targets: Callable[[Source], Iterable[Path]]) -> list[Source]:

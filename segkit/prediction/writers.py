@@ -27,6 +27,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from segkit.errors import UsageError
 from segkit.files import atomic_path
+from segkit.prediction.scaled import AT_ONCE
 
 TIFF = (".tif", ".tiff")
 
@@ -109,10 +110,13 @@ def write_map(path: Path, values: NDArray[np.float32], *, largest: float, meanin
     if path.suffix in TIFF:
         write_pages(path, values[None], [meaning])
         return
-    shares = values / largest if largest > 0 else np.zeros_like(values)
+    pixels = np.zeros(values.shape, np.uint16)
+    for top in range(0, len(values) if largest > 0 else 0, AT_ONCE):  # in parts: the values may be a map of a file
+        shares = np.asarray(values[top : top + AT_ONCE]) / largest
+        pixels[top : top + AT_ONCE] = np.rint(shares.clip(0, 1) * 65535)
     description = PngInfo()
     description.add_text("Description", f"{meaning} = pixel * {largest:.6g} / 65535")
-    _write_png(path, Image.fromarray(np.rint(shares.clip(0, 1) * 65535).astype(np.uint16)), description)
+    _write_png(path, Image.fromarray(pixels), description)
 
 
 def write_pages(path: Path, maps: NDArray[np.float32], names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segkit.artifact import DESCRIPTION
 from segkit.errors import DataError, ModelError, RecipeError, UsageError
-from segkit.files import atomic_path
+from segkit.files import atomic_path, remove_temporary
 from segkit.recipe import Recipe, load_recipe
 
 if sys.platform != "win32":
@@ -24,7 +24,6 @@ if sys.platform != "win32":
 CHECKPOINTS = "checkpoints"
 STATE = "state.json"
 FREE = ("data.path", "data.cache", "train.workers")  # keys that change where and how fast, not what
-TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\..*)?")  # as ``atomic_path`` names them
 
 
 class _State(BaseModel):
@@ -78,9 +77,7 @@ class RunDirectory:
 
     def tidy(self) -> None:
         """Remove what a killed process left half done: hidden temporary files, and models without a description."""
-        for file in list(self.path.rglob(".*")):
-            if TEMPORARY.fullmatch(file.name):
-                file.unlink()
+        remove_temporary(self.path)
         for model in [self.path / "model", *self.path.glob("members/*/model")]:
             if model.is_dir() and not (model / DESCRIPTION).is_file():
                 shutil.rmtree(model)

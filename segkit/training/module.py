@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.model import Segmenter
+from segkit.prediction.bands import tiled
 from segkit.prediction.labels import labels_of
-from segkit.prediction.tiles import tiled
 from segkit.recipe import PredictRecipe, TrainRecipe
 from segkit.training.average import WeightAverage
 from segkit.training.coarse import coarse_target

@@ -27,6 +27,42 @@ def test_both_ways_have_the_same_gradients(way):
         torch.testing.assert_close(gradient, reference, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_of_gelu_is_the_layer_of_gelu_with_the_same_gradients(way, bias):
+    layer, x = linear.Linear(6, 4, bias=bias), torch.randn(2, 5, 6, requires_grad=True)
+    ours, theirs = layer.of_gelu(x), F.linear(F.gelu(x), layer.weight, layer.bias)
+    torch.testing.assert_close(ours, theirs)
+    wanted = [x, *layer.parameters()]
+    for gradient, reference in zip(
+        torch.autograd.grad((ours**2).sum(), wanted), torch.autograd.grad((theirs**2).sum(), wanted), strict=True
+    ):
+        torch.testing.assert_close(gradient, reference, atol=1e-5, rtol=1e-5)
+
+
+def test_of_gelu_keeps_its_input_alone(way):
+    layer, x, kept = linear.Linear(6, 4), torch.randn(50, 6, requires_grad=True), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape), lambda t: t):
+        layer.of_gelu(x)
+    assert kept == [(50, 6), (4, 6)]
+
+
+def test_frozen_weights_and_inputs_get_no_gradient(way):
+    layer, x = linear.Linear(6, 4), torch.randn(5, 6)
+    layer.weight.requires_grad_(False)
+    layer.of_gelu(x).sum().backward()
+    assert layer.weight.grad is None
+    assert layer.bias.grad.tolist() == [5.0] * 4
+
+
+def test_of_gelu_learns_under_autocast():
+    layer, x = linear.Linear(6, 4), torch.randn(5, 6, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        layer.of_gelu(x).float().sum().backward()
+    expected = torch.autograd.grad(F.linear(F.gelu(x), layer.weight, layer.bias).sum(), [x, layer.weight])
+    torch.testing.assert_close(x.grad, expected[0], atol=0.02, rtol=0.02)
+    torch.testing.assert_close(layer.weight.grad, expected[1], atol=0.05, rtol=0.02)
+
+
 def test_inputs_that_are_not_contiguous_are_fine(way):
     layer, x = linear.Linear(6, 4), torch.randn(6, 5, 3).transpose(0, 2)
     torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))

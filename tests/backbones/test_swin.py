@@ -8,7 +8,8 @@ import torch.nn.functional as F
 import torchvision
 
 from segkit import backbones
-from segkit.backbones.swin import PatchMerging, Swin, WindowAttention
+from segkit.backbones import swin as swin_module
+from segkit.backbones.swin import PatchMerging, Swin, WindowAttention, attend
 from segkit.backbones.weights import load_weights
 
 SMALL = {"embed_dim": 8, "depths": (2, 2), "heads": (1, 2), "window": 3}
@@ -204,6 +205,17 @@ def test_bias_table_is_read_by_relative_position():
     ]
 
 
+@pytest.mark.parametrize("biases", [1, 3])
+def test_both_ways_to_attend_give_the_same(biases):
+    """A bias that learns is no matter for the fused kernel, which takes one that doesn't."""
+    qkv, bias = torch.randn(6, 4, 3, 2, 5), torch.randn(biases, 2, 4, 4)
+    plain = attend(qkv, bias.clone().requires_grad_())
+    torch.testing.assert_close(plain, attend(qkv, bias))
+    query, key, value = qkv.permute(2, 0, 3, 1, 4)
+    weights = (query @ key.transpose(2, 3) / 5**0.5 + bias.repeat(6 // biases, 1, 1, 1)).softmax(-1)
+    torch.testing.assert_close(plain, (weights @ value).transpose(1, 2))
+
+
 # What is kept between calls
 
 
@@ -283,6 +295,16 @@ def test_state_dict_holds_parameters_alone_and_restores_equality():
     twin.load_state_dict(swin.state_dict())
     with torch.no_grad():
         assert all(torch.equal(a, b) for a, b in zip(swin(image), twin(image), strict=True))
+
+
+def test_predicting_in_pieces_changes_neither_the_answer_nor_the_input(monkeypatch):
+    monkeypatch.setattr(swin_module, "CACHED_TOKENS", 5)
+    block = small().layers[0].blocks[1].eval()
+    x = torch.randn(2, 4, 7, 8)
+    before = x.clone()
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), block.mlp(block.norm2(y := x + block.attention(block.norm1(x)))) + y)
+    assert torch.equal(x, before)
 
 
 # Training

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segkit.backbones.windows import join_windows, split_windows, window_mask
+from segkit.backbones.windows import put_back, split_windows, take_windows, window_mask, window_places
 
 CPU = torch.device("cpu")
 
@@ -13,9 +13,31 @@ def test_windows_come_row_by_row():
     assert split_windows(x, (2, 2)).view(2, 4).tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
 
 
-def test_joining_undoes_splitting():
-    x = torch.randn(2, 6, 8, 3)
-    assert torch.equal(join_windows(split_windows(x, (3, 2)), (3, 2), (6, 8)), x)
+@pytest.mark.parametrize(
+    ("size", "padded", "window", "shift"),
+    [((5, 6), (6, 8), (3, 4), (1, 2)), ((6, 4), (6, 4), (3, 2), (0, 1)), ((1, 1), (7, 7), (7, 7), (0, 0))],
+)
+def test_windows_are_those_of_the_padded_and_rolled_map(size, padded, window, shift):
+    x = torch.randn(2, *size, 3)
+    filler = torch.randn(2, 1, 3)
+    rolled = filler[:, :, None].repeat(1, *padded, 1)
+    rolled[:, : size[0], : size[1]] = x
+    expected = split_windows(torch.roll(rolled, (-shift[0], -shift[1]), (1, 2)), window)
+    places = window_places(size, padded, window, shift, CPU)
+    tokens = torch.cat([x.flatten(1, 2), filler], 1) if padded != size else x.flatten(1, 2)
+    windows = take_windows(tokens, places)
+    assert torch.equal(windows, expected.flatten(1, 2))
+    assert torch.equal(put_back(windows, places), x.flatten(1, 2))
+
+
+@pytest.mark.parametrize(("size", "padded"), [((5, 6), (6, 8)), ((6, 8), (6, 8))])
+def test_gradients_of_windows_are_those_of_indexing(size, padded):
+    places = window_places(size, padded, (3, 4), (1, 2), CPU)
+    count = size[0] * size[1]
+    x = torch.randn(2, count + (padded != size), 3, dtype=torch.double, requires_grad=True)
+    y = torch.randn(2, padded[0] * padded[1], 3, dtype=torch.double, requires_grad=True)
+    torch.autograd.gradcheck(lambda x: take_windows(x, places), x)
+    torch.autograd.gradcheck(lambda y: put_back(y, places), y)
 
 
 def torchvision_mask(padded, window, shift):

@@ -1,6 +1,7 @@
 """What the commands print and write."""
 
 import json
+import re
 
 import cv2
 import pytest
@@ -17,7 +18,8 @@ def test_predict_goes_on_after_a_bad_picture_and_ends_with_3(workplace, capsys):
     out, err = capsys.readouterr()
     assert err.startswith("error: images/broken.png: ")
     assert out.startswith("2 of 3 pictures predicted into masks in ")
-    assert sorted(p.name for p in (workplace / "masks").iterdir()) == ["well_01_mask.png", "well_02_mask.png"]
+    left = ["manifest.jsonl", "well_01_mask.png", "well_02_mask.png"]
+    assert sorted(p.name for p in (workplace / "masks").iterdir()) == left
 
 
 def test_predict_prints_pure_json(workplace, capsys):
@@ -58,6 +60,67 @@ def test_predict_of_nothing_is_bad_data(workplace, capsys):
     assert capsys.readouterr().err == "error: nothing/*.png: no picture matches\n"
 
 
+def test_predict_resumes(workplace, capsys):
+    command = ["predict", "runs/demo/model", "images", "-o", "masks"]
+    assert main([*command, "--resume"]) == 2
+    expected = "error: nothing to resume: there is no masks/manifest.jsonl; leave --resume out to begin\n"
+    assert capsys.readouterr() == ("", expected)
+    assert main(command) == 0
+    (workplace / "masks" / "well_02_mask.png").unlink()
+    capsys.readouterr()
+    assert main([*command, "--resume", "--json"]) == 0
+    assert [row["kept"] for row in json.loads(capsys.readouterr().out)] == [True, False]
+    assert main([*command, "--resume"]) == 0
+    assert capsys.readouterr().out.endswith(" s, 2 of them by an earlier run\n")
+
+
+def test_predict_takes_a_limit_in_gib(workplace, capsys):
+    assert main(["predict", "runs/demo/model", "images/well_01.png", "-o", "masks", "--limit", "0.00001"]) == 3
+    assert "64 × 64 pixels take 0.0 GiB to decode at once, more than the limit of 0.0 GiB" in capsys.readouterr().err
+
+
+@pytest.fixture
+def clip(workplace):
+    writer = cv2.VideoWriter("clip.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (64, 48))
+    for _ in range(3):
+        writer.write(cv2.resize(cv2.imread("images/well_01.png"), (64, 48)))
+    writer.release()
+    return workplace / "clip.mp4"
+
+
+def test_predict_of_a_video_writes_its_overlay(clip, capsys):
+    assert main(["predict", "runs/demo/model", "clip.mp4", "-o", "out.mp4"]) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"3 frames of 64 × 48 into out\.mp4: \d+\.\d a second, latency p50 \d+ ms, p99 \d+ ms\n", out)
+    assert err == ""
+    assert clip.with_name("out.mp4").stat().st_size > 0
+    assert main(["predict", "runs/demo/model", "clip.mp4", "-o", "out.avi", "--threshold", "0.1", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["frames"], report["height"], report["width"], report["rate"]) == (3, 48, 64, 25)
+    assert report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
+    assert report["frames_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("clip.mp4 images -o out.mp4", 2, "a video is predicted by itself; leave the other inputs out"),
+        ("clip.mp4 -o out.mp4 --resume", 2, "of a video only the overlay is written; leave the options for pictures"),
+        ("clip.mp4 -o out.mp4 --entropy", 2, "of a video only the overlay is written; leave the options for pictures"),
+        ("clip.mp4 -o masks", 2, "masks: expected a video's name, ending in one of .mp4, .m4v, .mov, .mkv, .avi"),
+        ("images -o out.mp4", 2, "out.mp4: pictures have their results in a folder; name one"),
+        ("broken.mp4 -o out.mp4", 3, "broken.mp4: can't be opened as a video; copy it again, or convert it to MP4"),
+    ],
+)
+def test_predict_of_a_video_says_what_is_wrong(command, code, message, clip, capsys):
+    clip.with_name("broken.mp4").write_bytes(b"not a video")
+    assert main(["predict", "runs/demo/model", *command.split()]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {message}")
+    assert not clip.with_name("out.mp4").exists()
+
+
 def test_predict_uses_the_threshold_kept_with_the_model_unless_told(workplace):
     def share_of_cells(*options):
         assert main(["predict", "runs/demo/model", "images/well_01.png", "-o", "masks", *options]) == 0
@@ -69,7 +132,7 @@ def test_predict_uses_the_threshold_kept_with_the_model_unless_told(workplace):
 
 
 def test_evaluate_prints_the_table_and_writes_the_report(workplace, capsys):
-    assert main(["evaluate", "runs/demo/model", "cells", "--split", "val", "-o", "report"]) == 0
+    assert main(["evaluate", "runs/demo/model", "cells", "--split", "val", "-o", "report", "--precision", "fp32"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("demo on cells, split val: 1 image, whole images, 4,096 pixels counted\n")
     assert "tiles of 48 overlapping by 25%, threshold 0.99, fp32" in out
@@ -78,7 +141,10 @@ def test_evaluate_prints_the_table_and_writes_the_report(workplace, capsys):
 
 
 def test_evaluate_prints_pure_json_with_every_member(workplace, capsys):
-    assert main(["evaluate", "runs/demo/model", "cells", "--json", "--tile", "0", "--tta", "flip"]) == 0
+    assert (
+        main(["evaluate", "runs/demo/model", "cells", "--json", "--tile", "0", "--tta", "flip", "--precision", "fp32"])
+        == 0
+    )
     report = json.loads(capsys.readouterr().out)
     assert report["settings"] == {"tile": None, "overlap": 0.25, "tta": "flip", "precision": "fp32"}
     assert list(report["members"]) == ["swin_fpn", "stem_unet"]

@@ -36,4 +36,5 @@ def test_the_example_in_the_help_runs(command, workplace, tiny, small_demo, word
 def test_the_example_leaves_what_it_says(workplace, words_of):
     assert main(list(words_of("predict runs/demo/model images/*.png -o masks --overlay"))) == 0
     names = sorted(path.name for path in (workplace / "masks").iterdir())
-    assert names == ["well_01_mask.png", "well_01_overlay.png", "well_02_mask.png", "well_02_overlay.png"]
+    results = ["well_01_mask.png", "well_01_overlay.png", "well_02_mask.png", "well_02_overlay.png"]
+    assert names == ["manifest.jsonl", *results]

@@ -10,6 +10,8 @@ from PIL import Image
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.model import Segmenter
+from segkit.precision import fastest
+from segkit.prediction.overlay import draw_overlay
 from segkit.prediction.predictor import Prediction, Predictor
 from segkit.statistics import PixelStatistics, entropy
 
@@ -230,14 +232,15 @@ def test_any_question_can_be_asked_by_the_same_settings(binary):
     np.testing.assert_allclose(np.concatenate([first, *rows], axis=1), image[..., 1:].transpose(2, 0, 1) * 2, atol=1e-6)
 
 
-def test_precision_is_exact_on_the_cpu_unless_asked(build):
+def test_precision_is_the_machines_own_unless_asked(build):
     class Product(build):
         def probabilities(self, image):
             self.dtype = torch.nn.functional.conv2d(image, torch.ones(1, 3, 1, 1)).dtype
             return super().probabilities(image)
 
     model = Product("binary", ["cell"])
-    for precision, dtype in (("auto", torch.float32), ("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    native = torch.bfloat16 if fastest(torch.device("cpu")) == "bf16" else torch.float32
+    for precision, dtype in (("auto", native), ("fp32", torch.float32), ("bf16", torch.bfloat16)):
         Predictor(model, precision=precision, device="cpu").predict(picture())
         assert model.dtype == dtype
 
@@ -377,3 +380,58 @@ def test_a_model_that_takes_images_whole_is_never_given_a_piece(binary):
     assert binary.sizes == [(1, 3, 40, 60)]
     with pytest.raises(UsageError, match="tile=32: this model takes images whole; leave tile out"):
         Predictor(binary, tile=32)
+
+
+def small_segmenter():
+    torch.manual_seed(0)
+    return Segmenter.create({"name": "stem", "width": 4}, neck={"name": "fpn", "width": 8}, classes=2)
+
+
+def test_what_is_predicted_is_the_models_own_probabilities():
+    model, pixels = small_segmenter(), picture(50, 41)
+    found = Predictor(model, tile=None, precision="fp32", device="cpu").predict(pixels).probabilities
+    with torch.no_grad():
+        expected = model.eval().probabilities(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)[0]
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    rough = Predictor(model, tile=None, precision="bf16", device="cpu").predict(pixels).probabilities
+    assert 0 < np.abs(rough - found).max() < 0.02
+
+
+def test_a_picture_among_others_is_predicted_as_by_itself():
+    predictor = Predictor(small_segmenter(), tile=32, batch=4, device="cpu")
+    pictures = [picture(50, 41, seed=seed) for seed in range(3)]
+    together = [predictor.predict(pixels).probabilities for pixels in pictures]
+    alone = Predictor(small_segmenter(), tile=32, batch=4, device="cpu").predict(pictures[2]).probabilities
+    assert np.array_equal(together[2], alone)
+
+
+def test_tiles_at_a_time_fill_the_device_and_are_those_asked_for(binary):
+    sizes = {tile: Predictor(binary, tile=tile, device="cpu").batch for tile in (None, 1024, 512, 256, 16)}
+    assert sizes == {None: 1, 1024: 1, 512: 1, 256: 4, 16: 64}
+    assert Predictor(binary, batch=3).batch == 3
+
+
+def test_out_of_memory_with_one_tile_is_one_line(binary):
+    def full(image):
+        raise torch.OutOfMemoryError("no room")
+
+    binary.statistics = full
+    with pytest.raises(UsageError, match="image: out of GPU memory with tile=512 and batch=1; take less of either"):
+        Predictor(binary, batch=4).predict(picture())
+
+
+def test_the_overlay_of_a_tall_picture_is_drawn_in_parts_without_seams(monkeypatch, multiclass):
+    found = Predictor(multiclass).predict(picture(40, 30))
+    whole = draw_overlay(found.image, found.labels, found.palette, found.background)
+    monkeypatch.setattr("segkit.prediction.prediction.AT_ONCE", 7)
+    assert np.array_equal(found.overlay(), whole)
+
+
+def test_a_tiffs_parts_give_what_the_whole_gives(monkeypatch, build, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 9000, (70, 50, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb", tile=(16, 16), compression="zlib")
+    predictor = Predictor(build("multiclass", ["a", "b", "c"], window="picture"), tile=24, precision="fp32")
+    monkeypatch.setattr("segkit.data.picture.AT_ONCE", 1000)  # so that the file is not decoded at once
+    parts, whole = (predictor.predict(source) for source in (tmp_path / "x.tif", pixels))
+    assert np.array_equal(parts.probabilities, whole.probabilities)
+    assert np.array_equal(parts.overlay(), whole.overlay())

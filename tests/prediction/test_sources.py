@@ -41,6 +41,16 @@ def test_patterns(tree):
     assert found(str(tree / "c" / "*.png")) == [((tree / "c" / "x.png").as_posix(), "out")]
 
 
+def test_inputs_have_a_place_below_the_folder_that_holds_them_all(tree):
+    assert [s.place for s in expand(["a", "c/x.png", "a/z*.png"], "out")] == [
+        "a/b/x.png",
+        "a/x.png",
+        "a/y.jpg",
+        "c/x.png",
+        "a/z*.png",
+    ]
+
+
 def test_an_image_named_twice_is_predicted_once(tree):
     assert found(["a/x.png", "a/../a/x.png", str(tree / "a" / "x.png"), "a/*.png"]) == [("a/x.png", "out")]
 
@@ -71,7 +81,7 @@ def test_masks_among_the_images_are_refused(tree):
 
 
 def test_two_inputs_of_one_output_are_one_too_many(tree):
-    sources = [Source(tree / "a" / name, tree / "out") for name in ("x.png", "x.jpg", "y.jpg")]
+    sources = [Source(tree / "a" / name, tree / "out", name) for name in ("x.png", "x.jpg", "y.jpg")]
     checked = without_collisions(sources, lambda s: [s.folder / f"{s.path.stem}_mask.png"])
     assert [s.error is None for s in checked] == [True, False, True]
     assert checked[1].error.endswith(

@@ -1,0 +1,106 @@
+"""From the bytes of a picture's file to its pixels [H, W, C], with the decoder that reads this kind in full."""
+
+import io
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
+
+ORIENTATION = 0x0112  # the tag's number, the same in EXIF and TIFF
+
+COMPRESSIONS = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
+PHOTOMETRICS = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.RGB)
+"""What tifffile decodes by itself."""
+
+
+def decode(data: bytes) -> Pixels:
+    """Pixels of a PNG, JPEG, BMP or WebP file, as stored: RGB order, no alpha; an error of any kind where damaged."""
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if pixels is None:
+        raise ValueError("the decoder gave up")
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., ::-1]
+    return _plain_type(pixels)
+
+
+def decode_tiff(file: tifffile.TiffFile, data: Callable[[], bytes]) -> Pixels:
+    """Pixels of a TIFF, as stored: by tifffile any number of channels and any type; by other decoders the rest.
+
+    Args:
+        file: the open file.
+        data: gives its bytes, for the other decoders.
+    """
+    page, series = file.pages.first, file.series[0]
+    stack = f"it is a stack of shape {'×'.join(map(str, series.shape))}; one picture is expected"
+    if page.compression not in COMPRESSIONS or page.photometric not in PHOTOMETRICS:
+        if len(series.pages) > 1:
+            raise ValueError(stack)
+        upright = _without_orientation(data(), file)
+        # OpenCV would multiply 8-bit colours by alpha and pass over damage; Pillow cuts 16-bit colours to 8 bits.
+        pillows = page.bitspersample == 8 and page.photometric in (*PHOTOMETRICS, tifffile.PHOTOMETRIC.YCBCR)
+        return _by_pillow(upright) if pillows else decode(upright)
+    pixels, axes = _squeeze(series.asarray(), series.axes)
+    if len(axes) == 3 and axes[0] in "CSQ":  # channels first
+        pixels, axes = np.moveaxis(pixels, 0, -1), axes[1:] + axes[0]
+    if not axes.startswith("YX") or len(axes) > 3:
+        raise ValueError(stack)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    alpha = sum(sample in (1, 2) for sample in page.extrasamples)  # associated, unassociated
+    if alpha and axes.endswith("S"):
+        pixels = pixels[..., : pixels.shape[2] - alpha]
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
+        pixels = np.invert(pixels)
+    return _plain_type(pixels)
+
+
+def tiff_orientation(file: tifffile.TiffFile) -> int:
+    """What a TIFF's orientation tag says; 1 (upright) where it says nothing that is defined."""
+    tag = file.pages.first.tags.get(ORIENTATION)
+    return int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file that begins so is a TIFF, classic or big."""
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _by_pillow(data: bytes) -> Pixels:
+    with Image.open(io.BytesIO(data)) as picture:
+        pixels = np.asarray(picture.convert("RGB") if picture.mode == "YCbCr" else picture)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return pixels[..., : 3 if pixels.shape[2] >= 3 else 1]  # not the alpha
+
+
+def _without_orientation(data: bytes, file: tifffile.TiffFile) -> bytes:
+    """The same TIFF, said to be upright, for decoders that turn TIFFs by themselves."""
+    tag = file.pages.first.tags.get(ORIENTATION)
+    if tag is None:
+        return data
+    upright = (1).to_bytes(tag.valuebytecount, "little" if file.byteorder == "<" else "big")
+    return data[: tag.valueoffset] + upright + data[tag.valueoffset + tag.valuebytecount :]
+
+
+def _squeeze(pixels: NDArray[np.generic], axes: str) -> tuple[NDArray[np.generic], str]:
+    keep = [i for i, axis in enumerate(axes) if pixels.shape[i] > 1 or axis in "YX"]
+    return pixels.reshape([pixels.shape[i] for i in keep]), "".join(axes[i] for i in keep)
+
+
+def _plain_type(pixels: NDArray[np.generic]) -> Pixels:
+    """uint8 and uint16 as they are, one bit as 0 and 255, everything else float32."""
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    if pixels.dtype.kind in "iuf":
+        return pixels.astype(np.float32)
+    raise ValueError(f"values of type {pixels.dtype} are no intensities")
+
+
+def one_line(error: Exception) -> str:
+    """The beginning of what a decoder said, without line breaks."""
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,1 @@
+"""Export: a model as one file that turns pixels into probabilities by itself."""

@@ -1,0 +1,69 @@
+"""Whether an exported file says what the model says: the largest difference of any probability."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from segkit.data.reader import Reader
+from segkit.ensemble import Ensemble
+from segkit.errors import ModelError
+from segkit.exporting.graph import FULL
+from segkit.model import Segmenter
+from segkit.onnx_model import Agreement, PixelType
+from segkit.prediction.predictor import evaluating
+
+SIZES = ((1, 33, 33), (2, 64, 96), (1, 97, 513), (2, 130, 75), (1, 300, 301))
+"""Batch, height and width of the pictures tried."""
+
+BOUND = 1e-4  # of a probability; rounding in another order makes 1e-6 to 1e-5
+
+
+def agreement(model: Segmenter | Ensemble, exported: Callable[[Tensor], Tensor], pixels: PixelType) -> Agreement:
+    """How far the exported file is from the model in float32, on random pictures of five sizes.
+
+    Args:
+        model: on its device.
+        exported: what the file says, pixels [B, H, W, C] → [B, maps, H, W].
+        pixels: type of the pixels.
+    """
+    largest = 0.0
+    device = next(model.parameters()).device
+    for number, (batch, height, width) in enumerate(SIZES):
+        given = random_pixels(model.reader, pixels, (batch, height, width), seed=number)
+        image = torch.stack([scaled(model.reader, picture) for picture in given])
+        with evaluating(model), torch.no_grad():
+            expected = model.probabilities(image.to(device)).cpu()
+        found = exported(given)
+        if found.shape != expected.shape:
+            raise ModelError(
+                f"the exported file gives {list(found.shape)}, the model {list(expected.shape)}: not written"
+            )
+        difference = float((found - expected).abs().max())
+        largest = difference if not difference <= largest else largest  # NaN is the largest of all
+    return Agreement(sizes=list(SIZES), difference=largest)
+
+
+def check_agreement(found: Agreement) -> None:
+    """Raise ModelError, with the figure, where the exported file is too far from the model."""
+    if not found.difference <= BOUND:
+        raise ModelError(
+            f"the exported file differs from the model by up to {found.difference:.2g} in a probability, more than "
+            f"{BOUND:g}: not written. Please tell us which parts the model has"
+        )
+
+
+def scaled(reader: Reader, pixels: Tensor) -> Tensor:
+    """An image float32 [C, H, W] in 0..1 as the reader makes it of pixels [H, W, C]."""
+    return torch.from_numpy(reader.scale(pixels.numpy())).permute(2, 0, 1)
+
+
+def random_pixels(reader: Reader, pixels: PixelType, size: tuple[int, int, int], *, seed: int) -> Tensor:
+    """Pictures [B, H, W, C] of that type, all values of the reader's window equally likely."""
+    low, high = reader.window if isinstance(reader.window, tuple) else (0.0, FULL[pixels])
+    batch, height, width = size
+    drawn = torch.rand(batch, height, width, reader.channels, generator=torch.Generator().manual_seed(seed))
+    values = low + drawn * (high - low)
+    if pixels == "float32":
+        return values
+    return values.round().clamp(0, FULL[pixels]).to(torch.uint8 if pixels == "uint8" else torch.uint16)

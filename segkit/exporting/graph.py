@@ -1,0 +1,129 @@
+"""The graph of an exported file: pixels in, probabilities out, for any batch, height and width."""
+
+import copy
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx.experimental import _config as symbols
+
+from segkit.data.reader import PERCENTILES, Reader
+from segkit.ensemble import Ensemble
+from segkit.model import Segmenter
+from segkit.onnx_model import PixelType
+from segkit.prediction.prepared import prepared
+
+SMALLEST, LARGEST = 33, 1 << 16  # sides of an image; 33 is one pixel more than the coarsest usual stride
+MOST = 1 << 12  # images at a time
+EXAMPLE = (2, 421, 486)
+
+DTYPES: dict[PixelType, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
+FULL: dict[PixelType, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+
+
+def pixel_type(reader: Reader) -> PixelType:
+    """The smallest type that holds the reader's window: uint8 without one, and for each picture's own.
+
+    >>> pixel_type(Reader(window=(0, 4095)))
+    'uint16'
+    """
+    if not isinstance(reader.window, tuple):
+        return "uint8"
+    low, high = reader.window
+    if low < 0 or high > FULL["uint16"]:
+        return "float32"
+    return "uint8" if high <= FULL["uint8"] else "uint16"
+
+
+class Scaling(nn.Module):
+    """The reader's scaling, [B, H, W, C] → float32 [B, C, H, W] in 0..1.
+
+    Each image of a batch has its own window where the reader says ``picture``. All its pixels are looked at then, where
+    the reader takes every n-th of those above four million.
+    """
+
+    def __init__(self, reader: Reader, pixels: PixelType) -> None:
+        super().__init__()
+        self.window, self.full = reader.window, FULL[pixels]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """The scaled images of a batch of pixels."""
+        image = pixels.permute(0, 3, 1, 2).float()
+        if self.window is None:
+            return image / self.full
+        if isinstance(self.window, tuple):
+            low, high = self.window
+            return ((image - low) / (high - low)).clamp(0, 1)
+        values = image.flatten(1)
+        lowest, highest = self._percentile(values, largest=False), self._percentile(values, largest=True)
+        highest = torch.where(highest > lowest, highest, lowest + 1)
+        low_of_each, high_of_each = lowest[:, :, None, None], highest[:, :, None, None]
+        return ((image - low_of_each) / (high_of_each - low_of_each)).clamp(0, 1)
+
+    def _percentile(self, values: Tensor, *, largest: bool) -> Tensor:
+        """The reader's lower or upper percentile of each row, [B, 1], between two values as NumPy takes it."""
+        per_mille = round(10 * PERCENTILES[0])  # as far from the one end as the other percentile is from the other
+        steps = (values.shape[1] - 1) * per_mille  # thousandths of a rank
+        outermost = values.topk(steps // 1000 + 2, largest=largest).values
+        near, far = outermost.narrow(1, steps // 1000, 1), outermost.narrow(1, steps // 1000 + 1, 1)
+        return near + (far - near) * (steps % 1000 / 1000)
+
+
+class Probabilities(nn.Module):
+    """Probabilities float32 [B, maps, H, W] of scaled images, of an ensemble its weighted mean."""
+
+    def __init__(self, model: Segmenter | Ensemble) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        """What the model says of images [B, C, H, W] in 0..1."""
+        return self.model.probabilities(image)
+
+
+def in_float32(model: Segmenter | Ensemble) -> Probabilities:
+    """A copy of the model for export, on the CPU, its BatchNorm folded into the convolutions."""
+    probe = torch.zeros(1, model.reader.channels, SMALLEST, SMALLEST)
+    own = copy.deepcopy(model).to("cpu").eval()
+    return Probabilities(prepared(own, lambda ready: ready.probabilities(probe), None)).eval()
+
+
+def traced(module: nn.Module, example: Tensor, *, height: int) -> ExportedProgram:
+    """The module's program for any batch up to 4096, and sides from 33 to 65536.
+
+    Args:
+        module: takes one tensor.
+        example: of a size as good as any other.
+        height: the dimension that is the height; the width is the next.
+    """
+    sides = {
+        0: Dim("batch", min=1, max=MOST),
+        height: Dim("height", min=SMALLEST, max=LARGEST),
+        height + 1: Dim("width", min=SMALLEST, max=LARGEST),
+    }
+    # What can't be proven for all sizes is checked when the program runs.
+    with torch.no_grad(), open_sizes():
+        return torch.export.export(
+            module, (example,), dynamic_shapes=(sides,), prefer_deferred_runtime_asserts_over_guards=True
+        )
+
+
+def open_sizes() -> AbstractContextManager[object]:
+    """While tracing in this: PyTorch doesn't decide by the example's size how memory may be laid out.
+
+    Otherwise it does, and then refuses other sizes.
+    """
+    found: AbstractContextManager[object] = symbols.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # added at run time
+    return found
+
+
+def example_pixels(reader: Reader, pixels: PixelType) -> Tensor:
+    """Zeros to trace with, [B, H, W, C]."""
+    return torch.zeros(*EXAMPLE, reader.channels).to(DTYPES[pixels])
+
+
+def example_image(reader: Reader) -> Tensor:
+    """Zeros to trace with, float32 [B, C, H, W]."""
+    batch, height, width = EXAMPLE
+    return torch.zeros(batch, reader.channels, height, width)

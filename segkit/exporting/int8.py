@@ -1,0 +1,190 @@
+"""Eight-bit arithmetic for an exported graph: ranges chosen by pictures, and what it costs on other ones."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segkit.data.folder import open_dataset
+from segkit.data.masks import Ids
+from segkit.data.reader import PICTURES
+from segkit.errors import DataError
+from segkit.evaluation.metrics import SegmentationMetrics
+from segkit.onnx_model import IMAGE, OnnxModel
+from segkit.prediction.predictor import Predictor
+from segkit.prediction.settings import kept_settings
+
+SIDE = 512  # of what is cut from a picture's middle to choose ranges by, where the model keeps no tile
+ROUNDS = 5  # timings of each, taking turns
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures for int8.
+
+    Attributes:
+        calibration: what the ranges are chosen by.
+        held_out: what the cost is measured on, none of them among the first.
+        masks: the truth of each held-out one, where the folder is a dataset.
+        task, classes, background: the dataset's.
+    """
+
+    calibration: list[Path]
+    held_out: list[Path]
+    masks: list[Ids] | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What int8 costs and saves.
+
+    Attributes:
+        pictures: how many it was measured on.
+        truth: ``masks``, or ``fp32`` where there are none: the labels of the file in float32 are then the truth.
+        score: name of the score.
+        fp32, int8: that score of each; 1 for fp32 where its own labels are the truth.
+        fp32_seconds, int8_seconds: median time of one tile.
+    """
+
+    pictures: int
+    truth: str
+    score: str
+    fp32: float
+    int8: float
+    fp32_seconds: float
+    int8_seconds: float
+
+
+def pictures_for(folder: Path, count: int) -> Pictures:
+    """Pictures to choose ranges by and others to measure on, at most ``count`` of each, evenly spread.
+
+    Of a dataset the first come from the split ``train``, the others from ``test``, or ``val`` where there is no test.
+    Of a plain folder every second picture is held out.
+
+    Raises:
+        DataError: fewer than two pictures.
+    """
+    if (folder / "images").is_dir() and (folder / "masks").is_dir():
+        dataset = open_dataset(folder)
+        held_out = "test" if dataset.splits.get("test") else "val"
+        first, second = (_spread(dataset.samples(split), count) for split in ("train", held_out))
+        masks = [dataset.read_mask(sample) for sample in second]
+        return Pictures([sample.image for sample in first], [sample.image for sample in second], masks)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; int8 needs a folder of pictures like those to come, or a dataset")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name[0] != ".")
+    if len(found) < 2:
+        raise DataError(f"{folder}: {len(found)} pictures; int8 needs two or more, to choose by and to measure on")
+    return Pictures(_spread(found[::2], count), _spread(found[1::2], count))
+
+
+def quantised(graph: Any, pictures: Pictures, model: OnnxModel) -> Any:
+    """The graph (``onnx.ModelProto``) with convolutions and matrix products in eight bits, weights scaled per channel.
+
+    Ranges are the smallest and largest values seen. The layers that give the logits stay in float32: of the whole
+    network their rounding alone can't be made up for by later ones.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library has no hints
+        def __init__(self) -> None:
+            self._images = images_of(pictures.calibration, model)
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            image = next(self._images, None)
+            return None if image is None else {IMAGE: image}
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            graph,
+            path,
+            Calibration(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "ConvTranspose", "Gemm", "MatMul"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=last_layers(graph),
+        )
+        return onnx.load(path)
+
+
+def last_layers(graph: Any) -> list[str]:
+    """Names of the nodes whose logits no other convolution or matrix product reads, back from the output."""
+    makers = {name: node for node in graph.graph.node for name in node.output}
+    seen, found, waiting = set(), [], [value.name for value in graph.graph.output]
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            found.append(node.name)
+        else:
+            waiting.extend(node.input)
+    return found
+
+
+def images_of(paths: Sequence[Path], model: OnnxModel) -> Iterator[NDArray[np.float32]]:
+    """The middle of each picture, a tile large, float32 [1, C, h, w] in 0..1; all where the model takes it whole."""
+    tile = kept_settings(model).tile or SIDE
+    for path in paths:
+        image = model.reader.read(path)
+        if not model.takes_whole_images:
+            top, left = (max(0, (side - tile) // 2) for side in image.shape[:2])
+            image = image[top : top + tile, left : left + tile]
+        yield np.ascontiguousarray(image.transpose(2, 0, 1)[None])
+
+
+def cost_of(exact: OnnxModel, small: OnnxModel, pictures: Pictures) -> Cost:
+    """What int8 costs on the held-out pictures, predicted by the settings kept with the model, but of one view."""
+    scores = [SegmentationMetrics(exact.classes, exact.task, exact.background) for _ in range(2)]
+    predictors = [Predictor(model, tta=None) for model in (exact, small)]
+    for number, path in enumerate(pictures.held_out):
+        labels = [predictor.predict(path).labels for predictor in predictors]
+        truth = pictures.masks[number] if pictures.masks is not None else labels[0]
+        for score, found in zip(scores, labels, strict=True):
+            score.update(path.name, found, truth)
+    (first, name), (second, _) = (_headline(score) for score in scores)
+    image = torch.from_numpy(next(images_of(pictures.held_out, exact)))
+    times: list[list[float]] = [[], []]
+    for _ in range(ROUNDS):
+        for model, taken in zip((exact, small), times, strict=True):
+            start = time.perf_counter()
+            model.probabilities(image)
+            taken.append(time.perf_counter() - start)
+    return Cost(
+        pictures=len(pictures.held_out),
+        truth="fp32" if pictures.masks is None else "masks",
+        score=name,
+        fp32=first,
+        int8=second,
+        fp32_seconds=median(times[0]),
+        int8_seconds=median(times[1]),
+    )
+
+
+def _headline(scores: SegmentationMetrics) -> tuple[float, str]:
+    """One pooled Dice, and its name: the foreground's, or the mean over the classes that aren't background."""
+    pooled = scores.compute()["pooled"]
+    if scores.task == "binary":
+        name = scores.classes[1]
+        found = pooled["per_class"][name]["dice"]
+        return (1.0 if found is None else found), f"Dice of {name}"
+    key = "mean_dice" if scores.background is None else "mean_dice_without_background"
+    found = pooled[key]
+    return (1.0 if found is None else found), key.replace("_", " ").replace("dice", "Dice")
+
+
+def _spread(items: Sequence[Any], count: int) -> list[Any]:
+    """At most ``count`` of the items, evenly spread."""
+    return list(items[:: -(-len(items) // count)])

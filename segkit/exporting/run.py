@@ -1,0 +1,147 @@
+"""``segkit.export``: from a model to one file that turns pixels into probabilities, checked against the model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+import segkit
+from segkit.artifact import AnyModel, member_digests
+from segkit.ensemble import Ensemble
+from segkit.errors import UsageError
+from segkit.exporting.check import agreement, check_agreement
+from segkit.exporting.graph import in_float32, pixel_type
+from segkit.exporting.int8 import Cost, cost_of, pictures_for, quantised
+from segkit.exporting.onnx_file import OPSET, check_size, image_graph, open_onnx, pixel_graph, write_onnx
+from segkit.exporting.torch_file import open_program, pixel_program, write_program
+from segkit.files import atomic_path
+from segkit.model import Segmenter
+from segkit.onnx_model import Description, PixelType, load_onnx, require_onnx
+
+Format = Literal["onnx", "torch-export"]
+SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file.
+
+    Attributes:
+        path: where it is.
+        description: what it knows of itself, its difference from the model among it.
+        cost: what int8 costs in accuracy and saves in time; None for a file in float32.
+    """
+
+    path: Path
+    description: Description
+    cost: Cost | None = None
+
+
+def export(
+    model: AnyModel,
+    path: str | Path,
+    to: Format = "onnx",
+    *,
+    pixels: PixelType | None = None,
+    int8: str | Path | None = None,
+    images: int = 32,
+) -> Exported:
+    """Write a model as one file that turns pixels [B, H, W, C] into probabilities float32 [B, maps, H, W].
+
+    Batch, height and width are open, sides from 33 up. The reader's scaling, the normalisation, the model, sigmoid or
+    softmax, and an ensemble's weighted mean are all inside. Before the file gets its name it is compared with the model
+    at five sizes.
+
+    Args:
+        model: a ``Segmenter`` or an ``Ensemble``.
+        path: of the file.
+        to: ``onnx``, or ``torch-export`` for ``torch.export.load``.
+        pixels: type of the values that go in; by default what the reader's window needs, uint8 without one. float32
+            without a window means 0..1.
+        int8: compute in eight bits (ONNX alone): a folder of pictures, or a dataset, to choose their ranges by. What it
+            costs is measured on other pictures of the folder.
+        images: at most so many pictures to choose the ranges by, and as many to measure the cost on.
+
+    Raises:
+        UsageError: an unknown format or type, a model that isn't PyTorch's, a graph that can't be made for every size,
+            a model too large for ONNX, a library that isn't installed, or a place that can't be written to.
+        DataError: pictures for int8 that can't be read, or fewer than two.
+        ModelError: the file's probabilities differ from the model's by more than 1e-4; nothing is written then.
+    """
+    path = Path(path)
+    model = _check(model, path, to, pixels, int8, images)
+    pixels = pixels or pixel_type(model.reader)
+    pictures = pictures_for(Path(int8), images) if int8 is not None else None
+    plain = in_float32(model)
+    description = _describe(model, pixels, OPSET if to == "onnx" else None)
+    write: Callable[[Description, Path], None]
+    try:
+        if to == "onnx":
+            graph = image_graph(plain, model.reader)
+            write = partial(write_onnx, pixel_graph(graph, model.reader, pixels))
+        else:
+            write = partial(write_program, pixel_program(plain, model.reader, pixels))
+    except Exception as error:  # the tracer's own kinds are many, and change with its version
+        raise UsageError(f"the model has no graph for every size: {_first_line(error)}") from error
+    opened = open_onnx if to == "onnx" else open_program
+
+    with atomic_path(path) as temporary:
+        write(description, temporary)
+        found = agreement(model, opened(temporary), pixels)
+        check_agreement(found)
+        description = description.model_copy(update={"agreement": found})
+        write(description, temporary)
+        if pictures is None:
+            return Exported(path, description)
+        exact = load_onnx(temporary)
+        small = quantised(graph, pictures, exact)
+        description = description.model_copy(update={"precision": "int8"})
+        write_onnx(pixel_graph(small, model.reader, pixels), description, temporary)
+        return Exported(path, description, cost_of(exact, load_onnx(temporary), pictures))
+
+
+def _check(model: AnyModel, path: Path, to: str, pixels: str | None, int8: object, images: int) -> Segmenter | Ensemble:
+    """The model; UsageError for what can't be exported so."""
+    if to not in get_args(Format):
+        raise UsageError(f"to={to!r}: expected one of {', '.join(get_args(Format))}")
+    if path.suffix != SUFFIXES[to]:
+        raise UsageError(f"{path}: expected a name that ends in {SUFFIXES[to]}")
+    if pixels is not None and pixels not in get_args(PixelType):
+        raise UsageError(f"pixels={pixels!r}: expected one of {', '.join(get_args(PixelType))}")
+    if not isinstance(model, Segmenter | Ensemble):
+        raise UsageError(f"{type(model).__name__} can't be exported; give a Segmenter or an Ensemble")
+    if int8 is not None and to != "onnx":
+        raise UsageError("int8 is for ONNX; a program of torch-export is in float32")
+    if images < 1:
+        raise UsageError(f"images={images}: expected 1 or more pictures")
+    if to == "onnx":
+        require_onnx("onnxscript")  # PyTorch translates by it
+        check_size(model)
+    return model
+
+
+def _describe(model: Segmenter | Ensemble, pixels: PixelType, opset: int | None) -> Description:
+    return Description(
+        segkit=segkit.__version__,
+        torch=torch.__version__,
+        opset=opset,
+        kind="ensemble" if isinstance(model, Ensemble) else "segmenter",
+        task=model.task,
+        classes=list(model.classes),
+        background=model.background,
+        reader=model.reader,
+        pixels=pixels,
+        whole_images=model.takes_whole_images,
+        members=member_digests(model),
+        about=model.about,
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    """Of the first cause: what is raised from it speaks of the tracer's own steps."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

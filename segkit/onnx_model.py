@@ -1,0 +1,205 @@
+"""An .onnx file of ``segkit export``, run by ONNX Runtime: it answers what a ``Segmenter`` does."""
+
+import hashlib
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from segkit.data.reader import Reader
+from segkit.errors import ModelError, UsageError
+from segkit.model import Task, output_maps
+from segkit.statistics import PixelStatistics, entropy
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+FORMAT = 1
+KEY = "segkit"  # of the description among an ONNX file's metadata
+PIXELS, IMAGE, PROBABILITIES = "pixels", "image", "probabilities"
+"""Names in the graph: its input, the same after the reader's scaling, and its output."""
+
+PixelType = Literal["uint8", "uint16", "float32"]
+
+
+class Agreement(BaseModel):
+    """How far an exported file was from PyTorch when it was made.
+
+    Attributes:
+        sizes: (batch, height, width) of the random pictures it was tried on.
+        difference: the largest difference of any two probabilities.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    sizes: list[tuple[int, int, int]]
+    difference: float
+
+
+class Description(BaseModel):
+    """What an exported file knows of itself.
+
+    Attributes:
+        format: version of this description.
+        segkit, torch: versions of the programs that wrote it.
+        opset: of the ONNX operators; None for a program of torch.export.
+        kind: what was exported; an ensemble is one graph, and gives its weighted mean.
+        task, classes, background, reader: as the model has them.
+        pixels: type of the values that go in.
+        whole_images: whether a piece of an image would be taken for an image of its own.
+        precision: of the computation.
+        members: SHA-256 of each member's tensors, as the saved model's ``segkit.json`` has it.
+        about: what is kept with the model, such as the settings of prediction.
+        agreement: with PyTorch.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    format: int = FORMAT
+    segkit: str
+    torch: str
+    opset: int | None
+    kind: Literal["segmenter", "ensemble"]
+    task: Task
+    classes: list[str] = Field(min_length=1)
+    background: int | None
+    reader: Reader
+    pixels: PixelType
+    whole_images: bool
+    precision: Literal["fp32", "int8"] = "fp32"
+    members: dict[str, str]
+    about: dict[str, Any]
+    agreement: Agreement | None = None
+
+
+class OnnxModel(nn.Module):
+    """Probabilities by ONNX Runtime; ``load_onnx`` makes one.
+
+    Images go in as every model takes them, float32 in 0..1 after the reader's scaling: the graph is entered behind the
+    scaling of its own, so that predictions in tiles scale by the whole picture, and files of any type can be read. It
+    runs on this machine's processors, with as many threads as PyTorch uses, or on a GPU where ONNX Runtime has one.
+
+    Args:
+        description: the file's.
+        session: of the graph from the scaled image on.
+        digest: SHA-256 of the file.
+    """
+
+    def __init__(self, description: Description, session: "onnxruntime.InferenceSession", digest: str) -> None:
+        super().__init__()
+        self.task: Task = description.task
+        self.classes, self.background = tuple(description.classes), description.background
+        self.maps = output_maps(self.task, len(self.classes))
+        self.reader, self.about = description.reader, description.about
+        self.takes_whole_images = description.whole_images
+        self.precision = description.precision
+        self.description, self.digest = description, digest
+        self.no_disagreement = (
+            "an exported one is a single graph: take the model it was exported from"
+            if description.kind == "ensemble"
+            else "this model is a single one"
+        )
+        self._session = session
+        self.eval()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The same as :meth:`probabilities`."""
+        return self.probabilities(image)
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        """Probabilities float32 [B, maps, H, W] in 0..1 of images [B, C, H, W] in 0..1, where the images are."""
+        given = np.ascontiguousarray(image.detach().float().cpu().numpy())
+        (found,) = self._session.run([PROBABILITIES], {IMAGE: given})
+        return torch.from_numpy(found).to(image.device)
+
+    def statistics(self, image: Tensor) -> PixelStatistics:
+        """Probabilities and their entropy; the members of an ensemble are one graph, whose disagreement isn't known."""
+        probabilities = self.probabilities(image)
+        return PixelStatistics(probabilities, entropy(probabilities, self.task))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # nothing in it ever changes, and sessions can't be copied
+
+
+def load_onnx(path: str | Path) -> OnnxModel:
+    """The model in an .onnx file that ``segkit export`` wrote.
+
+    Raises:
+        ModelError: no such file, damaged, or written by something else.
+        UsageError: ONNX or ONNX Runtime isn't installed.
+    """
+    path = Path(path)
+    onnx, _ = require_onnx()
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ModelError(f"{path}: can't be read ({error.strerror})") from None
+    try:
+        proto = onnx.load_from_string(content)
+    except Exception as error:  # protobuf's own, not to be imported for one name
+        raise ModelError(f"{path}: no ONNX file, or a damaged one; export it again") from error
+    description = described(path, {entry.key: entry.value for entry in proto.metadata_props}.get(KEY))
+    try:
+        onnx.checker.check_model(proto)
+        return OnnxModel(description, start(from_image(proto).SerializeToString()), hashlib.sha256(content).hexdigest())
+    except Exception as error:  # whatever the checker and the runtime say of a graph that isn't whole
+        raise ModelError(f"{path}: damaged ({_first_line(error)}); export it again") from error
+
+
+def described(path: Path, text: str | None) -> Description:
+    """The description in an exported file, from its text.
+
+    Raises:
+        ModelError: there is none, it is damaged, or of another format.
+    """
+    if text is None:
+        raise ModelError(f"{path}: says nothing of its classes; only files made by 'segkit export' can be used")
+    try:
+        values = json.loads(text)
+        if isinstance(values, dict) and values.get("format") != FORMAT:
+            raise ModelError(f"{path}: its description has format {values.get('format')!r}, this segkit reads {FORMAT}")
+        return Description.model_validate(values)
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{path}: its description is not readable JSON ({error})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{path}: its description is damaged at {where!r}: {first['msg']}") from None
+
+
+def from_image(proto: "onnx.ModelProto") -> "onnx.ModelProto":
+    """The graph without the reader's scaling: the scaled image goes in."""
+    import onnx.utils
+
+    return onnx.utils.Extractor(proto).extract_model([IMAGE], [PROBABILITIES])
+
+
+def start(graph: bytes) -> "onnxruntime.InferenceSession":
+    """A session of ONNX Runtime with the threads that PyTorch has, on a GPU where the runtime was built for one."""
+    _, runtime = require_onnx()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # its warnings are about its own optimisations
+    there = runtime.get_available_providers()
+    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in there]
+    return runtime.InferenceSession(graph, options, wanted)
+
+
+def require_onnx(*further: str) -> tuple[Any, Any]:
+    """The modules ``onnx`` and ``onnxruntime``; UsageError, with what installs them, where one of all is missing."""
+    for name in ("onnx", "onnxruntime", *further):
+        try:
+            import_module(name)
+        except ImportError:
+            raise UsageError(f"{name} is not installed; .onnx files need it: pip install 'segkit[export]'") from None
+    return import_module("onnx"), import_module("onnxruntime")
+
+
+def _first_line(error: object) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -1,0 +1,47 @@
+"""A short name of everything that the outputs for a picture depend on, except the picture."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+import segkit
+
+if TYPE_CHECKING:
+    from segkit.prediction.predictor import Predictor
+
+LENGTH = 16  # hexadecimal digits: that two runs of one folder meet is out of the question
+
+
+def fingerprint(predictor: "Predictor", *, threshold: float, kinds: Sequence[str]) -> str:
+    """Hexadecimal digits that change with the model, its weights, a setting, the kinds of outputs or the program.
+
+    What only says how fast it goes (the tiles of a batch, the device) isn't in it. A model that isn't made of tensors
+    says what it is by its ``digest``.
+    """
+    model = predictor.model
+    facts = {
+        "program": segkit.__version__,
+        "model": getattr(model, "digest", repr(model)),
+        "architecture": [module.architecture for module in model.modules() if hasattr(module, "architecture")],
+        "task": model.task,
+        "classes": list(model.classes),
+        "background": model.background,
+        "reader": model.reader.model_dump(mode="json"),
+        "tile": predictor.tile,
+        "overlap": predictor.overlap,
+        "tta": predictor.tta,
+        "precision": predictor.precision,
+        "threshold": threshold,
+        "kinds": list(kinds),
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    tensors: dict[str, Tensor] = model.state_dict() if isinstance(model, nn.Module) else {}
+    for name, tensor in sorted(tensors.items()):
+        values = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:LENGTH]

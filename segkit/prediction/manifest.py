@@ -1,0 +1,137 @@
+"""What a run over many files has done so far, one line a file, so that a killed run can go on where it was."""
+
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from segkit.errors import UsageError
+from segkit.files import atomic_path, writing_to
+
+if sys.platform != "win32":
+    import fcntl
+
+MANIFEST = "manifest.jsonl"
+
+
+class Entry(BaseModel):
+    """What became of one input.
+
+    Attributes:
+        input: its path below the closest folder that holds all inputs, with forward slashes.
+        sha256: of its bytes; None where they can't be read.
+        status: ``ok``, or ``error``.
+        outputs: the files written, below the output folder, with the SHA-256 of each.
+        error: one line, None where all went well.
+        seconds: of reading, predicting and writing.
+        run: fingerprint of the model and of all settings that the outputs depend on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: str
+    sha256: str | None
+    status: Literal["ok", "error"]
+    outputs: dict[str, str]
+    error: str | None
+    seconds: float
+    run: str
+
+    def is_done(self, sha256: str | None, run: str, out: Path) -> bool:
+        """Whether the same input was predicted by the same run, and every output below ``out`` is as it was left."""
+        same = self.status == "ok" and self.sha256 == sha256 and self.run == run
+        return same and all(file_hash(out / name) == digest for name, digest in self.outputs.items())
+
+
+class Manifest:
+    """``manifest.jsonl`` of an output folder, held against other processes while it is open.
+
+    Each entry is a line that is on disk before the next picture's: a killed process leaves at most a torn last line,
+    which is no entry. While a run goes on an input may have two entries, of which the later one counts.
+
+    Args:
+        path: the file.
+        resume: keep what is in it; otherwise it begins empty.
+
+    Raises:
+        UsageError: there is nothing to resume, another process has it open, or it can't be written.
+    """
+
+    def __init__(self, path: Path, *, resume: bool) -> None:
+        self.path = path
+        if resume and not path.is_file():
+            raise UsageError(f"nothing to resume: there is no {path}; leave --resume out to begin")
+        with writing_to(path):
+            self._file = path.open("ab+")
+        try:
+            _hold(self._file, path)
+            if not resume:
+                self._file.truncate(0)
+            self._file.seek(0)
+            content = self._file.read()
+            self._file.truncate(content.rfind(b"\n") + 1)
+        except BaseException:
+            self._file.close()
+            raise
+        self.earlier = {entry.input: entry for entry in _entries(content)}
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry, on disk when this returns."""
+        with writing_to(self.path):
+            self._file.write(_line(entry))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def finish(self, entries: Iterable[Entry]) -> None:
+        """Replace all entries by these: one an input, in the order of the inputs."""
+        with atomic_path(self.path) as temporary:
+            temporary.write_bytes(b"".join(map(_line, entries)))
+            self._file.close()  # Windows replaces no open file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def file_hash(path: Path) -> str | None:
+    """SHA-256 of a file's bytes, None where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _line(entry: Entry) -> bytes:
+    return entry.model_dump_json().encode() + b"\n"
+
+
+def _entries(content: bytes) -> Iterable[Entry]:
+    """The entries of all whole lines; what isn't an entry was not done."""
+    for line in content.splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            try:
+                yield Entry.model_validate_json(line)
+            except ValidationError:
+                continue
+
+
+def _hold(file: io.IOBase, path: Path) -> None:
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        raise UsageError(f"{path.parent}: another process is predicting into it; wait for it or end it") from None
+    except OSError:
+        pass  # a file system without locks

@@ -1,0 +1,208 @@
+"""Many images predicted and written: reading ahead and writing behind while the model works."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, TypeVar
+
+from segkit.data.picture import Picture, open_picture
+from segkit.errors import SegkitError, UsageError
+from segkit.files import remove_temporary, temporary_path
+from segkit.prediction.fingerprint import fingerprint
+from segkit.prediction.manifest import MANIFEST, Entry, Manifest, file_hash
+from segkit.prediction.prediction import Prediction, output_kinds
+from segkit.prediction.settings import Kept, settings_for
+from segkit.prediction.sources import Source, expand, without_collisions
+from segkit.prediction.writers import output_folder, output_paths
+
+if TYPE_CHECKING:
+    from segkit.prediction.predictor import Model, Predictor
+
+AHEAD = 2  # pictures decoded while one is predicted; more would take memory and no time
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went with one image.
+
+    Attributes:
+        source: the image's file, or a name that led to none.
+        paths: the files written.
+        error: one line that says why there are none.
+        seconds: of reading, predicting and writing.
+        kept: whether an earlier run did it, and nothing had to be done.
+    """
+
+    source: Path
+    paths: tuple[Path, ...] = ()
+    error: str | None = None
+    seconds: float = 0.0
+    kept: bool = False
+
+
+def predict_files(
+    predictor: "Predictor",
+    sources: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    overlay: bool = False,
+    probability: bool = False,
+    entropy: bool = False,
+    disagreement: bool = False,
+    threshold: float | Kept = "kept",
+    resume: bool = False,
+    progress: Callable[[int, int, Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Predict many images and write what is asked for under ``out``; see ``Predictor.predict_files``."""
+    if disagreement and getattr(predictor.model, "members", None) is None:
+        why = getattr(predictor.model, "no_disagreement", "this model is a single one")
+        raise UsageError(f"disagreement is between the members of an ensemble; {why}")
+    kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
+    given = predictor.threshold if threshold == "kept" else threshold
+    threshold = settings_for(predictor.model, threshold=given).threshold
+    planned = without_collisions(expand(sources, out), partial(_targets, predictor.model, kinds=kinds))
+    out = output_folder(out)
+    run = fingerprint(predictor, threshold=threshold, kinds=kinds)
+    with Manifest(out / MANIFEST, resume=resume) as manifest:
+        if resume:
+            remove_temporary(out)
+        line = _Line(predictor, kinds, threshold, out, run, manifest)
+        outcomes, entries = [], []
+        with closing(line.through(planned)) as finished:
+            for source, (entry, kept) in zip(planned, finished, strict=True):
+                entries.append(entry)
+                paths = tuple(out / name for name in entry.outputs)
+                outcomes.append(Outcome(source.path, paths, entry.error, entry.seconds, kept))
+                if progress is not None:
+                    progress(len(outcomes), len(planned), outcomes[-1])
+        manifest.finish(entries)
+    return outcomes
+
+
+@dataclass(frozen=True)
+class _Step:
+    """An image on its way through the line."""
+
+    source: Source
+    sha256: str | None
+    error: str | None
+    seconds: float = 0.0
+    done: Entry | None = None  # by an earlier run
+    picture: Picture | None = None
+    prediction: Prediction | None = None
+    scratch: Path | None = None  # the folder of the prediction's memory maps
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Reads in threads, predicts in the thread that asks, writes in another one; everything in the images' order."""
+
+    predictor: "Predictor"
+    kinds: list[str]
+    threshold: float
+    out: Path
+    run: str
+    manifest: Manifest
+
+    def through(self, planned: list[Source]) -> Generator[tuple[Entry, bool], None, None]:
+        """The entry of each image when it is in the manifest, and whether an earlier run had done it."""
+        with (
+            ThreadPoolExecutor(AHEAD) as readers,
+            ThreadPoolExecutor(1) as writer,
+            closing(in_order(readers, self._read, planned, waiting=AHEAD)) as read,
+            closing(in_order(writer, self._write, map(self._predict, read), waiting=1)) as written,
+        ):
+            yield from written
+
+    def _read(self, source: Source) -> _Step:
+        start = time.perf_counter()
+        step = _Step(source, file_hash(source.path), source.error)
+        if step.error is None:
+            earlier = self.manifest.earlier.get(source.place)
+            if earlier is not None and earlier.is_done(step.sha256, self.run, self.out):
+                return replace(step, done=earlier)
+            try:
+                step = replace(step, picture=open_picture(source.path, limit=self.predictor.limit))
+            except SegkitError as problem:
+                step = replace(step, error=str(problem))
+        return replace(step, seconds=time.perf_counter() - start)
+
+    def _predict(self, step: _Step) -> _Step:
+        if step.picture is None:
+            return step
+        start = time.perf_counter()
+        scratch = temporary_path(step.source.folder) if self._is_large(step.picture) else None
+        prediction, error = None, None
+        try:
+            prediction = self.predictor.predict(step.picture, scratch, threshold=self.threshold)
+        except SegkitError as problem:
+            error = str(problem)
+        seconds = step.seconds + time.perf_counter() - start
+        return replace(step, picture=None, prediction=prediction, scratch=scratch, error=error, seconds=seconds)
+
+    def _is_large(self, picture: Picture) -> bool:
+        """Whether the maps of a prediction would take more memory than a picture may."""
+        height, width, _ = picture.shape
+        return height * width * 4 * (self.predictor.model.maps + 3) > self.predictor.limit
+
+    def _write(self, step: _Step) -> tuple[Entry, bool]:
+        if step.done is not None:
+            return step.done, True
+        start = time.perf_counter()
+        paths: list[Path] = []
+        error = step.error
+        if step.prediction is not None:
+            asked = {kind: True for kind in self.kinds if kind != "mask"}
+            try:
+                paths = step.prediction.save(step.source.folder, **asked)
+            except SegkitError as problem:
+                error = str(problem)
+            except OSError as problem:
+                error = f"{step.source.path}: can't write its results ({problem})"
+        if step.scratch is not None:
+            rmtree(step.scratch, ignore_errors=True)
+        entry = Entry(
+            input=step.source.place,
+            sha256=step.sha256,
+            status="ok" if error is None else "error",
+            outputs={path.relative_to(self.out).as_posix(): file_hash(path) for path in paths},
+            error=error,
+            seconds=round(step.seconds + time.perf_counter() - start, 3),
+            run=self.run,
+        )
+        self.manifest.append(entry)
+        return entry, False
+
+
+def in_order(
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], *, waiting: int
+) -> Generator[Result, None, None]:
+    """What ``function`` gives for each item, in order; up to ``waiting`` calls are under way while one is looked at."""
+    calls: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            calls.append(executor.submit(function, item))
+            if len(calls) > waiting:
+                yield calls.popleft().result()
+        while calls:
+            yield calls.popleft().result()
+    finally:
+        for call in calls:
+            call.cancel()
+
+
+def _targets(model: "Model", source: Source, *, kinds: list[str]) -> list[Path]:
+    name, suffix = source.path.stem, source.path.suffix
+    paths = output_paths(
+        source.folder, name, kinds, suffix=suffix, task=model.task, classes=model.classes, maps=model.maps
+    )
+    return [path for group in paths.values() for path in group]

@@ -1,0 +1,49 @@
+"""Predictions of frames as they come, from a camera, a video or any other iterable."""
+
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segkit.data.picture import Picture, open_picture
+from segkit.data.reader import Pixels
+from segkit.prediction.prediction import Prediction
+from segkit.prediction.settings import Kept
+
+if TYPE_CHECKING:
+    from segkit.prediction.predictor import Predictor
+
+Frame = str | Path | Pixels | Picture
+
+
+def predict_stream(
+    predictor: "Predictor", frames: Iterable[Frame], *, threshold: float | Kept = "kept"
+) -> Generator[Prediction, None, None]:
+    """Yield the prediction of each frame, in order; the next frame is read in a thread while the model works.
+
+    No further frame is taken than the one after that whose prediction was asked for. Frames that are arrays are named
+    ``frame_000000`` and so on. What the iterable or a frame raises is raised when it is that frame's turn. Closing the
+    generator closes the frames, where they can be closed.
+    """
+    source = iter(frames)
+
+    def following() -> Pixels | Picture | None:
+        frame = next(source, None)
+        return open_picture(frame, limit=predictor.limit) if isinstance(frame, str | Path) else frame
+
+    with ThreadPoolExecutor(1, thread_name_prefix="frames") as ahead:
+        try:
+            waiting = ahead.submit(following)
+            for number in count():
+                frame = waiting.result()
+                if frame is None:
+                    return
+                waiting = ahead.submit(following)
+                found = predictor.predict(frame, threshold=threshold)
+                yield found if found.source is not None else replace(found, name=f"frame_{number:06}")
+        finally:
+            ahead.shutdown(cancel_futures=True)  # a generator can't be closed while the thread is in it
+            if isinstance(source, Generator):
+                source.close()

@@ -1,0 +1,183 @@
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from segkit.errors import UsageError
+from segkit.prediction import many
+from segkit.prediction.many import in_order
+from segkit.prediction.predictor import Predictor
+
+SIZE = 24
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """in/: three pictures of which the second is damaged"""
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / "in" / f"{name}.png"), rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
+    (tmp_path / "in" / "b.png").write_bytes((tmp_path / "in" / "b.png").read_bytes()[:60])
+    return tmp_path
+
+
+def lines(folder):
+    found = [json.loads(line) for line in (folder / "out" / "manifest.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in found]
+
+
+def run(model, folder, **options):
+    """Which pictures were looked at by the model, and which were kept."""
+    model.sizes.clear()
+    outcomes = Predictor(model, device="cpu").predict_files(folder / "in", folder / "out", **options)
+    return len(model.sizes), [outcome.source.stem for outcome in outcomes if outcome.kept]
+
+
+def test_the_manifest_has_a_line_a_picture(binary, folder):
+    run(binary, folder, entropy=True)
+    first, second, third = lines(folder)
+    assert [first["input"], second["input"], third["input"]] == ["a.png", "b.png", "c.png"]
+    assert first["status"] == "ok"
+    assert first["error"] is None
+    assert first["sha256"] == many.file_hash(folder / "in" / "a.png")
+    assert first["outputs"] == {name: many.file_hash(folder / "out" / name) for name in ("a_mask.png", "a_entropy.png")}
+    assert second["status"] == "error"
+    assert second["error"] == f"{folder / 'in' / 'b.png'}: the file is cut short; copy or export it again"
+    assert second["outputs"] == {}
+    assert first["run"] == second["run"] == third["run"]
+
+
+def test_resuming_does_what_is_not_done(binary, folder):
+    assert run(binary, folder) == (2, [])
+    before = lines(folder)
+    assert run(binary, folder, resume=True) == (0, ["a", "c"])
+    assert lines(folder) == before
+    assert run(binary, folder) == (2, [])
+
+
+def test_a_changed_input_is_done_again(binary, folder):
+    run(binary, folder)
+    (folder / "in" / "c.png").write_bytes((folder / "in" / "a.png").read_bytes())
+    assert run(binary, folder, resume=True) == (1, ["a"])
+    assert lines(folder)[2]["sha256"] == lines(folder)[0]["sha256"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "altered"])
+def test_an_output_that_is_not_as_it_was_is_written_again(binary, folder, damage):
+    run(binary, folder)
+    mask = folder / "out" / "c_mask.png"
+    whole = mask.read_bytes()
+    mask.unlink()
+    if damage == "altered":
+        mask.write_bytes(whole[:-1] + b"\0")
+    assert run(binary, folder, resume=True) == (1, ["a"])
+    assert mask.read_bytes() == whole
+
+
+def test_a_picture_that_failed_is_tried_again(binary, folder):
+    run(binary, folder)
+    (folder / "in" / "b.png").write_bytes((folder / "in" / "a.png").read_bytes())
+    assert run(binary, folder, resume=True) == (1, ["a", "c"])
+    assert [line["status"] for line in lines(folder)] == ["ok", "ok", "ok"]
+
+
+def test_other_settings_and_other_outputs_are_done_again(binary, folder):
+    run(binary, folder)
+    assert run(binary, folder, resume=True, threshold=0.25) == (2, [])
+    assert run(binary, folder, resume=True, threshold=0.25, overlay=True) == (2, [])
+    assert run(binary, folder, resume=True, threshold=0.25, overlay=True) == (0, ["a", "c"])
+
+
+def test_what_a_killed_run_left_half_written_is_removed(binary, folder):
+    run(binary, folder)
+    (folder / "out" / f".{'0' * 32}.png").write_bytes(b"half")
+    (folder / "out" / f".{'1' * 32}").mkdir()
+    (folder / "out" / f".{'1' * 32}" / "a_labels.npy").write_bytes(b"half")
+    (folder / "out" / ".hidden").write_bytes(b"somebody's")
+    run(binary, folder, resume=True)
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [
+        ".hidden",
+        "a_mask.png",
+        "c_mask.png",
+        "manifest.jsonl",
+    ]
+
+
+def test_an_interrupted_run_is_resumed(binary, folder):
+    def interrupt(done, total, outcome):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(binary, folder, progress=interrupt)
+    assert lines(folder)[0]["input"] == "a.png"
+    assert run(binary, folder, resume=True)[1][0] == "a"
+    assert [line["input"] for line in lines(folder)] == ["a.png", "b.png", "c.png"]
+
+
+def test_there_must_be_something_to_resume(binary, folder):
+    with pytest.raises(UsageError, match="nothing to resume"):
+        run(binary, folder, resume=True)
+
+
+def test_maps_that_fill_the_memory_are_on_disk_until_they_are_written(binary, folder, monkeypatch):
+    places = []
+    predict = Predictor.predict
+
+    def watched(self, source, out=None, **options):
+        places.append(out)
+        return predict(self, source, out, **options)
+
+    monkeypatch.setattr(Predictor, "predict", watched)
+    run(binary, folder)
+    whole = (folder / "out" / "a_mask.png").read_bytes()
+    assert places == [None, None]
+    Predictor(binary, device="cpu", limit=SIZE * SIZE * 4).predict_files(folder / "in" / "a.png", folder / "large")
+    assert places[2].parent == folder / "large"
+    assert sorted(path.name for path in (folder / "large").iterdir()) == ["a_mask.png", "manifest.jsonl"]
+    assert (folder / "large" / "a_mask.png").read_bytes() == whole
+
+
+def test_the_limit_of_the_predictor_holds_for_its_files(binary, folder):
+    cv2.imwrite(str(folder / "in" / "d.png"), np.zeros((SIZE, SIZE, 3), np.uint8))
+    predictor = Predictor(binary, device="cpu", limit=SIZE * SIZE * 3 - 1)
+    outcomes = predictor.predict_files(folder / "in" / "d.png", folder / "out")
+    assert "pixels take 0.0 GiB to decode at once, more than the limit of 0.0 GiB" in outcomes[0].error
+
+
+def test_results_come_in_order_with_few_under_way():
+    started, lock = [], threading.Lock()
+
+    def slow(number):
+        with lock:
+            started.append(number)
+        time.sleep(0.01 * (5 - number))
+        return number * 10
+
+    with ThreadPoolExecutor(3) as threads:
+        results = in_order(threads, slow, range(5), waiting=2)
+        assert next(results) == 0
+        time.sleep(0.1)
+        assert sorted(started) == [0, 1, 2]
+        assert list(results) == [10, 20, 30, 40]
+
+
+def test_what_a_call_raises_comes_out_in_its_turn_and_the_rest_is_called_off():
+    asked = []
+
+    def fails(number):
+        asked.append(number)
+        if number == 1:
+            raise ValueError("no. 1")
+        return number
+
+    with ThreadPoolExecutor(1) as thread:
+        results = in_order(thread, fails, range(9), waiting=1)
+        assert next(results) == 0
+        with pytest.raises(ValueError, match=r"no\. 1"):
+            next(results)
+    assert max(asked) <= 3
