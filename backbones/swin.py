@@ -218,8 +218,8 @@ class Block(nn.Module):
         """The map after attention and MLP."""
         y: Tensor = x + self.drop_path(self.attention(self.norm1(x)))
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
-            y = y + self.drop_path(self.mlp(self.norm2(y)))
-            return y
+            residual: Tensor = self.drop_path(self.mlp(self.norm2(y)))
+            return y + residual
         tokens = y.view(-1, y.shape[-1])
         for start in range(0, len(tokens), CACHED_TOKENS):
             piece = tokens[start : start + CACHED_TOKENS]

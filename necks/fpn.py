@@ -20,14 +20,16 @@ class FPN(Neck):
     Args:
         channels: channels of each incoming level, finest first.
         strides: stride of each incoming level, finest first; each a multiple of the one before.
-        width: channels of every outgoing level.
+        width: channels of every outgoing level. None: 32 for each pixel of the finest stride, at most 256, since a map
+            twice as fine has four times as many pixels.
 
     Returns from ``forward``: the merged map first, then the fused levels, finest first (for deep supervision).
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, width: int = 128) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, width: int | None = None) -> None:
         super().__init__()
         self.ratios = step_ratios(channels, strides)
+        width = width if width is not None else min(256, 32 * strides[0])
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.smooth = nn.ModuleList(nn.Sequential(*conv_norm_relu(width, width)) for _ in channels)
         self.merge = nn.ModuleList(nn.Conv2d(width, width, 1, bias=False) for _ in channels)

@@ -62,7 +62,7 @@ def prepared(tmp_path_factory):
     members = [
         Segmenter.create(backbone, neck=neck, classes=["background", "cell"])
         for backbone, neck in (
-            ({"name": "swin", "embed_dim": 8, "depths": [1, 1], "heads": [1, 2]}, {"name": "fpn", "width": 8}),
+            ({"name": "swin", "embed_dim": 8, "depths": [2, 1], "heads": [1, 2]}, {"name": "fpn", "width": 8}),
             ({"name": "stem", "width": 4}, "unet"),
         )
     ]

@@ -20,6 +20,12 @@ def test_the_merged_map_comes_first_then_every_level():
 
 
 @torch.no_grad()
+def test_finer_maps_are_narrower_by_default():
+    assert FPN((8, 8), (2, 4)).channels == (64, 64, 64)
+    assert FPN((8, 8), (4, 8)).channels[0] == 128
+    assert FPN((8, 8), (16, 32)).channels[0] == 256
+
+
 def test_the_merge_is_a_convolution_of_all_levels_stacked_at_the_finest_stride():
     fpn = FPN(CHANNELS, STRIDES, width=16).eval()
     merged, *levels = fpn(pyramid(33, 47))
