@@ -48,7 +48,7 @@ def test_the_minutes_are_filled_with_epochs():
     recipe, _ = recipe_of()
     per_epoch = 20 * recipe.data.crops_per_image
     assert recipe.train.epochs == round(15840 / per_epoch)
-    assert [member.name for member in recipe.ensemble.members] == ["swin_fpn", "resnet50_unet"]
+    assert [member.name for member in recipe.ensemble.members] == ["unet", "attention_unet"]
 
 
 def test_few_minutes_are_for_one_network():
@@ -58,11 +58,15 @@ def test_few_minutes_are_for_one_network():
 
 
 def test_thin_things_get_maps_at_full_resolution():
-    assert changed(width=4.3).ensemble.members[0].stem == 32
-    assert changed(width=40.0).ensemble.members[0].stem is False
     few, _ = recipe_of(minutes=4)
-    assert few.model.backbone.model_dump() == {"name": "stem", "width": 24, "depth": 5}
-    assert few.model.neck.model_dump()["widths"] == [24, 48, 96, 192]
+    for model in [few.model, *changed(width=4.3).ensemble.members]:
+        assert model.backbone.model_dump() == {"name": "stem", "width": 24, "depth": 5}
+        assert model.neck.model_dump()["widths"] == [24, 48, 96, 192]
+
+
+def test_other_things_get_a_deep_backbone():
+    members = changed(width=40.0).ensemble.members
+    assert [(member.name, member.stem) for member in members] == [("swin_fpn", False), ("resnet50_unet", False)]
     coarse, _ = recipe_of(dataclasses.replace(VESSELS, width=40.0), minutes=4)
     assert coarse.model.backbone.name == "resnet18"
     assert coarse.model.neck.model_dump()["widths"] == [32, 48, 64, 128]
