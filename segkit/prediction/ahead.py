@@ -1,11 +1,31 @@
 """Work that goes on in a thread while the model works: reading ahead of it and writing behind it."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_order(
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], *, waiting: int
+) -> Generator[Result, None, None]:
+    """What ``function`` gives for each item, in order; up to ``waiting`` calls are under way while one is looked at."""
+    calls: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            calls.append(executor.submit(function, item))
+            if len(calls) > waiting:
+                yield calls.popleft().result()
+        while calls:
+            yield calls.popleft().result()
+    finally:
+        for call in calls:
+            call.cancel()
 
 
 def read_ahead(work: Iterable[Callable[[], Item]]) -> Generator[Item, None, None]:
@@ -14,17 +34,11 @@ def read_ahead(work: Iterable[Callable[[], Item]]) -> Generator[Item, None, None
     What a piece raises is raised when it is its turn. Closing the generator waits for the piece in hand and starts no
     other.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="reading") as thread:
-        waiting: Future[Item] | None = None
-        try:
-            for piece in work:
-                done, waiting = waiting, thread.submit(piece)
-                if done is not None:
-                    yield done.result()
-            if waiting is not None:
-                yield waiting.result()
-        finally:
-            thread.shutdown(cancel_futures=True)
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="reading") as thread,
+        closing(in_order(thread, lambda piece: piece(), work, waiting=1)) as results,
+    ):
+        yield from results
 
 
 class Behind(Generic[Item]):

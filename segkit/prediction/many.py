@@ -1,19 +1,19 @@
 """Many images predicted and written: reading ahead and writing behind while the model works."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from segkit.data.picture import Picture, open_picture
 from segkit.errors import SegkitError, UsageError
 from segkit.files import remove_temporary, temporary_path
+from segkit.prediction.ahead import in_order
 from segkit.prediction.fingerprint import fingerprint
 from segkit.prediction.manifest import MANIFEST, Entry, Manifest, file_hash
 from segkit.prediction.prediction import Prediction, output_kinds
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from segkit.prediction.predictor import Model, Predictor
 
 AHEAD = 2  # pictures decoded while one is predicted; more would take memory and no time
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -181,23 +178,6 @@ class _Line:
         )
         self.manifest.append(entry)
         return entry, False
-
-
-def in_order(
-    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], *, waiting: int
-) -> Generator[Result, None, None]:
-    """What ``function`` gives for each item, in order; up to ``waiting`` calls are under way while one is looked at."""
-    calls: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            calls.append(executor.submit(function, item))
-            if len(calls) > waiting:
-                yield calls.popleft().result()
-        while calls:
-            yield calls.popleft().result()
-    finally:
-        for call in calls:
-            call.cancel()
 
 
 def _targets(model: "Model", source: Source, *, kinds: list[str]) -> list[Path]:

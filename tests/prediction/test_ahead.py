@@ -1,10 +1,45 @@
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
-from segkit.prediction.ahead import Behind, read_ahead
+from segkit.prediction.ahead import Behind, in_order, read_ahead
+
+
+def test_results_come_in_order_with_few_under_way():
+    started, lock = [], threading.Lock()
+
+    def slow(number):
+        with lock:
+            started.append(number)
+        time.sleep(0.01 * (5 - number))
+        return number * 10
+
+    with ThreadPoolExecutor(3) as threads:
+        results = in_order(threads, slow, range(5), waiting=2)
+        assert next(results) == 0
+        time.sleep(0.1)
+        assert sorted(started) == [0, 1, 2]
+        assert list(results) == [10, 20, 30, 40]
+
+
+def test_what_a_call_raises_comes_out_in_its_turn_and_the_rest_is_called_off():
+    asked = []
+
+    def fails(number):
+        asked.append(number)
+        if number == 1:
+            raise ValueError("no. 1")
+        return number
+
+    with ThreadPoolExecutor(1) as thread:
+        results = in_order(thread, fails, range(9), waiting=1)
+        assert next(results) == 0
+        with pytest.raises(ValueError, match=r"no\. 1"):
+            next(results)
+    assert max(asked) <= 3
 
 
 def test_results_come_in_order_one_ahead():

@@ -1,7 +1,4 @@
 import json
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -9,7 +6,6 @@ import pytest
 
 from segkit.errors import UsageError
 from segkit.prediction import many
-from segkit.prediction.many import in_order
 from segkit.prediction.predictor import Predictor
 
 SIZE = 24
@@ -147,37 +143,3 @@ def test_the_limit_of_the_predictor_holds_for_its_files(binary, folder):
     predictor = Predictor(binary, device="cpu", limit=SIZE * SIZE * 3 - 1)
     outcomes = predictor.predict_files(folder / "in" / "d.png", folder / "out")
     assert "pixels take 0.0 GiB to decode at once, more than the limit of 0.0 GiB" in outcomes[0].error
-
-
-def test_results_come_in_order_with_few_under_way():
-    started, lock = [], threading.Lock()
-
-    def slow(number):
-        with lock:
-            started.append(number)
-        time.sleep(0.01 * (5 - number))
-        return number * 10
-
-    with ThreadPoolExecutor(3) as threads:
-        results = in_order(threads, slow, range(5), waiting=2)
-        assert next(results) == 0
-        time.sleep(0.1)
-        assert sorted(started) == [0, 1, 2]
-        assert list(results) == [10, 20, 30, 40]
-
-
-def test_what_a_call_raises_comes_out_in_its_turn_and_the_rest_is_called_off():
-    asked = []
-
-    def fails(number):
-        asked.append(number)
-        if number == 1:
-            raise ValueError("no. 1")
-        return number
-
-    with ThreadPoolExecutor(1) as thread:
-        results = in_order(thread, fails, range(9), waiting=1)
-        assert next(results) == 0
-        with pytest.raises(ValueError, match=r"no\. 1"):
-            next(results)
-    assert max(asked) <= 3
