@@ -91,10 +91,10 @@ def _axis_regions(real: int, padded: int, window: int, shift: int, device: torch
     """
     place = torch.arange(padded, device=device)
     region = (place >= padded - window).long() + (place >= padded - shift).long()
-    return region, _round(place + shift, padded) < real
+    return region, _wrapped(place + shift, padded) < real
 
 
-def _round(place: Tensor, side: int) -> Tensor:
+def _wrapped(place: Tensor, side: int) -> Tensor:
     """Places of an axis that closes to a ring, at most once round too far, as 0 … side-1; exports have no %."""
     place = torch.where(place < side, place, place - side)
     return torch.where(place < 0, place + side, place)
@@ -168,7 +168,7 @@ def _rolled(grid: Tensor, shift: Size) -> Tensor:
     """A grid [H, W] moved up and left by ``shift``; what leaves it comes in again on the other side."""
     for axis, steps in enumerate(shift):
         side = grid.shape[axis]
-        grid = grid.index_select(axis, _round(torch.arange(side, device=grid.device) + steps, side))
+        grid = grid.index_select(axis, _wrapped(torch.arange(side, device=grid.device) + steps, side))
     return grid
 
 

@@ -34,7 +34,7 @@ from segkit.prediction.prepared import prepared
 from segkit.recipe import load_recipe, recipe_names
 
 RESULTS = Path(__file__).parent / "results" / "export.json"
-TWO = "two members"  # of the demonstration's first and the retina recipe's second: a Swin-FPN and a ResNet50-U-Net
+TWO = "two members"  # of the demonstration's first and the retina recipe's second: a Swin-FPN and an attention U-Net
 
 
 def main() -> None:

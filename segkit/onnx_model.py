@@ -149,7 +149,7 @@ def load_onnx(path: str | Path) -> OnnxModel:
         onnx.checker.check_model(proto)
         return OnnxModel(description, start(from_image(proto).SerializeToString()), hashlib.sha256(content).hexdigest())
     except Exception as error:  # whatever the checker and the runtime say of a graph that isn't whole
-        raise ModelError(f"{path}: damaged ({_first_line(error)}); export it again") from error
+        raise ModelError(f"{path}: damaged ({first_line(error)}); export it again") from error
 
 
 def described(path: Path, text: str | None) -> Description:
@@ -201,5 +201,6 @@ def require_onnx(*further: str) -> tuple[Any, Any]:
     return import_module("onnx"), import_module("onnxruntime")
 
 
-def _first_line(error: object) -> str:
+def first_line(error: object) -> str:
+    """Of what a library says, no more than fits into one line of ours."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

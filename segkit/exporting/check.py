@@ -10,7 +10,7 @@ from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.exporting.graph import FULL
 from segkit.model import Segmenter
-from segkit.onnx_model import Agreement, PixelType
+from segkit.onnx_model import Agreement, PixelType, first_line
 from segkit.prediction.predictor import evaluating
 
 SIZES = ((1, 33, 33), (2, 64, 96), (1, 97, 513), (2, 130, 75), (1, 300, 301))
@@ -26,6 +26,9 @@ def agreement(model: Segmenter | Ensemble, exported: Callable[[Tensor], Tensor],
         model: on its device.
         exported: what the file says, pixels [B, H, W, C] → [B, maps, H, W].
         pixels: type of the pixels.
+
+    Raises:
+        ModelError: the file fails at a size, or gives another number of probabilities.
     """
     largest = 0.0
     device = next(model.parameters()).device
@@ -34,7 +37,13 @@ def agreement(model: Segmenter | Ensemble, exported: Callable[[Tensor], Tensor],
         image = torch.stack([scaled(model.reader, picture) for picture in given])
         with evaluating(model), torch.no_grad():
             expected = model.probabilities(image.to(device)).cpu()
-        found = exported(given)
+        try:
+            found = exported(given)
+        except Exception as error:  # whatever the runtime says of a graph that isn't one for every size
+            raise ModelError(
+                f"the exported file fails on a batch of {batch}, {height} × {width} pixels: not written. The runtime "
+                f"says: {first_line(error)}"
+            ) from error
         if found.shape != expected.shape:
             raise ModelError(
                 f"the exported file gives {list(found.shape)}, the model {list(expected.shape)}: not written"

@@ -16,7 +16,13 @@ from segkit.prediction.prepared import prepared
 
 SMALLEST, LARGEST = 33, 1 << 16  # sides of an image; 33 is one pixel more than the coarsest usual stride
 MOST = 1 << 12  # images at a time
+
 EXAMPLE = (2, 421, 486)
+"""Batch, height and width to trace with.
+
+What is 1 anywhere in the trace is taken for a constant, so no window of a Swin may cover a whole level: 384 pixels at
+stride 32 and window 12.
+"""
 
 DTYPES: dict[PixelType, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
 FULL: dict[PixelType, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
@@ -94,7 +100,7 @@ def traced(module: nn.Module, example: Tensor, *, height: int) -> ExportedProgra
 
     Args:
         module: takes one tensor.
-        example: of a size as good as any other.
+        example: of the size of ``EXAMPLE``.
         height: the dimension that is the height; the width is the next.
     """
     sides = {

@@ -19,7 +19,7 @@ from segkit.exporting.onnx_file import OPSET, check_size, image_graph, open_onnx
 from segkit.exporting.torch_file import open_program, pixel_program, write_program
 from segkit.files import atomic_path
 from segkit.model import Segmenter
-from segkit.onnx_model import Description, PixelType, load_onnx, require_onnx
+from segkit.onnx_model import Description, PixelType, first_line, load_onnx, require_onnx
 
 Format = Literal["onnx", "torch-export"]
 SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
@@ -85,7 +85,7 @@ def export(
         else:
             write = partial(write_program, pixel_program(plain, model.reader, pixels))
     except Exception as error:  # the tracer's own kinds are many, and change with its version
-        raise UsageError(f"the model has no graph for every size: {_first_line(error)}") from error
+        raise UsageError(f"the model has no graph for every size: {_first_cause(error)}") from error
     opened = open_onnx if to == "onnx" else open_program
 
     with atomic_path(path) as temporary:
@@ -140,8 +140,8 @@ def _describe(model: Segmenter | Ensemble, pixels: PixelType, opset: int | None)
     )
 
 
-def _first_line(error: BaseException) -> str:
-    """Of the first cause: what is raised from it speaks of the tracer's own steps."""
+def _first_cause(error: BaseException) -> str:
+    """What is raised from it speaks of the tracer's own steps."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+    return first_line(error)

@@ -136,6 +136,17 @@ def test_a_model_without_a_graph_for_every_size_is_one_line(tmp_path, monkeypatc
         segkit.export(stem(), tmp_path / "m.onnx")
 
 
+def test_a_file_that_the_runtime_can_t_run_at_some_size_is_not_written(quick, ensemble, tmp_path, monkeypatch):
+    def fail(_pixels):
+        raise RuntimeError("indices out of bounds\nand more")
+
+    monkeypatch.setattr("segkit.exporting.run.open_onnx", lambda _path: fail)
+    message = r"fails on a batch of 1, 33 × 33 pixels: not written. The runtime says: indices out of bounds$"
+    with pytest.raises(ModelError, match=message):
+        segkit.export(ensemble, tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_onnx_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UsageError, match=r"onnxruntime is not installed; .* pip install 'segkit\[export\]'"):
