@@ -69,7 +69,7 @@ class PyramidPooling(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.bins = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(size), nn.Conv2d(channels, width, 1), nn.ReLU(inplace=True))
+            nn.Sequential(BinMeans(size), nn.Conv2d(channels, width, 1), nn.ReLU(inplace=True))
             for size in BINS
         )
         self.merge = nn.Sequential(*conv_norm_relu(channels + width * len(BINS), width))
@@ -81,3 +81,30 @@ class PyramidPooling(nn.Module):
         means = [F.interpolate(mean(x), size=size, mode="bilinear", align_corners=False) for mean in self.bins]
         merged: Tensor = self.merge(torch.cat([x, *means], dim=1))
         return merged
+
+
+class BinMeans(nn.Module):
+    """Means of size × size bins, [B, C, h, w] → [B, C, size, size], the bins of ``nn.AdaptiveAvgPool2d``.
+
+    As two products with averaging matrices, because that operator has no graph for every size in an ONNX file.
+
+    Args:
+        size: bins along each side; neighbours overlap where the side isn't a multiple of it.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The means of the map x."""
+        rows, columns = self._shares(x.shape[-2], x), self._shares(x.shape[-1], x)
+        return rows @ x @ columns.T
+
+    def _shares(self, length: int, like: Tensor) -> Tensor:
+        """What each of the length positions adds to each bin's mean, [size, length]."""
+        bins = torch.arange(self.size, device=like.device)[:, None]
+        first = bins * length // self.size
+        end = ((bins + 1) * length + self.size - 1) // self.size
+        position = torch.arange(length, device=like.device)
+        return ((position >= first) & (position < end)).to(like.dtype) / (end - first)

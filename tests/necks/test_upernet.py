@@ -5,7 +5,7 @@ import torch
 from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from torch import nn
 
-from segkit.necks.upernet import PyramidPooling, UPerNet
+from segkit.necks.upernet import BinMeans, PyramidPooling, UPerNet
 
 CHANNELS, STRIDES = (6, 8, 10, 12), (4, 8, 16, 32)
 
@@ -74,3 +74,12 @@ def test_how_far_two_pictures_differ_is_not_normalised_away_while_training():
     (near, far) = pooled(torch.cat([low, high])), pooled(torch.cat([low, 2 * high]))
     torch.testing.assert_close(near[1] - near[0], torch.full((4, 1, 1), 1.5))
     torch.testing.assert_close(far[1] - far[0], torch.full((4, 1, 1), 6.0))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 7), (6, 12), (17, 5)])
+def test_bins_are_those_of_adaptive_average_pooling(size, shape):
+    x = torch.randn(2, 3, *shape)
+    torch.testing.assert_close(BinMeans(size)(x), nn.functional.adaptive_avg_pool2d(x, size))
+    half = x.bfloat16()
+    assert BinMeans(size)(half).dtype == torch.bfloat16
