@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segkit.backbones.attention import attend
 from segkit.backbones.backbone import ImageBackbone, ceil, select_levels
 from segkit.backbones.drop_path import DropPath
 from segkit.backbones.linear import Linear
@@ -162,32 +163,6 @@ class WindowAttention(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept_bias": None}  # copies and pickles start without what was kept
-
-
-def attend(qkv: Tensor, bias: Tensor) -> Tensor:
-    """What tokens gather from their windows: softmax(query·keyᵀ / √d + bias)·value.
-
-    Args:
-        qkv: [B·windows, tokens, 3, heads, d].
-        bias: [windows or 1, heads, tokens, tokens], the same for every image.
-
-    Returns [B·windows, tokens, heads, d].
-
-    PyTorch's fused kernel is used where it is quick: on a CPU it takes no bias that learns, and loses time below
-    float32.
-    """
-    exact = qkv.dtype in (torch.float32, torch.float64)
-    fused = qkv.device.type != "cpu" or torch.compiler.is_compiling() or (exact and not bias.requires_grad)
-    if fused and not torch.compiler.is_exporting():  # other runtimes fuse for themselves, and no size decides there
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B·windows, heads, tokens, d]
-        if len(bias) > 1:
-            bias = bias.repeat(len(qkv) // len(bias), 1, 1, 1)  # the kernels want one batch axis
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
-    query, key, value = qkv.permute(2, 0, 3, 1, 4).contiguous()
-    logits = (query @ key.transpose(2, 3)).view(-1, *bias.shape)
-    weights = torch.add(bias, logits, alpha=qkv.shape[-1] ** -0.5).softmax(-1)
-    gathered: Tensor = weights.view(qkv.shape[0], *bias.shape[1:]) @ value
-    return gathered.transpose(1, 2)
 
 
 class MLP(nn.Sequential):

@@ -69,8 +69,7 @@ class PyramidPooling(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.bins = nn.ModuleList(
-            nn.Sequential(BinMeans(size), nn.Conv2d(channels, width, 1), nn.ReLU(inplace=True))
-            for size in BINS
+            nn.Sequential(BinMeans(size), nn.Conv2d(channels, width, 1), nn.ReLU(inplace=True)) for size in BINS
         )
         self.merge = nn.Sequential(*conv_norm_relu(channels + width * len(BINS), width))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
 from segkit.errors import UsageError
 from segkit.evaluation.comparison_page import comparison_page
@@ -75,6 +76,7 @@ class Comparison:
         return folder
 
 
+@reused_memory()
 def compare(
     models: Sequence[Source],
     data: str | Path,

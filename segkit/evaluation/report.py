@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.allocator import reused_memory
 from segkit.artifact import DESCRIPTION, AnyModel, load
 from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.data.masks import LOSSLESS
@@ -97,6 +98,7 @@ class Report:
                 yield {"member": name, "image": image["name"], "pixels": image["pixels"], **scores}
 
 
+@reused_memory()
 def evaluate(
     model: AnyModel | str | Path,
     data: str | Path,

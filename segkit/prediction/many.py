@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
+from segkit.allocator import reused_memory
 from segkit.data.picture import Picture, open_picture
 from segkit.errors import SegkitError, UsageError
 from segkit.files import remove_temporary, temporary_path
@@ -46,6 +47,7 @@ class Outcome:
     kept: bool = False
 
 
+@reused_memory()
 def predict_files(
     predictor: "Predictor",
     sources: str | Path | Iterable[str | Path],

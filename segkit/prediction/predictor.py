@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from segkit.allocator import reused_memory
 from segkit.data.claims import LIMIT
 from segkit.data.picture import Picture, open_picture
 from segkit.data.reader import Pixels, Reader
@@ -126,6 +127,7 @@ class Predictor:
         """Tiles per forward pass."""
         return self._batches.size
 
+    @reused_memory()
     def predict(
         self, source: str | Path | Pixels | Picture, out: str | Path | None = None, *, threshold: float | Kept = "kept"
     ) -> Prediction:

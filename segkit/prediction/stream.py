@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segkit.allocator import reused_memory
 from segkit.data.picture import Picture, open_picture
 from segkit.data.reader import Pixels
 from segkit.prediction.prediction import Prediction
@@ -33,7 +34,7 @@ def predict_stream(
         frame = next(source, None)
         return open_picture(frame, limit=predictor.limit) if isinstance(frame, str | Path) else frame
 
-    with ThreadPoolExecutor(1, thread_name_prefix="frames") as ahead:
+    with reused_memory(), ThreadPoolExecutor(1, thread_name_prefix="frames") as ahead:
         try:
             waiting = ahead.submit(following)
             for number in count():

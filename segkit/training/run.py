@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 import segkit
+from segkit.allocator import reused_memory
 from segkit.artifact import load, save
 from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.ensemble import Ensemble
@@ -35,6 +36,7 @@ class Run:
     interrupted: bool = False
 
 
+@reused_memory()
 def train(
     recipe: str | Path | Recipe,
     data: str | Path | None = None,

@@ -1,0 +1,100 @@
+"""Softmax attention inside windows, by PyTorch's fused kernel or, on CPUs, piece by piece in the cache."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PIECE = 1 << 19  # attention weights computed at a time; with their gradients they stay in a processor's cache
+
+
+def attend(qkv: Tensor, bias: Tensor) -> Tensor:
+    """What tokens gather from their windows: softmax(query·keyᵀ / √d + bias)·value.
+
+    Args:
+        qkv: [B·windows, tokens, 3, heads, d].
+        bias: [windows or 1, heads, tokens, tokens], the same for every image.
+
+    Returns [B·windows, tokens, heads, d].
+
+    PyTorch's fused kernel is used where it is quick: on a CPU it takes no bias that learns, and loses time below
+    float32. Otherwise windows go through piece by piece, and the weights are computed again for the backward pass, not
+    kept (as in Dao et al., FlashAttention, NeurIPS 2022): of all that a block keeps they are the most.
+    """
+    if torch.compiler.is_exporting():  # other runtimes fuse for themselves, and no size decides there
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B·windows, heads, tokens, d]
+        return (_weights(query, key, bias) @ value).transpose(1, 2)
+    exact = qkv.dtype in (torch.float32, torch.float64)
+    if qkv.device.type != "cpu" or torch.compiler.is_compiling() or (exact and not bias.requires_grad):
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        if len(bias) > 1:
+            bias = bias.repeat(len(qkv) // len(bias), 1, 1, 1)  # the kernels want one batch axis
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
+    if torch.is_grad_enabled():
+        gathered: Tensor = _Attend.apply(qkv, bias)
+        return gathered
+    return _forward(qkv, bias)
+
+
+class _Attend(torch.autograd.Function):
+    """Keeps what comes in alone."""
+
+    @staticmethod
+    def forward(qkv: Tensor, bias: Tensor) -> Tensor:
+        return _forward(qkv, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], _output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        qkv, bias = ctx.saved_tensors
+        of_qkv, of_bias = torch.empty_like(qkv), torch.zeros_like(bias)
+        for windows, places in _pieces(qkv, bias):
+            of_qkv[windows] = _backward(gradient[windows], qkv[windows], bias[places], of_bias[places])
+        return of_qkv, of_bias
+
+
+def _forward(qkv: Tensor, bias: Tensor) -> Tensor:
+    gathered = torch.empty_like(qkv[:, :, 0])
+    for windows, places in _pieces(qkv, bias):
+        query, key, value = qkv[windows].permute(2, 0, 3, 1, 4).contiguous()
+        gathered[windows] = (_weights(query, key, bias[places]) @ value).transpose(1, 2)
+    return gathered
+
+
+def _backward(gradient: Tensor, qkv: Tensor, bias: Tensor, of_bias: Tensor) -> Tensor:
+    """The gradient of some windows' qkv; that of their bias is added to ``of_bias``."""
+    query, key, value = qkv.permute(2, 0, 3, 1, 4).contiguous()
+    gradient = gradient.transpose(1, 2).contiguous()
+    weights = _weights(query, key, bias)
+    of_weights = gradient @ value.mT
+    of_logits = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+    of_bias += of_logits.view(-1, *bias.shape).sum(0)
+    scale = qkv.shape[-1] ** -0.5
+    own = torch.stack([(of_logits @ key).mul_(scale), (of_logits.mT @ query).mul_(scale), weights.mT @ gradient])
+    return own.permute(1, 3, 0, 2, 4)
+
+
+def _weights(query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
+    """Rows that add up to 1, [B·windows, heads, tokens, tokens]."""
+    logits = (query @ key.transpose(2, 3)).view(-1, *bias.shape)
+    weights = torch.add(bias, logits, alpha=query.shape[-1] ** -0.5).softmax(-1)
+    return weights.view(query.shape[0], *bias.shape[1:])
+
+
+def _pieces(qkv: Tensor, bias: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Windows of one image, or of several with the same bias, as slices of qkv, and the bias's that they take."""
+    step = max(1, PIECE // bias[0].numel())
+    if len(bias) == 1:
+        for start in range(0, len(qkv), step):
+            yield slice(start, start + step), slice(0, 1)
+        return
+    for image in range(0, len(qkv), len(bias)):
+        for start in range(0, len(bias), step):
+            end = min(start + step, len(bias))
+            yield slice(image + start, image + end), slice(start, end)

@@ -1,0 +1,66 @@
+"""Freed memory is used again while asked for, and only then."""
+
+import resource
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from segkit import allocator
+from segkit.allocator import REUSING, USUAL, reused_memory
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the C library is told, in order."""
+    told = []
+    library = SimpleNamespace(
+        mallopt=lambda option, value: told.append((option, value)), malloc_trim=lambda _: told.append("trim")
+    )
+    monkeypatch.setattr(allocator, "_glibc", lambda: library)
+    return told
+
+
+def faults_of_a_large_array():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.empty(1 << 26, np.uint8).fill(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(allocator._glibc() is None, reason="needs glibc")
+def test_a_large_array_after_another_costs_no_new_pages():
+    with reused_memory():
+        faults_of_a_large_array()
+        inside = faults_of_a_large_array()
+    faults_of_a_large_array()
+    outside = faults_of_a_large_array()
+    assert inside < 100
+    assert outside > 1000 or outside > 20 * max(inside, 1)  # fewer where pages are large
+
+
+def test_the_last_to_leave_sets_it_back(calls):
+    @reused_memory()
+    def work():
+        assert calls == list(REUSING.items())
+
+    with reused_memory():
+        work()
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert calls == list(REUSING.items())
+    assert calls == [*REUSING.items(), *USUAL.items()]
+
+
+def test_after_an_error_too_and_after_long_work_memory_is_returned(calls, monkeypatch):
+    monkeypatch.setattr(allocator, "LONG", -1.0)
+    with pytest.raises(ValueError, match="no"), reused_memory():
+        raise ValueError("no")
+    assert calls == [*REUSING.items(), *USUAL.items(), "trim"]
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(allocator, "_glibc", lambda: None)
+    with reused_memory():
+        assert allocator._inside == 0
