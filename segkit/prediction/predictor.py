@@ -15,6 +15,7 @@ from segkit.data.claims import LIMIT
 from segkit.data.picture import Picture, open_picture
 from segkit.data.reader import Pixels, Reader
 from segkit.errors import DataError, UsageError
+from segkit.folding import PROBE
 from segkit.precision import fastest
 from segkit.prediction.arrays import blendable, collect
 from segkit.prediction.bands import Batches, Strips, bands
@@ -35,7 +36,6 @@ from segkit.tta import TTA
 __all__ = ["Outcome", "Precision", "Prediction", "Predictor", "evaluating"]
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-PROBE = 64  # pixels a side of the image by which a model's layers are watched
 LARGEST_BATCH = 64
 
 

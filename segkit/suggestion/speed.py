@@ -6,6 +6,7 @@ from statistics import median
 
 import torch
 
+from segkit.allocator import reused_memory
 from segkit.model import Segmenter, Task
 from segkit.precision import fastest
 from segkit.recipe import DataRecipe, ModelRecipe
@@ -15,6 +16,7 @@ from segkit.training.optimizer import create_optimizer
 STEPS = 4  # timed, after one that warms up
 
 
+@reused_memory()
 def crops_per_second(
     model: ModelRecipe, data: DataRecipe, *, classes: Sequence[str], task: Task, background: int | None, batch: int
 ) -> float:

@@ -31,6 +31,7 @@ from segkit.training.log import Log
 from segkit.training.module import TrainingModule
 from segkit.training.plan import Plan, build_segmenter
 from segkit.training.progress import Bar, EpochTable
+from segkit.training.rounding import round_weights
 from segkit.training.samples import draw_samples
 
 SAMPLES = 4  # pictures drawn of each member
@@ -138,11 +139,12 @@ def train_member(
             early,
             Checkpoints(checkpoint, parts, saved, log.say),
         ]
+        precision = fastest(device) if train.precision == "auto" else train.precision
         deterministic_before = torch.are_deterministic_algorithms_enabled()
         trainer = L.Trainer(
             accelerator=device.type,
             devices=1,
-            precision=LIGHTNING_PRECISION[fastest(device) if train.precision == "auto" else train.precision],
+            precision=LIGHTNING_PRECISION[precision],
             max_epochs=train.epochs,
             accumulate_grad_batches=train.accumulate,
             check_val_every_n_epoch=train.validate_every,
@@ -168,6 +170,8 @@ def train_member(
         complete = not stop.requested
         segmenter.load_state_dict(dict(kept_weights(module, best)))
         segmenter = segmenter.cpu().eval()
+        if precision == "bf16":
+            round_weights(segmenter)
         draw()
     spent = time.perf_counter() - began + table.resumed_at
     return Trained(segmenter, spent / 60, complete)

@@ -4,8 +4,9 @@ from torch import nn
 
 from segkit.backbones.linear import Linear
 from segkit.ensemble import Ensemble
+from segkit.folding import fold_norms
 from segkit.model import Segmenter
-from segkit.prediction.prepared import fold_norms, prepared
+from segkit.prediction.prepared import prepared
 
 NORMS = (nn.BatchNorm2d,)
 
