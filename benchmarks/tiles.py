@@ -2,7 +2,7 @@
 
     python benchmarks/tiles.py [--model FOLDER] [--rounds 2] [--side 2048]
 
-The model is an ensemble of a ResNet50-FPN and a Swin-T-U-Net, trained for two minutes on drawn cells and kept in
+The model is an ensemble of a ResNet50-FPN and a Swin-T-U-Net, trained for four minutes on drawn cells and kept in
 ``--model``; what is there already is not trained again. The picture is drawn, too. All systems get it in memory and
 give probabilities of the whole picture, on the machine's threads:
 
@@ -14,7 +14,7 @@ give probabilities of the whole picture, on the machine's threads:
 
 They take turns in every round; a time is the median over the rounds, a ratio one of medians. Differences are those of
 probabilities from MONAI's, and of labels at 0.5. Memory is the peak resident size of a fresh process: all of it, and
-what it is above that with the model loaded and the picture there. About six minutes on two cores, and two for the
+what it is above that with the model loaded and the picture there. About seven minutes on two cores, and four for the
 training; results in ``benchmarks/results/tiles.json``. `pip install monai` first.
 """
 
@@ -48,7 +48,7 @@ ensemble:
   members:
     - {name: resnet50_fpn, backbone: resnet50, neck: fpn}
     - {name: swin_unet, backbone: swin_tiny, neck: unet}
-train: {epochs: 20, batch: 8, learning_rate: 1.0e-3, ema: 0.98, validate_every: 20, keep: last}
+train: {epochs: 60, batch: 8, learning_rate: 1.0e-3, ema: 0.98, validate_every: 60, keep: last}
 """
 
 Maps = NDArray[np.float32]
