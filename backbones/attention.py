@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PIECE = 1 << 19  # attention weights computed at a time; with their gradients they stay in a processor's cache
+SMALLEST_TOTAL = 1e-30  # of a row's exponentials that bfloat16 still holds exactly enough
 
 
 def attend(qkv: Tensor, bias: Tensor) -> Tensor:
@@ -25,7 +26,7 @@ def attend(qkv: Tensor, bias: Tensor) -> Tensor:
     """
     if torch.compiler.is_exporting():  # other runtimes fuse for themselves, and no size decides there
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B·windows, heads, tokens, d]
-        return (_weights(query, key, bias) @ value).transpose(1, 2)
+        return (_logits(query, key, bias).softmax(-1) @ value).transpose(1, 2)
     exact = qkv.dtype in (torch.float32, torch.float64)
     if qkv.device.type != "cpu" or torch.compiler.is_compiling() or (exact and not bias.requires_grad):
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -63,7 +64,9 @@ def _forward(qkv: Tensor, bias: Tensor) -> Tensor:
     gathered = torch.empty_like(qkv[:, :, 0])
     for windows, places in _pieces(qkv, bias):
         query, key, value = qkv[windows].permute(2, 0, 3, 1, 4).contiguous()
-        gathered[windows] = (_weights(query, key, bias[places]) @ value).transpose(1, 2)
+        weights, total = _unscaled_weights(query, key, bias[places])
+        found = weights @ value
+        gathered[windows] = (found if total is None else found / total).transpose(1, 2)
     return gathered
 
 
@@ -71,7 +74,8 @@ def _backward(gradient: Tensor, qkv: Tensor, bias: Tensor, of_bias: Tensor) -> T
     """The gradient of some windows' qkv; that of their bias is added to ``of_bias``."""
     query, key, value = qkv.permute(2, 0, 3, 1, 4).contiguous()
     gradient = gradient.transpose(1, 2).contiguous()
-    weights = _weights(query, key, bias)
+    weights, total = _unscaled_weights(query, key, bias)
+    weights = weights if total is None else (weights / total).to(weights.dtype)
     of_weights = gradient @ value.mT
     of_logits = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
     of_bias += of_logits.view(-1, *bias.shape).sum(0)
@@ -80,11 +84,25 @@ def _backward(gradient: Tensor, qkv: Tensor, bias: Tensor, of_bias: Tensor) -> T
     return own.permute(1, 3, 0, 2, 4)
 
 
-def _weights(query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
-    """Rows that add up to 1, [B·windows, heads, tokens, tokens]."""
-    logits = (query @ key.transpose(2, 3)).view(-1, *bias.shape)
-    weights = torch.add(bias, logits, alpha=query.shape[-1] ** -0.5).softmax(-1)
-    return weights.view(query.shape[0], *bias.shape[1:])
+def _unscaled_weights(query: Tensor, key: Tensor, bias: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Weights [B·windows, heads, tokens, tokens] and what each row is to be divided by; None where it adds up to 1.
+
+    PyTorch's softmax of bfloat16 takes a CPU as long as both products together. The range of bfloat16 is float32's, so
+    exponentials need no row's largest logit taken off first, unless logits are beyond ±69, which the sums tell.
+    """
+    if query.dtype == torch.bfloat16:
+        weights = _logits(query, key, bias).exp_()
+        total = weights.sum(-1, keepdim=True, dtype=torch.float32)
+        least, most = total.aminmax()
+        if least > SMALLEST_TOTAL and most < 1 / SMALLEST_TOTAL:
+            return weights, total
+    return _logits(query, key, bias).softmax(-1), None
+
+
+def _logits(query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
+    products = (query @ key.transpose(2, 3)).view(-1, *bias.shape)
+    logits = torch.add(bias, products, alpha=query.shape[-1] ** -0.5)
+    return logits.view(query.shape[0], *bias.shape[1:])
 
 
 def _pieces(qkv: Tensor, bias: Tensor) -> Iterator[tuple[slice, slice]]:

@@ -43,6 +43,23 @@ def test_without_gradients_and_in_low_precision_it_is_the_same(biases, piece):
     torch.testing.assert_close(low.float(), by_torch(qkv, bias), atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize("size", [1.0, 30.0, 1000.0])
+def test_in_low_precision_no_logit_is_too_large_or_too_small(size):
+    torch.manual_seed(0)
+    qkv, bias = torch.randn(6, 4, 3, 2, 5), size * torch.randn(1, 2, 4, 4)
+    bias[:, 0] -= size  # rows that are low as a whole
+    low, low_bias = (tensor.bfloat16().requires_grad_() for tensor in (qkv, bias))
+    exact, exact_bias = (tensor.detach().double().requires_grad_() for tensor in (low, low_bias))
+    found, expected = attend(low, low_bias), by_torch(exact, exact_bias)
+    torch.testing.assert_close(found.double(), expected, atol=0.05, rtol=0.05)
+    gradients = [
+        torch.autograd.grad((result * torch.arange(5)).sum(), inputs)
+        for result, inputs in ((found, (low, low_bias)), (expected, (exact, exact_bias)))
+    ]
+    for own, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(own.double(), other, atol=0.1, rtol=0.1)
+
+
 def test_masked_places_take_no_part(piece):
     qkv = torch.randn(2, 4, 3, 1, 5, requires_grad=True)
     bias = torch.zeros(1, 1, 4, 4)
