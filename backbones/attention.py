@@ -26,7 +26,8 @@ def attend(qkv: Tensor, bias: Tensor) -> Tensor:
     """
     if torch.compiler.is_exporting():  # other runtimes fuse for themselves, and no size decides there
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B·windows, heads, tokens, d]
-        return (_logits(query, key, bias).softmax(-1) @ value).transpose(1, 2)
+        weights: Tensor = _logits(query, key, bias).softmax(-1)
+        return (weights @ value).transpose(1, 2)
     exact = qkv.dtype in (torch.float32, torch.float64)
     if qkv.device.type != "cpu" or torch.compiler.is_compiling() or (exact and not bias.requires_grad):
         query, key, value = qkv.permute(2, 0, 3, 1, 4)

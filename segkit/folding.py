@@ -40,8 +40,10 @@ def fold_norms(model: nn.Module, probe: Callable[[Any], object]) -> int:
     pairs = foldable(model, probe)
     for first, second in pairs:
         convolution, norm = model.get_submodule(first), model.get_submodule(second)
+        assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
+        assert isinstance(norm, nn.BatchNorm2d)
         transposed = isinstance(convolution, nn.ConvTranspose2d)
-        model.set_submodule(first, fuse_conv_bn_eval(convolution, norm, transpose=transposed))  # type: ignore[type-var]
+        model.set_submodule(first, fuse_conv_bn_eval(convolution, norm, transpose=transposed))
         model.set_submodule(second, nn.Identity())
     return len(pairs)
 
