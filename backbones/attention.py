@@ -26,8 +26,8 @@ def attend(qkv: Tensor, bias: Tensor) -> Tensor:
     """
     if torch.compiler.is_exporting():  # other runtimes fuse for themselves, and no size decides there
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B·windows, heads, tokens, d]
-        weights: Tensor = _logits(query, key, bias).softmax(-1)
-        return (weights @ value).transpose(1, 2)
+        gathered: Tensor = _logits(query, key, bias).softmax(-1) @ value
+        return gathered.transpose(1, 2)
     exact = qkv.dtype in (torch.float32, torch.float64)
     if qkv.device.type != "cpu" or torch.compiler.is_compiling() or (exact and not bias.requires_grad):
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -35,7 +35,7 @@ def attend(qkv: Tensor, bias: Tensor) -> Tensor:
             bias = bias.repeat(len(qkv) // len(bias), 1, 1, 1)  # the kernels want one batch axis
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
     if torch.is_grad_enabled():
-        gathered: Tensor = _Attend.apply(qkv, bias)
+        gathered = _Attend.apply(qkv, bias)
         return gathered
     return _forward(qkv, bias)
 
