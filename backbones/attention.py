@@ -35,8 +35,8 @@ def attend(qkv: Tensor, bias: Tensor) -> Tensor:
             bias = bias.repeat(len(qkv) // len(bias), 1, 1, 1)  # the kernels want one batch axis
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
     if torch.is_grad_enabled():
-        gathered = _Attend.apply(qkv, bias)
-        return gathered
+        found: Tensor = _Attend.apply(qkv, bias)
+        return found
     return _forward(qkv, bias)
 
 
