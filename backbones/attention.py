@@ -55,10 +55,11 @@ class _Attend(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         qkv, bias = ctx.saved_tensors
-        of_qkv, of_bias = torch.empty_like(qkv), torch.zeros_like(bias)
+        of_qkv = torch.empty_like(qkv)
+        of_bias = torch.zeros_like(bias, dtype=torch.promote_types(bias.dtype, torch.float32))  # a sum over many pieces
         for windows, places in _pieces(qkv, bias):
             of_qkv[windows] = _backward(gradient[windows], qkv[windows], bias[places], of_bias[places])
-        return of_qkv, of_bias
+        return of_qkv, of_bias.to(bias.dtype)
 
 
 def _forward(qkv: Tensor, bias: Tensor) -> Tensor:
@@ -79,7 +80,7 @@ def _backward(gradient: Tensor, qkv: Tensor, bias: Tensor, of_bias: Tensor) -> T
     weights = weights if total is None else (weights / total).to(weights.dtype)
     of_weights = gradient @ value.mT
     of_logits = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-    of_bias += of_logits.view(-1, *bias.shape).sum(0)
+    of_bias += of_logits.view(-1, *bias.shape).sum(0, dtype=of_bias.dtype)
     scale = qkv.shape[-1] ** -0.5
     own = torch.stack([(of_logits @ key).mul_(scale), (of_logits.mT @ query).mul_(scale), weights.mT @ gradient])
     return own.permute(1, 3, 0, 2, 4)
