@@ -85,3 +85,12 @@ def test_rounding_twice_changes_nothing(model):
     round_weights(model)
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(tensor, before[name], atol=1e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_training_in_bf16_ends_with_it(precision, cells, recipe, tmp_path):
+    short = recipe(members=["only"], train={"precision": precision, "epochs": 1})
+    model = segkit.train(short, cells, out=tmp_path, console=False).model
+    layers = [part for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    exact = [torch.equal(layer.weight, layer.weight.bfloat16().float()) for layer in layers]
+    assert all(exact) == (precision == "bf16")
