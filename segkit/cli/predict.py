@@ -1,5 +1,6 @@
 """``segkit predict``: masks, and what else is asked for, of many pictures; or a video of what was found in a video."""
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,6 +40,10 @@ def predict(
     limit: Annotated[
         float | None, typer.Option(metavar="GIB", min=0, help="Memory that decoding a picture may take; normally 1.")
     ] = None,
+    compile_model: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the model first: up to a minute, that some hundred tiles pay back."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Draw the masks of pictures of any size.
@@ -62,7 +67,9 @@ def predict(
     how = told(tile=tile, overlap=overlap, tta=tta, precision=precision, batch=batch)
     if limit is not None:
         how["limit"] = int(limit * 2**30)
-    predictor = Predictor(load(model), **how)
+    for name in ("torch._inductor", "torch.utils.cpp_extension"):  # what they say while compiling is no one's concern
+        logging.getLogger(name).setLevel(logging.ERROR)
+    predictor = Predictor(load(model), **how, compile=compile_model)
     if video:
         _predict_video(predictor, Path(inputs[0]), out, threshold, as_json)
         return

@@ -1,5 +1,6 @@
 """Training crops and evaluation pictures as tensors; a crop depends on (seed, epoch, index) alone."""
 
+import copy
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +103,14 @@ class SegmentationDataset(Dataset[Item]):
             "target": _target_tensor(done["mask"]),
             "name": self.samples[number].name,
         }
+
+    def without_augmentation(self) -> "SegmentationDataset":
+        """The same pictures, cut anywhere or brought to the same size, and nothing else done to them."""
+        plain = copy.copy(self)
+        plain.foreground = 0.0
+        plain.augmentation = build_augmentation("none", crop=self.crop, channels=self.reader.channels)
+        plain.window = self.crop
+        return plain
 
     def _origin(self, mask: Ids, rng: np.random.Generator) -> tuple[int, int]:
         """Top left corner of the crop; it lies in the picture, or around it along a side that is shorter."""

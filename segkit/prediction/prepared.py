@@ -1,14 +1,16 @@
-"""A copy of a model that says the same, sooner: BatchNorm folded away, weights in the working precision."""
+"""A model that says the same, sooner: BatchNorm folded away, weights in the working precision, compiled if asked."""
 
 import copy
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segkit.backbones.linear import Linear
+from segkit.errors import UsageError
 from segkit.folding import fold_norms
+from segkit.statistics import PixelStatistics
 
 AnyModel = TypeVar("AnyModel")
 
@@ -44,3 +46,26 @@ def prepared(model: AnyModel, probe: Callable[[Any], object], low: torch.dtype |
                 for name, weights in module.named_parameters(recurse=False):
                     setattr(module, name, nn.Parameter(weights.detach().to(low), requires_grad=False))
     return faster
+
+
+def compiled(model: Any) -> Callable[[Tensor], PixelStatistics]:
+    """``model.statistics`` as machine code, by ``torch.compile`` with the weights frozen into it.
+
+    It is made in the first call, under ``torch.no_grad`` or inference mode, and anew for tiles of another size.
+
+    Args:
+        model: made ready by :func:`prepared`; what is done to it afterwards is not seen any more.
+
+    Raises:
+        UsageError: there is nothing to compile, or no compiler.
+    """
+    if not isinstance(model, nn.Module):
+        raise UsageError("compile: an exported model is compiled as it is loaded; leave compile out")
+    device = next((weights.device for weights in model.parameters()), torch.device("cpu"))
+    try:
+        torch.compile(torch.neg, options={"force_disable_caches": True})(torch.zeros(1, device=device))
+    except Exception as error:  # whatever the compiler, or the lack of one, comes to
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"compile: PyTorch can't compile on this machine ({reason}); leave compile out") from error
+    function: Callable[[Tensor], PixelStatistics] = torch.compile(model.statistics, options={"freezing": True})
+    return function

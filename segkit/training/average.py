@@ -42,6 +42,14 @@ class WeightAverage:
         torch._foreach_lerp_(averages, present, 1 - keep)  # one kernel for all tensors; PyTorch's own averaging uses it
         self.updates += 1
 
+    @torch.no_grad()
+    def take_statistics(self, model: nn.Module) -> None:
+        """Copy the model's present running means and variances, which were measured, not learnt."""
+        averages, present = self._paired(model)
+        for name, average, tensor in zip(self._averages, averages, present, strict=True):
+            if name.endswith(STATISTICS):
+                average.copy_(tensor)
+
     @contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[nn.Module]:
         """Within the context the model has the averaged weights; after it, its own again, bit by bit."""

@@ -1,5 +1,6 @@
 """What is done beside the steps: random numbers by epoch, averaged weights validated, the best kept, samples drawn."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,8 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segkit.data.dataset import SegmentationDataset
 from segkit.training.allowance import Allowance
 from segkit.training.module import TrainingModule
+from segkit.training.population import learning_norms, measure_norms, plain_batches
+
+FIXED_FROM = 0.8  # of the epochs
 
 
 class EpochSeed(L.Callback):
@@ -21,6 +26,33 @@ class EpochSeed(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Seed PyTorch, on all devices; drop path draws from it."""
         torch.manual_seed(int(np.random.SeedSequence([self._seed, trainer.current_epoch]).generate_state(1)[0]))
+
+
+class FixedNorms(L.Callback):
+    """Train the last fifth of the epochs with BatchNorm's statistics fixed at those of whole pictures' crops.
+
+    A network that has only seen the statistics of its own batches is another one when it predicts, with fixed ones:
+    where pictures differ much it drew everything too large. Now its last weights are learnt as they are used (Wu and
+    Johnson, Rethinking "Batch" in BatchNorm, 2021, section 3.3).
+    """
+
+    def __init__(self, dataset: SegmentationDataset, batch: int, epochs: int) -> None:
+        self._dataset, self._batch, self._epochs = dataset, batch, epochs
+        self.first = math.ceil(FIXED_FROM * epochs)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Measure them once, before the first of these epochs; they stay as they are from then on."""
+        assert isinstance(module, TrainingModule)
+        if trainer.current_epoch < self.first:
+            return
+        norms = learning_norms(module.segmenter)
+        if trainer.current_epoch == self.first and norms:
+            with trainer.precision_plugin.forward_context():
+                measure_norms(module.segmenter, plain_batches(self._dataset, self._batch, self._epochs))
+            if module.average is not None:
+                module.average.take_statistics(module.segmenter)
+        for norm in norms:
+            norm.eval()
 
 
 class AveragedValidation(L.Callback):

@@ -24,7 +24,7 @@ from segkit.errors import RecipeError, SegkitError
 from segkit.model import Segmenter
 from segkit.precision import fastest
 from segkit.recipe import PredictRecipe
-from segkit.training.callbacks import AveragedValidation, EpochSeed, KeepBest, SamplePictures, kept_weights
+from segkit.training.callbacks import AveragedValidation, EpochSeed, FixedNorms, KeepBest, SamplePictures, kept_weights
 from segkit.training.checkpoint import Checkpoints, Stateful, read_checkpoint
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
@@ -129,6 +129,7 @@ def train_member(
         parts = {name: part for name, part in kept.items() if part is not None}
         callbacks: list[L.Callback | None] = [
             EpochSeed(plan.seed),
+            FixedNorms(plan.dataset, train.batch, train.epochs),
             # The first two look at the averaged weights, which the third puts in and takes out again.
             best,
             SamplePictures(draw),

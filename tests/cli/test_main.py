@@ -1,7 +1,10 @@
 """What goes wrong is one line and an exit code, and nothing heavy is imported before it is needed."""
 
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,8 +64,6 @@ LIGHT = "import sys; from segkit.cli.main import main; main({arguments}); sys.ex
 
 def light(arguments, **environment):
     """Standard output of a command in a fresh interpreter; an error where it imports torch."""
-    import os
-
     command = [sys.executable, "-c", LIGHT.format(arguments=arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=True)
     return done.stdout
@@ -80,3 +81,21 @@ def test_config_needs_no_torch():
 def test_completion_knows_the_recipes_and_needs_no_torch():
     words = {"_SEGKIT_COMPLETE": "complete_bash", "COMP_WORDS": "segkit train de", "COMP_CWORD": "2"}
     assert light(None, **words).split() == ["demo"]
+
+
+def test_without_a_compiler_compile_is_refused_in_one_line(workplace):
+    command = [
+        Path(sys.executable).with_name("segkit"),
+        "predict",
+        "runs/demo/model",
+        "images",
+        "-o",
+        "masks",
+        "--compile",
+    ]
+    without = {**os.environ, "CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(workplace / "cache")}
+    done = subprocess.run(command, capture_output=True, text=True, env=without, cwd=workplace)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"error: compile: PyTorch can't compile on this machine \(.+\); leave compile out\n", done.stderr
+    )

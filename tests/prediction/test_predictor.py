@@ -407,8 +407,17 @@ def test_a_picture_among_others_is_predicted_as_by_itself():
 
 def test_tiles_at_a_time_fill_the_device_and_are_those_asked_for(binary):
     sizes = {tile: Predictor(binary, tile=tile, device="cpu").batch for tile in (None, 1024, 512, 256, 16)}
-    assert sizes == {None: 1, 1024: 1, 512: 1, 256: 4, 16: 64}
+    assert sizes == {None: 1, 1024: 1, 512: 2, 256: 8, 16: 64}
     assert Predictor(binary, batch=3).batch == 3
+
+
+def test_a_compiled_model_says_the_same_at_every_size_of_tiles():
+    plain = Predictor(small_segmenter(), tile=32, precision="fp32", device="cpu")
+    fast = Predictor(small_segmenter(), tile=32, precision="fp32", device="cpu", compile=True)
+    for size in ((50, 41), (20, 33), (50, 41)):
+        expected, found = plain.predict(picture(*size)), fast.predict(picture(*size))
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
+        np.testing.assert_allclose(found.entropy, expected.entropy, atol=1e-5)
 
 
 def test_out_of_memory_with_one_tile_is_one_line(binary):

@@ -46,14 +46,17 @@ RECIPE = {
     "predict": {"tile": 32},
 }
 
-# A checkpoint after every epoch, however slow the disk; then the command, killed by its own hand where that is asked.
+# A checkpoint after every epoch, however slow the disk; norms fixed for the second half; then the command, killed by
+# its own hand where that is asked.
 PROGRAM = """
 import importlib, multiprocessing, os, signal, sys
 import segkit.training.allowance
+import segkit.training.callbacks
 from segkit.cli.main import main
 
 multiprocessing.set_start_method("fork", force=True)  # for the loader's workers, as when started by a shell
 segkit.training.allowance.PAUSE, segkit.training.allowance.SHARE = 0, float("inf")
+segkit.training.callbacks.FIXED_FROM = 0.5
 if kill is not None:
     module, owner, name, call = kill
     place = importlib.import_module(module)

@@ -1,0 +1,75 @@
+"""BatchNorm's means and variances for the weights that are kept, from pictures as they are predicted."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, count, islice
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from segkit.data.dataset import EpochSampler, SegmentationDataset, collate
+
+BATCH, BATCHES = 32, 8
+PIXELS = 1 << 21  # that a batch has at most: 32 crops of 256²
+SHARE = 10  # of all crops trained on, one in so many is looked at once more at most
+
+
+def learning_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Every BatchNorm with running statistics that isn't frozen."""
+    norms = (module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats)
+    return [norm for norm in norms if all(parameter.requires_grad for parameter in norm.parameters())]
+
+
+@torch.no_grad()
+def measure_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the running means and variances of all ``learning_norms`` to their averages over ``batches``.
+
+    Those left by training are of small batches of augmented crops, while the weights moved. PreciseBN (Wu and Johnson,
+    Rethinking "Batch" in BatchNorm, 2021, section 3.2), by batches that are larger than those of training: where
+    pictures differ much among themselves, a small batch is narrower than all of them together.
+
+    Args:
+        model: on its device; its modes are afterwards as they were.
+        batches: images float32 [B, C, H, W] in 0..1.
+    """
+    norms = learning_norms(model)
+    device = next(model.parameters()).device
+    modes = {module: module.training for module in model.modules()}
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.train()
+        norm.momentum = None  # the plain average of all batches
+    try:
+        for images in batches:
+            model(images.to(device, memory_format=torch.channels_last))
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def plain_batches(dataset: SegmentationDataset, batch: int, epochs: int) -> Iterator[Tensor]:
+    """Images of crops without augmentation, for :func:`measure_norms`; the same for the same dataset and epochs.
+
+    Args:
+        dataset: what was trained on.
+        batch: crops of a training step; here they are more, where their size allows.
+        epochs: of training; the crops are those of the epochs that would have followed.
+    """
+    plain = dataset.without_augmentation()
+    if plain.crop is not None or plain.size is not None:
+        height, width = plain.crop or plain.size or (1, 1)
+        batch = max(batch, min(BATCH, PIXELS // (height * width)))
+    batches = min(max(epochs * len(plain) // (SHARE * batch), 1), BATCHES)
+    sampler = EpochSampler(len(plain), seed=plain.seed)
+
+    def keys(epoch: int) -> Iterator[tuple[int, int]]:
+        sampler.set_epoch(epoch)
+        return iter(sampler)
+
+    crops = (plain[key] for key in chain.from_iterable(keys(epoch) for epoch in count(epochs)))
+    for _ in range(batches):
+        yield collate(list(islice(crops, batch)))["image"]
