@@ -5,10 +5,13 @@ import sys
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from segkit import allocator
+import segkit
+from segkit import Predictor, Segmenter, allocator
 from segkit.allocator import REUSING, USUAL, reused_memory
+from segkit.data.synthetic import draw_cells
 
 
 @pytest.fixture
@@ -68,6 +71,16 @@ def test_after_an_error_too_and_after_long_work_memory_is_returned(calls, monkey
     with pytest.raises(ValueError, match="no"), reused_memory():
         raise ValueError("no")
     assert calls == [*REUSING.items(), *USUAL.items(), "trim"]
+
+
+def test_predicting_and_evaluating_do_it(calls, tmp_path):
+    model, inside = Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=["background", "cell"]), []
+    model.register_forward_pre_hook(lambda *_: inside.append(allocator._inside))
+    cells = draw_cells(tmp_path / "cells", images=6, size=32)
+    Predictor(model).predict(np.zeros((32, 32, 3), np.uint8))
+    assert inside
+    segkit.evaluate(model, cells, "test")
+    assert all(inside)
 
 
 def test_another_c_library_is_left_alone(monkeypatch):

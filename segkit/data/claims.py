@@ -62,8 +62,8 @@ def check_claim(claim: Claim, size: int, path: Path, limit: int) -> None:
     if claim.decoded > limit:
         raise DataError(
             f"{path}: {pixels} take {claim.decoded / 2**30:,.1f} GiB to decode at once, more than the limit of "
-            f"{limit / 2**30:,.1f} GiB; save it as a tiled TIFF, which is predicted part by part, or raise the limit "
-            "(limit=BYTES, on the command line --limit GIB)"
+            f"{limit / 2**30:,.1f} GiB; cut it into smaller ones, or, to predict it, save it as a tiled TIFF, which "
+            "is read part by part, or raise the limit (limit=BYTES, on the command line --limit GIB)"
         )
 
 

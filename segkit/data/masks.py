@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segkit.data.claims import LIMIT, check_claim, claim_of
 from segkit.data.description import Colour
 from segkit.data.reader import Pixels, read_pixels
 from segkit.errors import DataError
@@ -38,7 +39,11 @@ def read_values(path: Path) -> Values:
 
 def read_stored(path: Path) -> Pixels:
     """Return a mask file's pixels [H, W, C] as stored: an indexed PNG's indices, otherwise grey or colours."""
-    if _is_indexed(path):
+    head = _head(path)
+    claim = claim_of(head)
+    if claim is not None:
+        check_claim(claim, path.stat().st_size, path, LIMIT)
+    if head[25:26] == b"\x03":  # colour type 3: indexed
         try:
             with Image.open(path) as picture:
                 return np.asarray(picture)[..., None]
@@ -147,11 +152,11 @@ def _read_grey(path: Path) -> Ids | None:
     return np.asarray(values, dtype=np.uint8)
 
 
-def _is_indexed(path: Path) -> bool:
-    """Whether a file is a PNG of colour type 3, which stands in byte 25."""
+def _head(path: Path) -> bytes:
+    """The first bytes of a PNG file, in which its size and kind stand; empty for everything else."""
     try:
         with path.open("rb") as file:
             head = file.read(26)
     except OSError:
-        return False
-    return head.startswith(b"\x89PNG") and head[25:26] == b"\x03"
+        return b""
+    return head if head.startswith(b"\x89PNG") else b""

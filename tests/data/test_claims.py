@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from segkit.data.claims import claim_of, claim_of_tiff
+from segkit.data.masks import read_stored
 from segkit.data.picture import open_picture
 from segkit.data.reader import read_pixels
 from segkit.errors import DataError
@@ -23,7 +24,7 @@ NOISE = RNG.integers(0, 256, (64, 80, 3), dtype=np.uint8)
 
 def saved(format, pixels=NOISE, **options):
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format, **options)
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(buffer, format, **options)
     return buffer.getvalue()
 
 
@@ -100,9 +101,22 @@ def test_what_takes_more_than_the_limit_is_refused(tmp_path, name, read):
         read(tmp_path / name)
     assert str(refused.value) == (
         f"{tmp_path / name}: 50,000 × 50,000 pixels take {gib} GiB to decode at once, more than the limit of 1.0 GiB; "
-        "save it as a tiled TIFF, which is predicted part by part, or raise the limit (limit=BYTES, on the command "
-        "line --limit GIB)"
+        "cut it into smaller ones, or, to predict it, save it as a tiled TIFF, which is read part by part, or raise "
+        "the limit (limit=BYTES, on the command line --limit GIB)"
     )
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_masks_are_held_to_the_same(tmp_path, mode):
+    mask = saved("PNG", Image.fromarray(NOISE[..., 0] % 2).convert(mode))
+    (tmp_path / "small.png").write_bytes(png(mask))
+    (tmp_path / "large.png").write_bytes(png(mask[:-12] + bytes(8_000_000) + mask[-12:]))
+    with pytest.raises(
+        DataError, match=r"small\.png: the file is cut short, or damaged: [\d,]+ bytes can't hold the 50"
+    ):
+        read_stored(tmp_path / "small.png")
+    with pytest.raises(DataError, match=r"large\.png: 50,000 × 50,000 pixels take \d\.\d GiB to decode at once"):
+        read_stored(tmp_path / "large.png")
 
 
 def test_the_limit_can_be_raised_and_lowered(tmp_path):
