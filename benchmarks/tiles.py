@@ -1,6 +1,6 @@
 """A picture of 2048² in tiles of 512² with an overlap of a half: segkit against MONAI and a plain loop.
 
-    python benchmarks/tiles.py [--model FOLDER] [--rounds 2] [--side 2048]
+    python benchmarks/tiles.py [--model FOLDER] [--rounds 4] [--side 2048]
 
 The model is an ensemble of a ResNet50-FPN and a Swin-T-U-Net, trained for four minutes on drawn cells and kept in
 ``--model``; what is there already is not trained again. The picture is drawn, too. All systems get it in memory and
@@ -14,7 +14,7 @@ give probabilities of the whole picture, on the machine's threads:
 
 They take turns in every round; a time is the median over the rounds, a ratio one of medians. Differences are those of
 probabilities from MONAI's, and of labels at 0.5. Memory is the peak resident size of a fresh process: all of it, and
-what it is above that with the model loaded and the picture there. About seven minutes on two cores, and four for the
+what it is above that with the model loaded and the picture there. About nine minutes on two cores, and four for the
 training; results in ``benchmarks/results/tiles.json``. `pip install monai` first.
 """
 
@@ -58,7 +58,7 @@ System = Callable[[NDArray[np.uint8]], Maps]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path(tempfile.gettempdir()) / "segkit_tiles_model")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--memory-of", choices=list(SYSTEMS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
