@@ -20,6 +20,7 @@ from segkit.precision import fastest
 from segkit.prediction.arrays import blendable, collect
 from segkit.prediction.bands import Batches, Strips, bands
 from segkit.prediction.many import Outcome, predict_files
+from segkit.prediction.packed import can_pack
 from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import compiled, prepared
@@ -124,7 +125,12 @@ class Predictor:
         # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
         model.to(device=self.device, memory_format=torch.channels_last)
         probe = torch.zeros(1, model.reader.channels, PROBE, PROBE, device=self.device)
-        self.prepared = prepared(model, lambda ready: ready.statistics(probe), AUTOCAST.get(self.precision))
+        self.prepared = prepared(
+            model,
+            lambda ready: ready.statistics(probe),
+            AUTOCAST.get(self.precision),
+            packs=can_pack(self.device) and not compile,
+        )
         self._statistics = compiled(self.prepared) if compile else self.prepared.statistics
 
     @property

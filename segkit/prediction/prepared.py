@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from segkit.backbones.linear import Linear
 from segkit.errors import UsageError
 from segkit.folding import fold_norms
+from segkit.prediction.packed import PackedLinear
 from segkit.statistics import PixelStatistics
 
 AnyModel = TypeVar("AnyModel")
@@ -18,7 +19,9 @@ LOW = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, Linear)
 """Layers that autocast computes in low precision: their weights may as well be kept in it."""
 
 
-def prepared(model: AnyModel, probe: Callable[[Any], object], low: torch.dtype | None) -> AnyModel:
+def prepared(
+    model: AnyModel, probe: Callable[[Any], object], low: torch.dtype | None, *, packs: bool = False
+) -> AnyModel:
     """The model itself where nothing can be done for it, else a copy in evaluation mode that gives the same faster.
 
     What is not changed is shared with the model, so that the copy takes little memory. After changes to the model's
@@ -28,6 +31,8 @@ def prepared(model: AnyModel, probe: Callable[[Any], object], low: torch.dtype |
         model: on its device; anything that is no ``nn.Module`` is returned as it is.
         probe: calls a model on a small input.
         low: the precision that autocast will compute in; None for float32.
+        packs: lay linear layers' weights in bfloat16 out for oneDNN as well; the copy is then for a CPU that
+            ``can_pack``, and isn't to be compiled.
     """
     if not isinstance(model, nn.Module):
         return model
@@ -45,6 +50,10 @@ def prepared(model: AnyModel, probe: Callable[[Any], object], low: torch.dtype |
             if type(module) in LOW:
                 for name, weights in module.named_parameters(recurse=False):
                     setattr(module, name, nn.Parameter(weights.detach().to(low), requires_grad=False))
+        if packs and low is torch.bfloat16:
+            for name, module in list(faster.named_modules()):
+                if type(module) is Linear:
+                    faster.set_submodule(name, PackedLinear(module))
     return faster
 
 
@@ -59,6 +68,7 @@ def compiled(model: Any) -> Callable[[Tensor], PixelStatistics]:
     Raises:
         UsageError: there is nothing to compile, or no compiler.
     """
+    statistics: Callable[[Tensor], PixelStatistics] = model.statistics
     if not isinstance(model, nn.Module):
         raise UsageError("compile: an exported model is compiled as it is loaded; leave compile out")
     device = next((weights.device for weights in model.parameters()), torch.device("cpu"))
@@ -67,5 +77,4 @@ def compiled(model: Any) -> Callable[[Tensor], PixelStatistics]:
     except Exception as error:  # whatever the compiler, or the lack of one, comes to
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"compile: PyTorch can't compile on this machine ({reason}); leave compile out") from error
-    function: Callable[[Tensor], PixelStatistics] = torch.compile(model.statistics, options={"freezing": True})
-    return function
+    return torch.compile(statistics, options={"freezing": True})

@@ -6,6 +6,7 @@ from segkit.backbones.linear import Linear
 from segkit.ensemble import Ensemble
 from segkit.folding import fold_norms
 from segkit.model import Segmenter
+from segkit.prediction.packed import PackedLinear, can_pack
 from segkit.prediction.prepared import prepared
 
 NORMS = (nn.BatchNorm2d,)
@@ -153,3 +154,21 @@ def test_only_norms_that_the_formula_holds_for_are_folded():
         expected = model(image)
         assert fold_norms(model, lambda each: each(image)) == 1
         torch.testing.assert_close(model(image), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(not can_pack(torch.device("cpu")), reason="needs oneDNN")
+@torch.inference_mode()
+def test_packed_weights_say_the_same_to_the_last_bit():
+    torch.manual_seed(0)
+    swin = {"name": "swin", "embed_dim": 16, "depths": [2, 2], "heads": [1, 2]}
+    model = Segmenter.create(swin, neck="fpn", classes=2).eval()
+    probe = torch.zeros(1, 3, 64, 64)
+    plain, packed = (
+        prepared(model, lambda each: each.statistics(probe), torch.bfloat16, packs=packs) for packs in (False, True)
+    )
+    assert sum(isinstance(module, PackedLinear) for module in packed.modules()) == 17  # four a block, one a merging
+    for size in ((64, 64), (33, 130)):
+        image = torch.rand(2, 3, *size)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(packed(image), plain(image))
+    assert not any(isinstance(module, PackedLinear) for module in model.modules())
