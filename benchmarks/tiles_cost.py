@@ -2,12 +2,13 @@
 
     python benchmarks/tiles_cost.py [--up-to 400]
 
-Each picture is a square TIFF of drawn cells, RGB, in tiles of 256² compressed by deflate, and is predicted in a fresh
-process with ``out=``, so that input and results are read and written by rows. The model is as small as a model can be
-(a learned stem under a narrow FPN), so that reading, cutting, blending and writing weigh as much as they ever will.
-Memory is the peak resident size of the process; ``loaded`` is what it holds before. Results go to
-``benchmarks/results/tiles_cost.json``, sizes that are there are not run again, and the picture to ``docs/cost.png``.
-About half an hour and 7 GB of disk on two cores up to 400; half a minute up to 16.
+Each picture is a TIFF of drawn cells, RGB, in tiles of 256² compressed by deflate, square or 4,000 pixels wide (a row
+of tiles is then the same for every size). It is predicted in a fresh process with ``out=``, so that input and results
+are read and written by rows. The model is as small as a model can be (a learned stem under a narrow FPN), so that
+reading, cutting, blending and writing weigh as much as they ever will. Memory is the peak resident size of the
+process; ``loaded`` is what it holds before. Results go to ``benchmarks/results/tiles_cost.json``, sizes that are
+there are not run again, and the picture to ``docs/cost.png``. About ten minutes and 7 GB of disk on two cores up to
+400; half a minute up to 16.
 """
 
 import argparse
@@ -36,7 +37,8 @@ import matplotlib.pyplot as plt
 
 RESULTS = Path(__file__).parent / "results" / "tiles_cost.json"
 PICTURE = Path(__file__).parents[1] / "docs" / "cost.png"
-SIDES = (500, 1000, 2000, 4000, 8000, 12000, 16000, 20000)
+SQUARE = [(side, side) for side in (500, 1000, 2000, 4000, 8000, 12000, 16000, 20000)]
+NARROW = [(height, 4000) for height in (16000, 36000, 64000, 100000)]
 TILE = 256  # of the file
 
 
@@ -49,33 +51,32 @@ def main() -> None:
         print(json.dumps(cost(arguments.one)))
         return
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    for side in SIDES:
-        name = f"{side}x{side}"
-        if name in results or side**2 > 1e6 * arguments.up_to:
+    for height, width in (*SQUARE, *NARROW):
+        name = f"{height}x{width}"
+        if name in results or height * width > 1e6 * arguments.up_to:
             continue
         with tempfile.TemporaryDirectory() as temporary:
-            file = draw_slide(Path(temporary) / "slide.tif", side)
+            file = draw_slide(Path(temporary) / "slide.tif", height, width)
             done = subprocess.run([sys.executable, __file__, "--one", file], check=True, stdout=subprocess.PIPE)
-        results[name] = {"megapixels": side**2 / 1e6, **json.loads(done.stdout), "machine": machine()}
+        results[name] = {"megapixels": height * width / 1e6, **json.loads(done.stdout), "machine": machine()}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         print(name, results[name])
-    draw(sorted(results.values(), key=lambda one: float(one["megapixels"])))
+    draw(results)
 
 
-def draw_slide(path: Path, side: int) -> Path:
+def draw_slide(path: Path, height: int, width: int) -> Path:
     cells = draw_picture(2 * TILE, np.random.default_rng(0))[0]
-    count = math.ceil(side / TILE)
 
     def tiles() -> Iterator[NDArray[np.uint8]]:
-        for row in range(count):
-            for column in range(count):
+        for row in range(math.ceil(height / TILE)):
+            for column in range(math.ceil(width / TILE)):
                 top, left = TILE * (row % 2), TILE * (column % 2)
                 yield cells[top : top + TILE, left : left + TILE]
 
     tifffile.imwrite(
         path,
         tiles(),
-        shape=(side, side, 3),
+        shape=(height, width, 3),
         dtype=np.uint8,
         tile=(TILE, TILE),
         photometric="rgb",
@@ -104,14 +105,16 @@ def status(field: str) -> int:
     raise ValueError(field)
 
 
-def draw(costs: list[dict[str, Any]]) -> None:
-    megapixels = [one["megapixels"] for one in costs]
+def draw(results: dict[str, Any]) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    left.plot(megapixels, [one["seconds"] for one in costs], "o-", color="#0072B2")
+    for what, sizes, colour in (("square", SQUARE, "#0072B2"), ("4,000 wide", [SQUARE[3], *NARROW], "#D55E00")):
+        costs = [results[name] for name in (f"{height}x{width}" for height, width in sizes) if name in results]
+        megapixels = [one["megapixels"] for one in costs]
+        left.plot(megapixels, [one["seconds"] for one in costs], "o-", color=colour, label=what)
+        right.plot(megapixels, [one["peak MiB"] / 1024 for one in costs], "o-", color=colour, label=what)
+    right.axhline(results["500x500"]["loaded MiB"] / 1024, linestyle="--", color="#777777", label="before")
     left.set(xlabel="megapixels", ylabel="seconds", xlim=0, ylim=0)
-    right.plot(megapixels, [one["peak MiB"] / 1024 for one in costs], "o-", color="#D55E00", label="peak")
-    right.plot(megapixels, [one["loaded MiB"] / 1024 for one in costs], "--", color="#777777", label="before")
-    right.set(xlabel="megapixels", ylabel="GiB of memory", xlim=0, ylim=(0, 3))
+    right.set(xlabel="megapixels", ylabel="GiB of memory, peak", xlim=0, ylim=(0, 3))
     right.legend(frameon=False)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
