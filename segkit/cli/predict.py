@@ -67,8 +67,9 @@ def predict(
     how = told(tile=tile, overlap=overlap, tta=tta, precision=precision, batch=batch)
     if limit is not None:
         how["limit"] = int(limit * 2**30)
-    for name in ("torch._inductor", "torch.utils.cpp_extension"):  # what they say while compiling is no one's concern
-        logging.getLogger(name).setLevel(logging.ERROR)
+    if compile_model:
+        for name in ("torch._inductor", "torch.utils.cpp_extension"):  # what they say meanwhile is no one's concern
+            logging.getLogger(name).setLevel(logging.ERROR)
     predictor = Predictor(load(model), **how, compile=compile_model)
     if video:
         _predict_video(predictor, Path(inputs[0]), out, threshold, as_json)

@@ -33,7 +33,7 @@ class FixedNorms(L.Callback):
 
     A network that has only seen the statistics of its own batches is another one when it predicts, with fixed ones:
     where pictures differ much it drew everything too large. Now its last weights are learnt as they are used (Wu and
-    Johnson, Rethinking "Batch" in BatchNorm, 2021, section 3.3).
+    Johnson, Rethinking "Batch" in BatchNorm, 2021).
     """
 
     def __init__(self, dataset: SegmentationDataset, batch: int, epochs: int) -> None:

@@ -25,7 +25,7 @@ def measure_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running means and variances of all ``learning_norms`` to their averages over ``batches``.
 
     Those left by training are of small batches of augmented crops, while the weights moved. PreciseBN (Wu and Johnson,
-    Rethinking "Batch" in BatchNorm, 2021, section 3.2), by batches that are larger than those of training: where
+    Rethinking "Batch" in BatchNorm, 2021), by batches that are larger than those of training: where
     pictures differ much among themselves, a small batch is narrower than all of them together.
 
     Args:
@@ -60,9 +60,9 @@ def plain_batches(dataset: SegmentationDataset, batch: int, epochs: int) -> Iter
         epochs: of training; the crops are those of the epochs that would have followed.
     """
     plain = dataset.without_augmentation()
-    if plain.crop is not None or plain.size is not None:
-        height, width = plain.crop or plain.size or (1, 1)
-        batch = max(batch, min(BATCH, PIXELS // (height * width)))
+    size = plain.crop or plain.size
+    if size is not None:
+        batch = max(batch, min(BATCH, PIXELS // (size[0] * size[1])))
     batches = min(max(epochs * len(plain) // (SHARE * batch), 1), BATCHES)
     sampler = EpochSampler(len(plain), seed=plain.seed)
 
