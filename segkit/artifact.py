@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import safetensors.torch
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 import segkit
+from segkit import combining
 from segkit.data.reader import Reader
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
 from segkit.files import atomic_path
-from segkit.model import Segmenter, Task
+from segkit.model import Segmenter
 from segkit.onnx_model import OnnxModel, load_onnx
+from segkit.task import Task
 
 FORMAT = 1
 DESCRIPTION = "segkit.json"
@@ -39,6 +40,18 @@ class _Member(BaseModel):
     architecture: dict[str, Any]
 
 
+class _Combined(BaseModel):
+    """How an ensemble's members are combined; what was learnt for it is in a file, if there is anything."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    options: dict[str, Any]
+    file: str | None
+    sha256: str | None
+    temperatures: list[float]
+    temperature: float
+
+
 class _Description(BaseModel):
     model_config = ConfigDict(extra="forbid")
     format: int
@@ -49,7 +62,7 @@ class _Description(BaseModel):
     background: int | None
     reader: Reader
     members: list[_Member] = Field(min_length=1)
-    weights: list[list[float]] | None
+    combination: _Combined | None
     about: dict[str, Any]
 
 
@@ -72,12 +85,9 @@ def save(model: Segmenter | Ensemble, folder: str | Path) -> Path:
     for name, segmenter in zip(names, segmenters, strict=True):
         if segmenter.architecture is None:
             raise UsageError(f"{name}: only models built with Segmenter.create can be saved")
-        content = safetensors.torch.save(_tensors(segmenter))
-        digest = hashlib.sha256(content).hexdigest()
-        # The digest in the name keeps the old tensors in place until the new description is.
-        file = f"{name}.{digest[:8]}.safetensors"
-        _write(folder / file, content)
+        file, digest = _write_tensors(folder, name, _tensors(segmenter))
         members.append(_Member(name=name, file=file, sha256=digest, architecture=segmenter.architecture))
+    combined = _combined(model, folder) if isinstance(model, Ensemble) else None
     description = _Description(
         format=FORMAT,
         segkit=segkit.__version__,
@@ -87,12 +97,12 @@ def save(model: Segmenter | Ensemble, folder: str | Path) -> Path:
         background=model.background,
         reader=model.reader,
         members=members,
-        weights=model.weights.tolist() if isinstance(model, Ensemble) else None,
+        combination=combined,
         about=model.about,
     )
     _write(folder / "README.md", _card(description).encode())
     _write(folder / DESCRIPTION, description.model_dump_json(indent=2).encode())
-    for stale in replaced - {member.file for member in members}:
+    for stale in replaced - _files_of(description):
         (folder / stale).unlink(missing_ok=True)
     return folder
 
@@ -134,21 +144,21 @@ def load(path: str | Path) -> AnyModel:
 
 def _load(path: Path, read: Callable[[str, int], bytes]) -> Segmenter | Ensemble:
     description = _described(path, read(DESCRIPTION, LARGEST_DESCRIPTION))
-    members = []
-    for member in description.members:
-        if Path(member.file).name != member.file:
-            raise ModelError(f"{path}: member {member.name!r} names the file {member.file!r} outside the folder")
-        content = read(member.file, LARGEST_FILE)
-        if hashlib.sha256(content).hexdigest() != member.sha256:
-            raise ModelError(f"{path}: {member.file} is damaged (its hash is not the one recorded); copy it again")
-        members.append(_segmenter(path, description, member, content))
+
+    def content(file: str, digest: str) -> bytes:
+        if Path(file).name != file:
+            raise ModelError(f"{path}: {DESCRIPTION} names the file {file!r} outside the folder")
+        found = read(file, LARGEST_FILE)
+        if hashlib.sha256(found).hexdigest() != digest:
+            raise ModelError(f"{path}: {file} is damaged (its hash is not the one recorded); copy it again")
+        return found
+
+    members = [_segmenter(path, description, each, content(each.file, each.sha256)) for each in description.members]
     model: Segmenter | Ensemble = members[0]
     if description.kind == "ensemble":
-        weights = torch.tensor(description.weights) if description.weights is not None else None
-        try:
-            model = Ensemble(members, weights, names=[member.name for member in description.members])
-        except UsageError as error:
-            raise ModelError(f"{path / DESCRIPTION}: {error}") from None
+        if description.combination is None:
+            raise ModelError(f"{path}: {DESCRIPTION} doesn't say how the members are combined; copy it again")
+        model = _ensemble(path, members, description, description.combination, content)
     model.about = description.about
     return model.eval()
 
@@ -191,6 +201,56 @@ def _segmenter(path: Path, description: _Description, member: _Member, content: 
     return segmenter
 
 
+def _ensemble(
+    path: Path,
+    members: list[Segmenter],
+    description: _Description,
+    combined: _Combined,
+    content: Callable[[str, str], bytes],
+) -> Ensemble:
+    first = members[0]
+    try:
+        combination = combining.create(
+            combined.name, members=len(members), maps=first.maps, task=first.task, **combined.options
+        )
+        if _learnt(combination):
+            tensors = safetensors.torch.load(content(combined.file or "", combined.sha256 or ""))
+            combination.load_state_dict(tensors)
+        return Ensemble(
+            members,
+            names=[member.name for member in description.members],
+            combination=combination,
+            temperatures=combined.temperatures,
+            temperature=combined.temperature,
+        )
+    except (UsageError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{path / DESCRIPTION}: {str(error).strip().splitlines()[0]}") from None
+
+
+def _combined(model: Ensemble, folder: Path) -> _Combined:
+    """How the members are combined; what was learnt for it is written."""
+    combination = model.combination
+    learnt = _learnt(combination)
+    # A member can't be called so: names of members begin with a letter or digit.
+    file, digest = _write_tensors(folder, "_combination", learnt) if learnt else (None, None)
+    return _Combined(
+        name=combination.name,
+        options=combination.options(),
+        file=file,
+        sha256=digest,
+        temperatures=list(model.temperatures),
+        temperature=model.temperature,
+    )
+
+
+def _learnt(combination: combining.Combination) -> dict[str, Tensor]:
+    """What can't be said by its options, which people can read: all its tensors, or none."""
+    state = combination.state_dict()
+    if state.keys() <= combination.options().keys():
+        return {}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
 def _refuse_unknown_code(path: Path, member: _Member, part: str) -> None:
     """Nothing, unless a part is a class of somebody's module that this program hasn't imported by itself.
 
@@ -228,10 +288,16 @@ def _read_zipped(archive: zipfile.ZipFile, path: Path, name: str, limit: int) ->
 def _tensor_files(folder: Path) -> set[str]:
     """Names of the tensor files of the model that is there now; only these are ours to remove."""
     try:
-        files = {member.file for member in _described(folder, (folder / DESCRIPTION).read_bytes()).members}
+        files = _files_of(_described(folder, (folder / DESCRIPTION).read_bytes()))
     except (OSError, ModelError):
         return set()
     return {file for file in files if Path(file).name == file}
+
+
+def _files_of(description: _Description) -> set[str]:
+    combined = description.combination
+    learnt = {combined.file} if combined is not None and combined.file is not None else set()
+    return learnt | {member.file for member in description.members}
 
 
 def member_digests(model: Segmenter | Ensemble) -> dict[str, str]:
@@ -253,6 +319,15 @@ def _tensors(segmenter: Segmenter) -> dict[str, Tensor]:
         for name, tensor in segmenter.state_dict().items()
         if not name.startswith("auxiliary.")
     }
+
+
+def _write_tensors(folder: Path, name: str, tensors: dict[str, Tensor]) -> tuple[str, str]:
+    """The file's name and its SHA-256, which is in the name: so old tensors stay until their description goes."""
+    content = safetensors.torch.save(tensors)
+    digest = hashlib.sha256(content).hexdigest()
+    file = f"{name}.{digest[:8]}.safetensors"
+    _write(folder / file, content)
+    return file, digest
 
 
 def _write(path: Path, content: bytes) -> None:

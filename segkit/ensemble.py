@@ -1,33 +1,38 @@
-"""Ensemble: the weighted mean of its members' probability maps, with their disagreement."""
+"""Ensemble: members' probability maps combined, with their disagreement."""
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
+from segkit.combining import Combination, Mean
+from segkit.combining.sums import Spread, Sums
 from segkit.errors import UsageError
-from segkit.model import Segmenter, Task
-from segkit.statistics import PixelStatistics, entropy
+from segkit.model import Segmenter
+from segkit.statistics import PixelStatistics, tempered
+from segkit.task import Task
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
 class Ensemble(nn.Module):
-    """Average members per pixel, one after the other into running sums: memory doesn't grow with their number.
+    """Combine members per pixel, one after the other into running sums: memory doesn't grow with their number.
 
     Args:
         members: trained segmenters with the same classes, task and reader. Each brings its own normalisation.
-        weights: ``None`` for equal weights, a tensor [M] (one a member) or [M, K] (one a member and map); scaled
-            so that they sum to 1 over the members.
+        weights: of the mean of their probabilities: ``None`` for equal ones, a tensor [M] (one a member) or [M, K] (one
+            a member and map); scaled so that they sum to 1 over the members.
         names: the members' names, for files and tables.
+        combination: another way to combine them than the mean; instead of ``weights``.
+        temperatures: one a member, by which its logits are divided before anything else; None: 1.
+        temperature: by which the logits of the whole are divided at the end. It changes how sure the ensemble is, and
+            no label at a threshold of ½: predictors apply it to what they have blended.
 
     Raises:
-        UsageError: members that don't fit together, or weights that don't fit them.
+        UsageError: members that don't fit together, or weights or temperatures that don't fit them.
     """
-
-    weights: Tensor
 
     def __init__(
         self,
@@ -35,6 +40,9 @@ class Ensemble(nn.Module):
         weights: Tensor | Sequence[float] | None = None,
         *,
         names: Sequence[str] | None = None,
+        combination: Combination | None = None,
+        temperatures: Sequence[float] | None = None,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         if not members:
@@ -62,74 +70,62 @@ class Ensemble(nn.Module):
         )
         self.about: dict[str, Any] = {}
         self.members = nn.ModuleList(members)
-        self.register_buffer("weights", _normalised(weights, len(members), self.maps))
+        if combination is None:
+            combination = Mean(len(members), self.maps, self.task, weights=weights)
+        elif weights is not None:
+            raise UsageError("weights and combination: give one of them; weights are those of the mean")
+        if (combination.members, combination.maps, combination.task) != (len(members), self.maps, self.task):
+            raise UsageError(
+                f"the combination is of {combination.members} {combination.task} members with {combination.maps} maps; "
+                f"here are {len(members)} {self.task} members with {self.maps}"
+            )
+        self.combination = combination
+        self.temperatures = tuple(float(each) for each in temperatures or (1.0,) * len(members))
+        self.temperature = float(temperature)
+        if len(self.temperatures) != len(members):
+            raise UsageError(f"{len(self.temperatures)} temperatures for {len(members)} members; give each its own")
+        for each in (*self.temperatures, self.temperature):
+            if not 0 < each < math.inf:
+                raise UsageError(f"temperature {each:g}: expected a number above 0")
 
     @property
     def takes_whole_images(self) -> bool:
         """Whether a member can't work in tiles."""
-        return any(member.takes_whole_images for member, _ in self._weighted())
+        return any(member.takes_whole_images for member in self._segmenters())
 
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, maps, H, W]; the same as :meth:`probabilities`."""
         return self.probabilities(image, depth)
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
-        """Weighted mean of the members' probabilities, float32 [B, maps, H, W] in 0..1."""
-        return self._mean(member.probabilities(image, depth) for member, _ in self._weighted())
+        """What the members say together, float32 [B, maps, H, W] in 0..1."""
+        sums = Sums(self.combination)
+        for member in self.members_probabilities(image, depth):
+            sums.add(member, image)
+        return tempered(sums.probabilities(), self.temperature, self.task)
 
     def probabilities_with_members(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
         """What :meth:`probabilities` gives, then each member's own, from one pass of each; [B, maps, H, W] all."""
-        members = [member.probabilities(image, depth) for member, _ in self._weighted()]
-        return [self._mean(members), *members]
+        sums, members = Sums(self.combination), list(self.members_probabilities(image, depth))
+        for member in members:
+            sums.add(member, image)
+        return [tempered(sums.probabilities(), self.temperature, self.task), *members]
 
     def statistics(self, image: Tensor, depth: Tensor | None = None) -> PixelStatistics:
-        """Probabilities, entropy of their mean, mutual information and standard deviation over the members.
+        """Probabilities, their entropy, mutual information and standard deviation over the members.
 
-        Mutual information is the entropy of the mean minus the mean of the entropies (Houlsby et al., 2011; nats),
-        weighted as the mean is; with a weight a member and map, its entropies take the member's mean weight.
+        Mutual information is the entropy of the whole minus the weighted mean of the members' entropies, at least 0
+        (Houlsby et al., 2011; nats); the standard deviation is weighted alike.
         """
-        mean = square = within = torch.zeros((), device=image.device)
-        for member, weight in self._weighted():
-            probabilities = member.probabilities(image, depth)
-            scaled = probabilities * weight.view(1, -1, 1, 1)
-            mean = mean + scaled
-            square = square + scaled * probabilities
-            within = within + entropy(probabilities, self.task) * weight.mean()
-        mean = self._proper(mean)
-        total = entropy(mean, self.task)
-        return PixelStatistics(
-            probabilities=mean,
-            entropy=total,
-            mutual_information=(total - within).clamp_min(0),
-            std=(square - mean * mean).clamp_min(0).sqrt(),
-        )
+        sums = Spread(self.combination)
+        for member in self.members_probabilities(image, depth):
+            sums.add(member, image)
+        return sums.statistics(self.temperature)
 
-    def _weighted(self) -> Iterator[tuple[Segmenter, Tensor]]:
-        """Each member with its weights, [1] or [K]."""
-        return zip(cast("Iterable[Segmenter]", self.members), self.weights, strict=True)
+    def members_probabilities(self, image: Tensor, depth: Tensor | None = None) -> Iterator[Tensor]:
+        """Each member's probabilities at its temperature, float32 [B, maps, H, W], one after the other."""
+        for member, temperature in zip(self._segmenters(), self.temperatures, strict=True):
+            yield tempered(member.probabilities(image, depth), temperature, self.task)
 
-    def _mean(self, members: Iterable[Tensor]) -> Tensor:
-        """Weighted mean of what each member gives, taken one after the other."""
-        total = torch.zeros(())
-        for probabilities, weight in zip(members, self.weights, strict=True):
-            total = torch.addcmul(total.to(probabilities.device), probabilities, weight.view(1, -1, 1, 1))
-        return self._proper(total)
-
-    def _proper(self, mean: Tensor) -> Tensor:
-        """With one weight a class the softmax maps no longer sum to 1: scale them back. Rounding never exceeds 1."""
-        if self.task == "multiclass" and self.weights.shape[1] > 1:
-            mean = mean / mean.sum(1, keepdim=True)
-        return mean.clamp(max=1)
-
-
-def _normalised(weights: Tensor | Sequence[float] | None, members: int, maps: int) -> Tensor:
-    """Weights [M, 1] or [M, K] that sum to 1 over the members."""
-    if weights is None:
-        return torch.full((members, 1), 1 / members)
-    table = torch.as_tensor(weights, dtype=torch.float32)
-    if table.shape not in ((members,), (members, 1), (members, maps)):
-        raise UsageError(f"weights have shape {list(table.shape)}; expected [{members}] or [{members}, {maps}]")
-    if not bool(torch.isfinite(table).all()) or bool((table < 0).any()) or bool((table.sum(0) <= 0).any()):
-        raise UsageError("weights must be finite, zero or more, with a positive sum over the members")
-    table = table.view(members, -1)
-    return table / table.sum(0, keepdim=True)
+    def _segmenters(self) -> Iterator[Segmenter]:
+        return cast("Iterator[Segmenter]", iter(self.members))

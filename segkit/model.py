@@ -1,7 +1,7 @@
 """Segmenter: backbone, neck and head put together, with the normalisation and the classes that belong to them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,9 @@ from segkit.data.resize import shrunk_or_enlarged
 from segkit.errors import UsageError
 from segkit.heads.head import Head
 from segkit.necks.neck import Neck
-from segkit.statistics import PixelStatistics, entropy
+from segkit.statistics import PixelStatistics, entropy, probabilities_of
+from segkit.task import Task, output_maps
 
-Task = Literal["binary", "multilabel", "multiclass"]
 Named = str | Mapping[str, Any]  # a part: its name, or {"name": …, option: value}
 
 CELL = 8  # pixels of the image along a side of a coarse map's cell, where only the map's size is given
@@ -188,8 +188,7 @@ class Segmenter(nn.Module):
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, maps, H, W] in 0..1: sigmoid, or softmax over the classes for ``multiclass``."""
-        logits: Tensor = self(image, depth).float()
-        return logits.softmax(1) if self.task == "multiclass" else logits.sigmoid()
+        return probabilities_of(self(image, depth), self.task)
 
     def statistics(self, image: Tensor, depth: Tensor | None = None) -> PixelStatistics:
         """Probabilities and their entropy; one model has no disagreement."""
@@ -205,11 +204,6 @@ class Segmenter(nn.Module):
     def _fused(self, image: Tensor, depth: Tensor | None) -> list[Tensor]:
         levels: list[Tensor] = self.neck(self.backbone((image - self.mean) / self.std, depth))
         return levels
-
-
-def output_maps(task: Task, classes: int) -> int:
-    """How many maps a model puts out: one for ``binary``, else one a class."""
-    return 1 if task == "binary" else classes
 
 
 def grids(

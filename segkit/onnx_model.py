@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from segkit.data.reader import Reader
 from segkit.errors import ModelError, UsageError
-from segkit.model import Task, output_maps
 from segkit.statistics import PixelStatistics, entropy
+from segkit.task import Task, output_maps
 
 if TYPE_CHECKING:
     import onnx

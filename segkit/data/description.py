@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails
 
 from segkit.errors import DataError
 from segkit.recipe import nearest
+from segkit.task import Task
 
-Task = Literal["binary", "multilabel", "multiclass"]
 Colour = tuple[int, int, int]
 
 ABOUT_PICTURES = {"name", "splits", "groups", "roi", "depth_unit"}

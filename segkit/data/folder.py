@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.coding import Coding, find_coding
-from segkit.data.description import Colour, Description, Task, read_description
+from segkit.data.description import Colour, Description, read_description
 from segkit.data.listing import by_stem, entries
 from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, read_colours, read_values
 from segkit.data.reader import PICTURES, TURNS, orientation_of
 from segkit.data.splits import draw_splits, overlaps
 from segkit.errors import DataError, UsageError
 from segkit.recipe import nearest
+from segkit.task import Task
 
 Whole = TypeVar("Whole", bound=np.integer)
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.masks import IGNORE
+from segkit.task import Task
 
 BINS = 15  # as in Guo et al., and in torchmetrics by default
 SMALLEST = float(np.finfo(np.float32).eps)  # a probability below it counts as it: no pixel costs more than 15.9 nats
@@ -26,7 +27,7 @@ class Calibration:
         bins: of equal width over 0..1, the last one with 1 itself.
     """
 
-    def __init__(self, task: str, maps: int, bins: int = BINS) -> None:
+    def __init__(self, task: Task, maps: int, bins: int = BINS) -> None:
         self.task, self.bins = task, bins
         rows = 1 if task == "multiclass" else maps
         self._binned: Array = np.zeros((rows, 3, bins))  # pixels, sum of confidence, pixels that are right

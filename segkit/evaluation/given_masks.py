@@ -12,6 +12,7 @@ from segkit.data.description import Description
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import LOSSLESS, read_values
 from segkit.errors import DataError
+from segkit.task import Task
 
 
 def given_masks(masks: Path, folder: DatasetFolder, samples: list[Sample]) -> Iterator[list[NDArray[np.uint8]]]:
@@ -33,7 +34,7 @@ def given_masks(masks: Path, folder: DatasetFolder, samples: list[Sample]) -> It
     return read()
 
 
-def _find(masks: Path, name: str, task: str) -> Path:
+def _find(masks: Path, name: str, task: Task) -> Path:
     for stem in (f"{name}_mask", name):
         if task == "multilabel":
             if (masks / stem).is_dir():

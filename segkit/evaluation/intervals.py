@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.evaluation.scores import Array, image_scores, overlap_scores, shares
+from segkit.task import Task
 
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
 LARGEST_BLOCK = 1 << 22  # multiplicities held at a time
@@ -42,7 +43,7 @@ class UnitSums:
         self,
         counts: NDArray[np.int64],
         units: NDArray[np.int64],
-        task: str,
+        task: Task,
         kept: Sequence[int],
         each: Mapping[str, Array] | None = None,
     ) -> None:
@@ -69,7 +70,7 @@ class UnitSums:
         return {name: values[:, 0] if values.shape[1:] == (1,) else values for name, values in found.items()}
 
 
-def per_image(counts: NDArray[np.int64], task: str, kept: Sequence[int]) -> dict[str, Array]:
+def per_image(counts: NDArray[np.int64], task: Task, kept: Sequence[int]) -> dict[str, Array]:
     """Scores of each image by itself: ``dice`` and ``iou`` [N, K], and ``image``, the one it is judged by, [N, 1]."""
     scores = overlap_scores(counts, kept)
     return {"dice": scores["dice"], "iou": scores["iou"], "image": image_scores(counts, task, kept)[:, None]}
@@ -112,7 +113,7 @@ def score_intervals(
     unit: str,
     *,
     classes: Sequence[str],
-    task: str,
+    task: Task,
     kept: Sequence[int],
     resamples: int = RESAMPLES,
     seed: int = SEED,

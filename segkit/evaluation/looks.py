@@ -21,7 +21,7 @@ from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.given_masks import given_masks
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.thresholds import ThresholdCounts
-from segkit.prediction.labels import labels_of
+from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor
 from segkit.statistics import entropy, maximum_entropy
 
@@ -89,6 +89,7 @@ def looks_of_model(
         unsure = []
         for band, truth in _bands(predictor, ask, image, target, sample.name):
             parts = np.split(band, len(band) // model.maps)
+            parts[0] = at_temperature(parts[0], predictor.temperature, model.task)
             for tally, found in zip(tallies, labels, strict=True):
                 found.append(labels_of(parts[tally.part], model.task, tally.threshold))
                 if tally.calibration is not None:
@@ -121,7 +122,7 @@ def count_thresholds(
         image = model.reader.read(sample.image)
         target = folder.read_mask(sample, image.shape[:2])
         for band, truth in _bands(predictor, ready.probabilities, image, target, sample.name):
-            curve.update(band, truth)
+            curve.update(at_temperature(band, predictor.temperature, model.task), truth)
         progress(sample.name)
     return curve
 

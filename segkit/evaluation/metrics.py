@@ -9,6 +9,7 @@ from torch import Tensor
 
 from segkit.data.masks import IGNORE
 from segkit.errors import DataError, UsageError
+from segkit.task import Task
 
 Counts = NDArray[np.int64]
 
@@ -25,7 +26,7 @@ class SegmentationMetrics:
         threshold: probability from which a pixel is foreground, where ``update`` is given probabilities.
     """
 
-    def __init__(self, classes: Sequence[str], task: str, background: int | None, threshold: float = 0.5) -> None:
+    def __init__(self, classes: Sequence[str], task: Task, background: int | None, threshold: float = 0.5) -> None:
         if task not in ("binary", "multilabel", "multiclass"):
             raise UsageError(f"task is {task!r}; expected binary, multilabel or multiclass")
         if task == "binary":

@@ -18,6 +18,7 @@ from segkit.evaluation.intervals import (
     resampled,
 )
 from segkit.evaluation.scores import Array, image_score_name, image_scores
+from segkit.task import Task
 
 EXACT = 12  # units up to which every way of exchanging the two is tried: at most 4,096
 EXCHANGES = 9_999
@@ -31,7 +32,7 @@ def paired(
     unit: str,
     *,
     classes: Sequence[str],
-    task: str,
+    task: Task,
     background: int | None,
     resamples: int = RESAMPLES,
     seed: int = SEED,
@@ -105,7 +106,7 @@ def _exchanged(a: UnitSums, b: UnitSums, totals: tuple[Array, Array], seed: int)
 
 
 def _on_the_same_images(
-    first: NDArray[np.int64], second: NDArray[np.int64], units: NDArray[np.int64], task: str, kept: Sequence[int]
+    first: NDArray[np.int64], second: NDArray[np.int64], units: NDArray[np.int64], task: Task, kept: Sequence[int]
 ) -> tuple[UnitSums, UnitSums]:
     """Sums of both, in which an image whose score is undefined for one is left out of the means of both."""
     ours, theirs = per_image(first, task, kept), per_image(second, task, kept)
@@ -134,7 +135,7 @@ def _share_as_large(differences: Array, observed: float, units: int) -> float | 
     return (as_large + 1) / (differences.size + 1)  # the one at hand is one of the ways
 
 
-def _shown(classes: Sequence[str], task: str, background: int | None) -> list[tuple[str, str, str, int | None]]:
+def _shown(classes: Sequence[str], task: Task, background: int | None) -> list[tuple[str, str, str, int | None]]:
     """What is compared, the headline first: its name, how it is averaged, its key in the sums, and its column."""
     pooled, mean = "pooled", "mean over images"
     if task == "binary":
@@ -153,7 +154,7 @@ def _shown(classes: Sequence[str], task: str, background: int | None) -> list[tu
 
 
 def _image_by_image(
-    first: NDArray[np.int64], second: NDArray[np.int64], task: str, kept: Sequence[int]
+    first: NDArray[np.int64], second: NDArray[np.int64], task: Task, kept: Sequence[int]
 ) -> dict[str, Any]:
     """Every image's two scores, and on how many each model is better.
 

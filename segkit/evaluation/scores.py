@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.task import Task
+
 Array = NDArray[np.float64]
 
 
@@ -31,7 +33,7 @@ def overlap_scores(counts: NDArray[np.generic], kept: Sequence[int]) -> dict[str
     }
 
 
-def image_scores(counts: NDArray[np.int64], task: str, kept: Sequence[int]) -> Array:
+def image_scores(counts: NDArray[np.int64], task: Task, kept: Sequence[int]) -> Array:
     """The one score by which an image is judged, [N], of counts [N, 4, K]; NaN where it is undefined.
 
     Binary: the foreground's Dice. Otherwise the mean IoU of the classes that occur in the image's truth or prediction,
@@ -41,7 +43,7 @@ def image_scores(counts: NDArray[np.int64], task: str, kept: Sequence[int]) -> A
     return scores["dice"][:, 1] if task == "binary" else mean_of_defined(scores["iou"][:, kept])
 
 
-def image_score_name(task: str, classes: Sequence[str], background: int | None) -> str:
+def image_score_name(task: Task, classes: Sequence[str], background: int | None) -> str:
     """What :func:`image_scores` are, in words."""
     if task == "binary":
         return f"Dice of {classes[1]}"

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from segkit.errors import ModelError
 from segkit.prediction.ahead import Behind
-from segkit.prediction.labels import labels_of
+from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.npy import NpyRows, npy_rows
 from segkit.statistics import PixelStatistics, entropy
+from segkit.task import Task
 
 
 def blendable(statistics: PixelStatistics) -> Tensor:
@@ -33,8 +34,9 @@ def collect(
     bands: Iterable[NDArray[np.float32]],
     size: tuple[int, int],
     *,
-    task: str,
+    task: Task,
     maps: int,
+    temperature: float = 1.0,
     threshold: float,
     name: str,
     out: Path | None = None,
@@ -46,6 +48,7 @@ def collect(
         size: H and W of the whole.
         task: binary, multilabel or multiclass; decides how probabilities become labels.
         maps: K.
+        temperature: of the whole; it changes no label.
         threshold: probability from which a pixel of a binary or multilabel task is labelled 1.
         name: of the image.
         out: a folder; the arrays are then read-only memory maps of its files ``NAME_labels.npy`` and so on.
@@ -64,9 +67,10 @@ def collect(
         top, band = top_and_band
         if not np.isfinite(band).all():
             raise ModelError(f"{name}: the model gives values that are not finite; was its training finite?")
-        nats = entropy(torch.from_numpy(band[None, :maps]), task)[0].numpy()
-        places["labels"].write(top, labels_of(band[:maps], task, threshold))
-        places["probabilities"].write(top, band[:maps])
+        found = at_temperature(band[:maps], temperature, task)
+        nats = entropy(torch.from_numpy(found[None]), task)[0].numpy()
+        places["labels"].write(top, labels_of(found, task, threshold))
+        places["probabilities"].write(top, found)
         places["entropy"].write(top, nats)
         if "disagreement" in places:
             places["disagreement"].write(top, (nats - band[maps]).clip(min=0))

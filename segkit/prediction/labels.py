@@ -1,11 +1,23 @@
-"""Class ids from probabilities: the one rule that training, prediction and evaluation share."""
+"""Class ids from blended probabilities: the one rule that training, prediction and evaluation share."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from segkit.statistics import tempered
+from segkit.task import Task
+
+
+def at_temperature(probabilities: NDArray[np.float32], temperature: float, task: Task) -> NDArray[np.float32]:
+    """Blended probability maps [K, H, W] at an ensemble's temperature, see :func:`segkit.statistics.tempered`."""
+    if temperature == 1:
+        return probabilities
+    found: NDArray[np.float32] = tempered(torch.from_numpy(probabilities)[None], temperature, task)[0].numpy()
+    return found
 
 
 def labels_of(
-    probabilities: NDArray[np.float32], task: str, threshold: float | NDArray[np.float32] = 0.5
+    probabilities: NDArray[np.float32], task: Task, threshold: float | NDArray[np.float32] = 0.5
 ) -> NDArray[np.uint8]:
     """Labels of probability maps [K, H, W].
 

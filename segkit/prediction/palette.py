@@ -5,6 +5,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.task import Task
+
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 """The palette of Okabe and Ito (2008) without its black."""
 
@@ -33,7 +35,7 @@ TO_OKLAB = np.array(
 )
 
 
-def default_palette(task: str, maps: int, background: int | None = None) -> NDArray[np.uint8]:
+def default_palette(task: Task, maps: int, background: int | None = None) -> NDArray[np.uint8]:
     """RGB of each label, uint8 [labels, 3]: two labels (0 is black) if ``binary``, otherwise one a map.
 
     The background is black; the other classes take their colours in the order of their ids, so that a class added at

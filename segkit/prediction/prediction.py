@@ -11,6 +11,7 @@ from segkit.prediction.overlay import draw_overlay
 from segkit.prediction.scaled import AT_ONCE, Scaled
 from segkit.prediction.writers import output_paths, write_map, write_mask, write_pages, write_picture
 from segkit.statistics import maximum_entropy
+from segkit.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class Prediction:
     entropy: NDArray[np.float32]
     disagreement: NDArray[np.float32] | None
     classes: tuple[str, ...]
-    task: str
+    task: Task
     background: int | None
     palette: NDArray[np.uint8]
     scaled: Scaled

@@ -1,5 +1,6 @@
 """Predictor: a trained model applied to images of any size, one or many."""
 
+import copy
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ from segkit.prediction.views import views_of
 from segkit.prediction.writers import output_folder
 from segkit.recipe import Precision
 from segkit.statistics import PixelStatistics
+from segkit.task import Task
 from segkit.tta import TTA
 
 __all__ = ["Outcome", "Precision", "Prediction", "Predictor", "evaluating"]
@@ -46,7 +48,7 @@ class Model(Protocol):
     reader: Reader
 
     @property
-    def task(self) -> str: ...
+    def task(self) -> Task: ...
     @property
     def classes(self) -> tuple[str, ...]: ...
     @property
@@ -87,7 +89,8 @@ class Predictor:
 
     Attributes:
         prepared: the model made ready for the precision, BatchNorm folded: a copy, unless there is nothing to do.
-            After changes to the model's weights make another predictor.
+            After changes to the model's weights make another predictor. It leaves out an ensemble's ``temperature``.
+        temperature: what blended probabilities of the whole are then tempered by; 1 for a single model.
 
     Raises:
         UsageError: a value outside its range; ``compile`` without a compiler, or of a model that has no weights here.
@@ -131,6 +134,11 @@ class Predictor:
             AUTOCAST.get(self.precision),
             packs=can_pack(self.device) and not compile,
         )
+        # An ensemble's temperature comes after the blend: before it, it might change labels where tiles differ.
+        self.temperature: float = getattr(model, "temperature", 1.0)
+        if self.temperature != 1:
+            self.prepared = copy.copy(self.prepared)  # the model itself keeps its own
+            vars(self.prepared)["temperature"] = 1.0
         self._statistics = compiled(self.prepared) if compile else self.prepared.statistics
 
     @property
@@ -169,7 +177,16 @@ class Predictor:
         image = scaled(pixels, self.model.reader, str(path or name))
         try:
             with closing(self._bands(self._blendable, image.rows, image.size)) as rows:
-                arrays = collect(rows, image.size, task=task, maps=maps, threshold=threshold, name=name, out=folder)
+                arrays = collect(
+                    rows,
+                    image.size,
+                    task=task,
+                    maps=maps,
+                    temperature=self.temperature,
+                    threshold=threshold,
+                    name=name,
+                    out=folder,
+                )
         except torch.OutOfMemoryError as error:
             raise UsageError(
                 f"{path or name}: out of GPU memory with tile={self.tile} and batch={self.batch}; take less of either"

@@ -28,6 +28,7 @@ from PIL.PngImagePlugin import PngInfo
 from segkit.errors import UsageError
 from segkit.files import atomic_path
 from segkit.prediction.scaled import AT_ONCE
+from segkit.task import Task
 
 TIFF = (".tif", ".tiff")
 
@@ -48,7 +49,7 @@ def output_folder(folder: str | Path) -> Path:
 
 
 def output_paths(
-    folder: Path, name: str, kinds: Sequence[str], *, suffix: str, task: str, classes: Sequence[str], maps: int
+    folder: Path, name: str, kinds: Sequence[str], *, suffix: str, task: Task, classes: Sequence[str], maps: int
 ) -> dict[str, tuple[Path, ...]]:
     """Where each kind of output of one image goes; several paths for a multilabel mask, otherwise one.
 

@@ -10,6 +10,7 @@ from segkit.suggestion.augmentation import augmentation
 from segkit.suggestion.choice import Choice, Section
 from segkit.suggestion.facts import Facts
 from segkit.suggestion.networks import pair, single
+from segkit.task import Task
 
 Device = Literal["cpu", "cuda"]
 Speed = Callable[[ModelRecipe, DataRecipe, int], float]
@@ -43,7 +44,7 @@ class Choices:
 def choose(
     facts: Facts,
     *,
-    task: str,
+    task: Task,
     splits: Mapping[str, int],
     device: Device,
     minutes: float,
@@ -123,7 +124,7 @@ def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
     return data
 
 
-def _loss(facts: Facts, task: str) -> Section:
+def _loss(facts: Facts, task: Task) -> Section:
     loss: Section = {
         "loss": Choice({"cross_entropy": 1.0, "dice": 1.0}, "right probabilities, and overlap, which is what is scored")
     }

@@ -7,9 +7,10 @@ from statistics import median
 import torch
 
 from segkit.allocator import reused_memory
-from segkit.model import Segmenter, Task
+from segkit.model import Segmenter
 from segkit.precision import fastest
 from segkit.recipe import DataRecipe, ModelRecipe
+from segkit.task import Task
 from segkit.training.losses import build_loss
 from segkit.training.optimizer import create_optimizer
 

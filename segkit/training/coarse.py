@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segkit.data.masks import IGNORE
-from segkit.model import Task
+from segkit.task import Task
 
 
 def coarse_target(target: Tensor, size: tuple[int, int], task: Task, classes: int) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from segkit.errors import RecipeError
 from segkit.recipe import nearest
+from segkit.task import Task
 from segkit.training.pixel_losses import TASKS, BinaryCrossEntropy, CrossEntropy, Focal, SegmentationLoss
 from segkit.training.region_losses import Dice, Lovasz, Tversky
 
@@ -29,7 +30,7 @@ FROM_THE_DATASET = ("self", "task", "class_weights", "background")  # arguments 
 def build_loss(
     terms: Mapping[str, float | Mapping[str, object]],
     *,
-    task: str,
+    task: Task,
     classes: int,
     class_weights: Sequence[float] | None = None,
     background: int | None = None,
@@ -77,7 +78,7 @@ def create(
     name: str,
     options: Mapping[str, object],
     *,
-    task: str,
+    task: Task,
     class_weights: Sequence[float] | None,
     background: int | None,
 ) -> SegmentationLoss:

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit.data.masks import IGNORE
+from segkit.task import Task
 
 TASKS = ("binary", "multilabel", "multiclass")
 
@@ -29,7 +30,7 @@ class SegmentationLoss(nn.Module):
 
     class_weights: Tensor | None
 
-    def __init__(self, task: str, *, class_weights: Sequence[float] | None = None) -> None:
+    def __init__(self, task: Task, *, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
         if task not in TASKS:
             raise ValueError(f"task is {task!r}; expected one of {', '.join(TASKS)}")
@@ -104,7 +105,7 @@ class Focal(SegmentationLoss):
 
     def __init__(
         self,
-        task: str,
+        task: Task,
         *,
         class_weights: Sequence[float] | None = None,
         gamma: float = 2.0,
@@ -176,7 +177,7 @@ def in_full_precision(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def check_shapes(logits: Tensor, target: Tensor, weight: Tensor | None, task: str) -> None:
+def check_shapes(logits: Tensor, target: Tensor, weight: Tensor | None, task: Task) -> None:
     """Raise ValueError unless the three fit each other and the task."""
     batch, maps, height, width = logits.shape
     ids, dense = (batch, height, width), (batch, maps, height, width)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segkit.task import Task
 from segkit.training.pixel_losses import SegmentationLoss, ratio
 
 
@@ -28,7 +29,7 @@ class Tversky(SegmentationLoss):
 
     def __init__(
         self,
-        task: str,
+        task: Task,
         *,
         class_weights: Sequence[float] | None = None,
         background: int | None = None,
@@ -82,7 +83,7 @@ class Dice(Tversky):
 
     def __init__(
         self,
-        task: str,
+        task: Task,
         *,
         class_weights: Sequence[float] | None = None,
         background: int | None = None,
@@ -113,7 +114,7 @@ class Lovasz(SegmentationLoss):
         per_image: score each image and take the mean, instead of the whole batch as one image.
     """
 
-    def __init__(self, task: str, *, class_weights: Sequence[float] | None = None, per_image: bool = False) -> None:
+    def __init__(self, task: Task, *, class_weights: Sequence[float] | None = None, per_image: bool = False) -> None:
         super().__init__(task, class_weights=class_weights)
         self.per_image = per_image
 

@@ -508,7 +508,7 @@ MODELS = [
         PREDICT,
         MODEL,
         ("weights",),
-        model_description(lambda d: d.update(weights=[[1.0]])),
+        model_description(lambda d: d["combination"]["options"].update(weights=[[1.0]])),
     ),
     Case("the tensors are missing", PREDICT, MODEL, ("swin_fpn.", ".safetensors"), lambda f: tensors(f).unlink()),
     Case(

@@ -1,0 +1,64 @@
+"""Running sums over the members: what they say together, and how far they differ."""
+
+import torch
+from torch import Tensor
+
+from segkit.combining.combination import Combination, Said
+from segkit.statistics import PixelStatistics, entropy, tempered
+
+
+class Sums:
+    """What the members say together, of their probabilities one after the other.
+
+    Args:
+        combination: how they are combined.
+    """
+
+    def __init__(self, combination: Combination) -> None:
+        self.combination, self.added = combination, 0
+        self.total = self.weights = torch.zeros(())
+
+    def add(self, probabilities: Tensor, image: Tensor) -> None:
+        """Add the next member's [B, maps, H, W], of images [B, C, H, W]."""
+        said = Said(self.added, probabilities, image)
+        weight = self.combination.weight(said)
+        self._sum_up(said, weight)
+        self.added += 1
+
+    def probabilities(self) -> Tensor:
+        """Of the whole, float32 [B, maps, H, W] in 0..1."""
+        return self.combination.combined(self.total, self.weights).clamp(max=1)  # rounding exceeds 1
+
+    def _sum_up(self, said: Said, weight: Tensor) -> None:
+        summand = self.combination.summand(said, weight)
+        self.total, self.weights = (self.total + summand, self.weights + weight) if said.member else (summand, weight)
+
+
+class Spread(Sums):
+    """The same, and what the members' own entropies and variance need."""
+
+    def __init__(self, combination: Combination) -> None:
+        super().__init__(combination)
+        self.mean = self.squares = self.within = torch.zeros(())
+
+    def statistics(self, temperature: float) -> PixelStatistics:
+        """Of the whole at a temperature; the members' spread is that of their own probabilities."""
+        task = self.combination.task
+        probabilities = tempered(self.probabilities(), temperature, task)
+        total, mean = entropy(probabilities, task), self.mean / self.weights
+        return PixelStatistics(
+            probabilities=probabilities,
+            entropy=total,
+            mutual_information=(total - self.within / self.weights.mean(1)).clamp_min(0),
+            std=(self.squares / self.weights - mean * mean).clamp_min(0).sqrt(),
+        )
+
+    def _sum_up(self, said: Said, weight: Tensor) -> None:
+        super()._sum_up(said, weight)
+        weighted = weight * said.probabilities
+        squares = weighted * said.probabilities
+        # With a weight a member and map, its entropy takes their mean.
+        within = entropy(said.probabilities, self.combination.task) * weight.mean(1)
+        if said.member:
+            weighted, squares, within = self.mean + weighted, self.squares + squares, self.within + within
+        self.mean, self.squares, self.within = weighted, squares, within

@@ -1,0 +1,11 @@
+"""The three tasks, and how many maps a model puts out for each."""
+
+from typing import Literal
+
+Task = Literal["binary", "multilabel", "multiclass"]
+"""``binary``: one sigmoid map, of the last class; ``multilabel``: one sigmoid map a class; ``multiclass``: softmax."""
+
+
+def output_maps(task: Task, classes: int) -> int:
+    """How many maps a model puts out: one for ``binary``, else one a class."""
+    return 1 if task == "binary" else classes
