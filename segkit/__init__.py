@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from segkit.evaluation.comparison import compare
     from segkit.evaluation.report import evaluate
     from segkit.exporting.run import export
+    from segkit.fitting.run import fit
     from segkit.model import Segmenter
     from segkit.prediction.predictor import Predictor
     from segkit.suggestion.suggest import suggest
@@ -32,6 +33,7 @@ __all__ = [
     "compare",
     "evaluate",
     "export",
+    "fit",
     "heads",
     "load",
     "necks",
@@ -50,6 +52,7 @@ _HOMES = {
     "compare": "segkit.evaluation.comparison",
     "evaluate": "segkit.evaluation.report",
     "export": "segkit.exporting.run",
+    "fit": "segkit.fitting.run",
     "load": "segkit.artifact",
     "open_dataset": "segkit.data.folder",
     "save": "segkit.artifact",

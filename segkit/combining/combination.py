@@ -92,7 +92,7 @@ class Mean(Combination):
     def combined(self, total: Tensor, weights: Tensor) -> Tensor:
         """With one weight a class the softmax maps no longer sum to 1: scale them back."""
         mean = super().combined(total, weights)
-        if self.task == "multiclass" and self.weights.shape[1] > 1:
+        if self.task == "multiclass" and weights.shape[1] > 1:
             return mean / mean.sum(1, keepdim=True)
         return mean
 

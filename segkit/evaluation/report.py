@@ -154,7 +154,7 @@ def evaluate(
         looks = looks_of_masks(source, folder, samples)
     else:
         name = source.about.get("trained_on", {}).get("recipe", "model")
-        _check_fit(source, folder)
+        check_fit(source, folder)
         members = source.names if isinstance(source, Ensemble) else ()
         predictor = Predictor(source, tile=tile, overlap=overlap, tta=tta, precision=precision)
         settings = {key: getattr(predictor, key) for key in ("tile", "overlap", "tta", "precision")}
@@ -215,7 +215,7 @@ def open_source(path: str | Path) -> AnyModel | Path:
     return path if holds_masks else load(path)
 
 
-def _check_fit(model: AnyModel, folder: DatasetFolder) -> None:
+def check_fit(model: AnyModel, folder: DatasetFolder) -> None:
     """Raise ModelError where the model's ids don't mean what the dataset's do; a binary foreground may be renamed."""
     if model.task != folder.task:
         raise ModelError(f"the model's task is {model.task}, that of {folder.name} is {folder.task}")

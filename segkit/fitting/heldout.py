@@ -1,0 +1,126 @@
+"""What the members say of pictures they haven't seen, kept for fitting."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.masks import IGNORE
+from segkit.ensemble import Ensemble
+from segkit.errors import ModelError
+from segkit.prediction.predictor import Predictor
+
+MEMORY = 1 << 28  # bytes of all members' maps; of larger pictures a window is kept
+SMALLEST_SIDE = 32  # of a window
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What each member says of a picture, or of a window of it, and what is true.
+
+    Attributes:
+        name: of the picture.
+        members: probabilities float32 [M, maps, h, w].
+        image: float32 [C, h, w] in 0..1.
+        target: ids int64 [h, w], or 0/1 maps float32 [maps, h, w] for multilabel, 255 to ignore.
+    """
+
+    name: str
+    members: Tensor
+    image: Tensor
+    target: Tensor
+
+
+def hold_out(
+    ensemble: Ensemble,
+    predictor: Predictor,
+    folder: DatasetFolder,
+    samples: Sequence[Sample],
+    *,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[HeldOut]:
+    """Every member's maps of every picture, each member at its own temperature and by the predictor's settings.
+
+    All maps together take at most ``MEMORY``. Where whole pictures would take more, a window of each is kept, drawn by
+    ``seed`` around one of its pixels that count.
+
+    Raises:
+        ModelError: values that are not finite.
+        DataError: a picture or mask that can't be used.
+    """
+    ready = cast("Ensemble", predictor.prepared)
+    members, maps = len(ensemble.members), ensemble.maps
+    side = max(SMALLEST_SIDE, int((MEMORY / (4 * members * maps * max(len(samples), 1))) ** 0.5))
+
+    def ask(tiles: Tensor) -> Tensor:
+        return torch.cat(list(ready.members_probabilities(tiles)), dim=1)  # [b, M·maps, h, w]
+
+    found = []
+    for index, sample in enumerate(samples):
+        image = ensemble.reader.read(sample.image)
+        target = folder.read_mask(sample, image.shape[:2])
+        rows, columns = _window(target, side, np.random.default_rng((seed, index)))
+        bands, top = [], 0
+        for band in predictor.rows(ask, image):
+            first, last = max(rows.start - top, 0), min(rows.stop - top, band.shape[1])
+            if first < last:
+                bands.append(torch.from_numpy(band[:, first:last, columns].copy()))
+            top += band.shape[1]
+        said = torch.cat(bands, dim=1)
+        if not said.isfinite().all():
+            raise ModelError(f"{sample.name}: a member gives values that are not finite; was its training finite?")
+        truth = torch.from_numpy(target[..., rows, columns].astype(np.int64))
+        found.append(
+            HeldOut(
+                name=sample.name,
+                members=said.view(members, maps, *said.shape[1:]),
+                image=torch.from_numpy(np.ascontiguousarray(image[rows, columns].transpose(2, 0, 1))),
+                target=truth.float() if ensemble.task == "multilabel" else truth,
+            )
+        )
+        progress(sample.name)
+    return found
+
+
+def points(pictures: Sequence[HeldOut], most: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """At most about ``most`` pixels, as many of each picture: members [M, maps, N], target [N] or [maps, N].
+
+    Pixels that don't count aren't among them; of a multilabel picture those that count for no map.
+    """
+    share = max(1, most // len(pictures))
+    generator = torch.Generator().manual_seed(seed)
+    members, targets = [], []
+    for picture in pictures:
+        target = picture.target.flatten(-2)
+        counted = ((target != IGNORE) if target.ndim == 1 else (target != IGNORE).any(0)).nonzero()[:, 0]
+        if len(counted) > share:
+            counted = counted[torch.randperm(len(counted), generator=generator)[:share]]
+        members.append(picture.members.flatten(-2)[..., counted])
+        targets.append(target[..., counted])
+    return torch.cat(members, dim=-1), torch.cat(targets, dim=-1)
+
+
+def with_members(picture: HeldOut, change: Callable[[int, Tensor], Tensor]) -> HeldOut:
+    """The same with each member's maps [1, maps, h, w] changed, by its place."""
+    changed = [change(index, maps[None]) for index, maps in enumerate(picture.members)]
+    return replace(picture, members=torch.cat(changed))
+
+
+def _window(target: np.ndarray, side: int, random: np.random.Generator) -> tuple[slice, slice]:  # type: ignore[type-arg]
+    """Rows and columns of a window around a pixel that counts, if any does."""
+    height, width = target.shape[-2:]
+    if height <= side and width <= side:
+        return slice(0, height), slice(0, width)
+    counted = (target != IGNORE) if target.ndim == 2 else (target != IGNORE).any(0)
+    places = np.flatnonzero(counted)
+    place = int(random.choice(places)) if len(places) else 0
+    slices = []
+    for centre, length in zip(divmod(place, width), (height, width), strict=True):
+        start = min(max(centre - side // 2, 0), max(length - side, 0))
+        slices.append(slice(start, min(start + side, length)))
+    return slices[0], slices[1]

@@ -1,0 +1,208 @@
+"""An ensemble's combination and temperatures, fitted on a split that its members haven't seen."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import nn
+
+from segkit import combining
+from segkit.allocator import reused_memory
+from segkit.combining import Combination, Mean
+from segkit.data.folder import DatasetFolder, open_dataset
+from segkit.ensemble import Ensemble
+from segkit.errors import UsageError
+from segkit.evaluation.intervals import units_of
+from segkit.evaluation.report import check_fit
+from segkit.fitting.heldout import HeldOut, hold_out, points, with_members
+from segkit.fitting.judge import Verdict, judge
+from segkit.fitting.learned import combined, fit_learned
+from segkit.fitting.scores import member_scores
+from segkit.fitting.temperature import kept_temperature
+from segkit.fitting.weights import fit_weights
+from segkit.model import Segmenter
+from segkit.prediction.predictor import Predictor
+from segkit.statistics import tempered
+from segkit.training.losses import build_loss
+
+Weights = Literal["uniform", "score", "member", "class", "gate", "stack"]
+Of = Literal["probabilities", "logits"]
+
+SHRINKAGES = (0.0, 0.01, 0.1, 1.0)
+POINTS = 100_000  # pixels that weights and temperatures are fitted on
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An ensemble fitted, and what was found on the way.
+
+    Attributes:
+        model: the ensemble; its members are those given.
+        verdict: how the fit did against equal weights on pictures it wasn't fitted on; None where nothing was fitted.
+        scores: each member's own, by name: pooled Dice (binary) or mean IoU.
+        score: what the scores are, in words.
+        notes: what is to be said.
+    """
+
+    model: Ensemble
+    verdict: Verdict | None
+    scores: dict[str, float]
+    score: str
+    notes: tuple[str, ...]
+
+
+@reused_memory()
+def fit(
+    ensemble: Ensemble,
+    data: str | Path,
+    split: str = "val",
+    *,
+    weights: Weights = "member",
+    of: Of = "probabilities",
+    temperature: bool = True,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+    **how: Any,
+) -> Fitted:
+    """Fit how an ensemble's members are combined, on a split that none of them was trained on.
+
+    Members come first to temperatures of their own. Then weights, a gate or a stack are fitted by log loss and Dice;
+    how strongly weights are drawn toward equal ones is chosen by cross-validation over the pictures (over the groups,
+    where there are groups), and so is whether anything fitted is kept at all: it must do better than equal weights on
+    pictures it didn't see. At last the whole comes to a temperature. A temperature is kept if it lowers the log loss of
+    pictures it wasn't fitted on.
+
+    Args:
+        ensemble: of trained members; how it combined them before doesn't matter.
+        data: the dataset's folder.
+        split: its pictures are not among those that the members were trained on.
+        weights: ``uniform``; ``score``, in proportion to each member's score on the split; ``member``, one fitted
+            weight a member; ``class``, one a member and class; ``gate``, by pixel; ``stack``, a small network on top.
+        of: what is averaged; a gate averages probabilities, a stack logits.
+        temperature: fit temperatures too; without it they are 1.
+        seed: of all draws.
+        progress: called after each picture with the number done, the number of all, and the picture's name.
+        **how: settings of the predictor: tile, overlap, tta, precision.
+
+    Raises:
+        UsageError: a value that isn't one of these, or a split that members were trained on.
+        ModelError: members of other classes than the dataset.
+        DataError: a picture or mask that can't be used.
+    """
+    _check(weights, of)
+    folder = open_dataset(data)
+    check_fit(ensemble, folder)
+    samples = folder.samples(split)
+    _check_unseen(ensemble, folder, split)
+    segmenters = cast("list[Segmenter]", list(ensemble.members))
+    bare = Ensemble(segmenters, names=ensemble.names)
+    bare.about = ensemble.about
+    predictor = Predictor(bare, **how)
+    done = iter(range(1, len(samples) + 1))
+
+    def tell(name: str) -> None:
+        if progress is not None:
+            progress(next(done), len(samples), name)
+
+    pictures = hold_out(bare, predictor, folder, samples, seed=seed, progress=tell)
+    units = units_of(folder, samples)[0].tolist()
+    notes: list[str] = []
+    log_loss = build_loss({"cross_entropy": 1.0}, task=folder.task, classes=len(folder.classes))
+    objective = build_loss({"cross_entropy": 1.0, "dice": 1.0}, task=folder.task, classes=len(folder.classes))
+
+    count = len(bare.members)
+    temperatures = [1.0] * count
+    if temperature:
+        for index in range(count):
+            alone = [replace(picture, members=picture.members[index : index + 1]) for picture in pictures]
+            temperatures[index] = kept_temperature(alone, units, bare.task, log_loss)
+        pictures = [
+            with_members(picture, lambda index, maps: tempered(maps, temperatures[index], bare.task))
+            for picture in pictures
+        ]
+    scores, score = member_scores(bare, pictures)
+    combination, verdict = _combination(bare, pictures, units, objective, weights, of, list(scores.values()), seed)
+    whole = 1.0
+    if temperature:
+        with torch.no_grad():
+            together = [
+                replace(picture, members=combined(combination, picture.members[:, None], picture.image[None]))
+                for picture in pictures
+            ]
+        whole = kept_temperature(together, units, bare.task, log_loss)
+    model = Ensemble(
+        segmenters,
+        names=ensemble.names,
+        combination=combination,
+        temperatures=temperatures,
+        temperature=whole,
+    ).eval()
+    about = {"dataset": folder.name, "split": split, "pictures": len(samples), "weights": weights, "of": of}
+    if verdict is not None:
+        about["kept"] = verdict.best != "plain"
+        notes.insert(0, f"{weights}: {verdict.reason}")
+    model.about = {**ensemble.about, "fitted_on": about}
+    return Fitted(model, verdict, scores, score, tuple(notes))
+
+
+def _check(weights: Weights, of: Of) -> None:
+    for name, value, choices in (("weights", weights, get_args(Weights)), ("of", of, get_args(Of))):
+        if value not in choices:
+            raise UsageError(f"{name}={value!r}: expected one of {', '.join(choices)}")
+    if weights == "gate" and of == "logits":
+        raise UsageError("a gate averages probabilities; leave of='logits' out")
+
+
+def _check_unseen(ensemble: Ensemble, folder: DatasetFolder, split: str) -> None:
+    """Raise UsageError where the model says that it was trained on the split."""
+    for name, model in (("the ensemble", ensemble), *zip(ensemble.names, ensemble.members, strict=True)):
+        trained = cast("Segmenter", model).about.get("trained_on", {})
+        if trained.get("dataset") == folder.name and split in str(trained.get("splits", "")).split(", "):
+            raise UsageError(
+                f"{name} was trained on split {split!r} of {folder.name}: weights fitted there favour whoever learnt "
+                "it by heart; name a split that no member has seen"
+            )
+
+
+def _combination(
+    ensemble: Ensemble,
+    pictures: Sequence[HeldOut],
+    units: Sequence[int],
+    loss: nn.Module,
+    weights: Weights,
+    of: Of,
+    scores: Sequence[float],
+    seed: int,
+) -> tuple[Combination, Verdict | None]:
+    shape = {"members": len(ensemble.members), "maps": ensemble.maps, "task": ensemble.task}
+    kind = {"gate": "mean", "stack": "logit_mean"}.get(weights, "logit_mean" if of == "logits" else "mean")
+    plain = combining.create(kind, **shape)
+    if weights == "uniform":
+        return plain, None
+    if weights == "score":
+        return combining.create(kind, **shape, weights=list(scores)), None
+
+    def learned(inside: Sequence[HeldOut]) -> Combination:
+        options = {"channels": inside[0].image.shape[0]} if weights == "gate" else {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            found = combining.create(weights, **shape, **options)
+        fit_learned(found, inside, loss, seed=seed)
+        return found
+
+    def weighted(inside: Sequence[HeldOut], *, shrinkage: float) -> Combination:
+        assert isinstance(plain, Mean)
+        members, target = points(inside, POINTS, seed=seed)
+        found = fit_weights(plain, members, target, loss, by_map=weights == "class", shrinkage=shrinkage)
+        return type(plain)(**shape, weights=found)
+
+    ways = (
+        {weights: learned}
+        if weights in ("gate", "stack")
+        else {f"shrinkage {each:g}": partial(weighted, shrinkage=each) for each in SHRINKAGES}
+    )
+    verdict = judge(plain, ways, pictures, units, loss, seed=seed)
+    return (plain if verdict.best == "plain" else ways[verdict.best](pictures)), verdict
