@@ -76,8 +76,7 @@ def save(model: Segmenter | Ensemble, folder: str | Path) -> Path:
         UsageError: the model was not built by name, or the folder holds something else.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / DESCRIPTION).is_file())):
-        raise UsageError(f"{folder}: not empty and not a saved model; choose another folder")
+    check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     replaced = _tensor_files(folder)
     names, segmenters = _members_of(model)
@@ -105,6 +104,12 @@ def save(model: Segmenter | Ensemble, folder: str | Path) -> Path:
     for stale in replaced - _files_of(description):
         (folder / stale).unlink(missing_ok=True)
     return folder
+
+
+def check_place(folder: Path) -> None:
+    """Raise UsageError where :func:`save` wouldn't write: a file, or a folder that holds something else."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / DESCRIPTION).is_file())):
+        raise UsageError(f"{folder}: not empty and not a saved model; choose another folder")
 
 
 def load(path: str | Path) -> AnyModel:

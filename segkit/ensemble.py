@@ -100,15 +100,15 @@ class Ensemble(nn.Module):
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """What the members say together, float32 [B, maps, H, W] in 0..1."""
         sums = Sums(self.combination)
-        for member in self.members_probabilities(image, depth):
-            sums.add(member, image)
+        for place, probabilities in enumerate(self.members_probabilities(image, depth)):
+            sums.add(place, probabilities, image)
         return tempered(sums.probabilities(), self.temperature, self.task)
 
     def probabilities_with_members(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
         """What :meth:`probabilities` gives, then each member's own, from one pass of each; [B, maps, H, W] all."""
         sums, members = Sums(self.combination), list(self.members_probabilities(image, depth))
-        for member in members:
-            sums.add(member, image)
+        for place, probabilities in enumerate(members):
+            sums.add(place, probabilities, image)
         return [tempered(sums.probabilities(), self.temperature, self.task), *members]
 
     def statistics(self, image: Tensor, depth: Tensor | None = None) -> PixelStatistics:
@@ -118,8 +118,8 @@ class Ensemble(nn.Module):
         (Houlsby et al., 2011; nats); the standard deviation is weighted alike.
         """
         sums = Spread(self.combination)
-        for member in self.members_probabilities(image, depth):
-            sums.add(member, image)
+        for place, probabilities in enumerate(self.members_probabilities(image, depth)):
+            sums.add(place, probabilities, image)
         return sums.statistics(self.temperature)
 
     def members_probabilities(self, image: Tensor, depth: Tensor | None = None) -> Iterator[Tensor]:

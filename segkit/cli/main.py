@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import segkit
-from segkit.cli import check, config, demo, evaluate, export, init, models, predict, train
+from segkit.cli import check, config, demo, ensemble, evaluate, export, init, models, predict, train
 from segkit.errors import SegkitError, UsageError
 
 INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
@@ -30,6 +30,7 @@ app.command("init", epilog=init.EPILOG)(init.init)
 app.command("train", epilog=train.EPILOG)(train.train)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
+app.add_typer(ensemble.app, name="ensemble")
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("models", epilog=models.EPILOG)(models.models)
 app.add_typer(config.app, name="config")

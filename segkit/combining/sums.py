@@ -15,15 +15,13 @@ class Sums:
     """
 
     def __init__(self, combination: Combination) -> None:
-        self.combination, self.added = combination, 0
+        self.combination = combination
         self.total = self.weights = torch.zeros(())
 
-    def add(self, probabilities: Tensor, image: Tensor) -> None:
-        """Add the next member's [B, maps, H, W], of images [B, C, H, W]."""
-        said = Said(self.added, probabilities, image)
-        weight = self.combination.weight(said)
-        self._sum_up(said, weight)
-        self.added += 1
+    def add(self, member: int, probabilities: Tensor, image: Tensor) -> None:
+        """Add what a member, by its place, says of images [B, C, H, W]: [B, maps, H, W]."""
+        said = Said(member, probabilities, image)
+        self._sum_up(said, self.combination.weight(said))
 
     def probabilities(self) -> Tensor:
         """Of the whole, float32 [B, maps, H, W] in 0..1."""
@@ -31,7 +29,8 @@ class Sums:
 
     def _sum_up(self, said: Said, weight: Tensor) -> None:
         summand = self.combination.summand(said, weight)
-        self.total, self.weights = (self.total + summand, self.weights + weight) if said.member else (summand, weight)
+        first = self.weights.ndim == 0
+        self.total, self.weights = (summand, weight) if first else (self.total + summand, self.weights + weight)
 
 
 class Spread(Sums):
@@ -54,11 +53,12 @@ class Spread(Sums):
         )
 
     def _sum_up(self, said: Said, weight: Tensor) -> None:
+        first = self.weights.ndim == 0
         super()._sum_up(said, weight)
         weighted = weight * said.probabilities
         squares = weighted * said.probabilities
         # With a weight a member and map, its entropy takes their mean.
         within = entropy(said.probabilities, self.combination.task) * weight.mean(1)
-        if said.member:
+        if not first:
             weighted, squares, within = self.mean + weighted, self.squares + squares, self.within + within
         self.mean, self.squares, self.within = weighted, squares, within

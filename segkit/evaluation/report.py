@@ -244,11 +244,14 @@ def _figures(tally: Tally, units: NDArray[np.int64], unit: str) -> dict[str, Any
 
 def _seen_before(model: AnyModel, folder: DatasetFolder, split: str, threshold_from: str | None) -> list[str]:
     """What makes scores look better than they will be: the model was trained on the pictures that are used here."""
+    notes = []
+    fitted = model.about.get("fitted_on", {})
+    if (fitted.get("dataset"), fitted.get("split")) == (folder.name, split):
+        notes.append(f"the ensemble's weights were fitted on split {split!r} of {folder.name}: these scores favour it")
     trained = model.about.get("trained_on", {})
     if trained.get("dataset") != folder.name:
-        return []
+        return notes
     names = str(trained.get("splits", "")).split(", ")
-    notes = []
     if split in names:
         notes.append(
             f"the model was trained on split {split!r} of {folder.name}: these scores say little about new images"

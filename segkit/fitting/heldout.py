@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segkit.data.folder import DatasetFolder, Sample
-from segkit.data.masks import IGNORE
+from segkit.data.masks import IGNORE, Ids
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.prediction.predictor import Predictor
@@ -111,7 +111,7 @@ def with_members(picture: HeldOut, change: Callable[[int, Tensor], Tensor]) -> H
     return replace(picture, members=torch.cat(changed))
 
 
-def _window(target: np.ndarray, side: int, random: np.random.Generator) -> tuple[slice, slice]:  # type: ignore[type-arg]
+def _window(target: Ids, side: int, random: np.random.Generator) -> tuple[slice, slice]:
     """Rows and columns of a window around a pixel that counts, if any does."""
     height, width = target.shape[-2:]
     if height <= side and width <= side:

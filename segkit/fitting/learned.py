@@ -41,8 +41,8 @@ def fit_learned(combination: Combination, pictures: Sequence[HeldOut], loss: nn.
 def combined(combination: Combination, members: Tensor, image: Tensor) -> Tensor:
     """Probabilities [B, maps, h, w] of the whole, of members' [M, B, maps, h, w] and images [B, C, h, w]."""
     sums = Sums(combination)
-    for probabilities in members:
-        sums.add(probabilities, image)
+    for member, probabilities in enumerate(members):
+        sums.add(member, probabilities, image)
     return sums.probabilities()
 
 

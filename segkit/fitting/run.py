@@ -1,38 +1,29 @@
 """An ensemble's combination and temperatures, fitted on a split that its members haven't seen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import torch
-from torch import nn
 
-from segkit import combining
 from segkit.allocator import reused_memory
-from segkit.combining import Combination, Mean
+from segkit.combining import Combination
 from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.report import check_fit
-from segkit.fitting.heldout import HeldOut, hold_out, points, with_members
+from segkit.fitting.heldout import hold_out, with_members
 from segkit.fitting.judge import Verdict, judge
-from segkit.fitting.learned import combined, fit_learned
+from segkit.fitting.learned import combined
 from segkit.fitting.scores import member_scores
 from segkit.fitting.temperature import kept_temperature
-from segkit.fitting.weights import fit_weights
+from segkit.fitting.ways import Of, Shape, Weights, ways_to_fit
 from segkit.model import Segmenter
 from segkit.prediction.predictor import Predictor
 from segkit.statistics import tempered
 from segkit.training.losses import build_loss
-
-Weights = Literal["uniform", "score", "member", "class", "gate", "stack"]
-Of = Literal["probabilities", "logits"]
-
-SHRINKAGES = (0.0, 0.01, 0.1, 1.0)
-POINTS = 100_000  # pixels that weights and temperatures are fitted on
 
 
 @dataclass(frozen=True)
@@ -117,14 +108,23 @@ def fit(
     temperatures = [1.0] * count
     if temperature:
         for index in range(count):
-            alone = [replace(picture, members=picture.members[index : index + 1]) for picture in pictures]
-            temperatures[index] = kept_temperature(alone, units, bare.task, log_loss)
+            of_one = [replace(picture, members=picture.members[index : index + 1]) for picture in pictures]
+            temperatures[index] = kept_temperature(of_one, units, bare.task, log_loss)
         pictures = [
             with_members(picture, lambda index, maps: tempered(maps, temperatures[index], bare.task))
             for picture in pictures
         ]
     scores, score = member_scores(bare, pictures)
-    combination, verdict = _combination(bare, pictures, units, objective, weights, of, list(scores.values()), seed)
+    shape = Shape(count, bare.maps, bare.task, bare.reader.channels)
+    plain = shape.mean(of="logits" if weights == "stack" else of)
+    combination: Combination = plain
+    verdict: Verdict | None = None
+    if weights == "score":
+        combination = shape.mean(of=of, weights=list(scores.values()))
+    elif weights != "uniform":
+        ways = ways_to_fit(weights, shape, of, objective, seed=seed)
+        verdict = judge(plain, ways, pictures, units, objective, seed=seed)
+        combination = plain if verdict.best == "plain" else ways[verdict.best](pictures)
     whole = 1.0
     if temperature:
         with torch.no_grad():
@@ -165,44 +165,3 @@ def _check_unseen(ensemble: Ensemble, folder: DatasetFolder, split: str) -> None
                 f"{name} was trained on split {split!r} of {folder.name}: weights fitted there favour whoever learnt "
                 "it by heart; name a split that no member has seen"
             )
-
-
-def _combination(
-    ensemble: Ensemble,
-    pictures: Sequence[HeldOut],
-    units: Sequence[int],
-    loss: nn.Module,
-    weights: Weights,
-    of: Of,
-    scores: Sequence[float],
-    seed: int,
-) -> tuple[Combination, Verdict | None]:
-    shape = {"members": len(ensemble.members), "maps": ensemble.maps, "task": ensemble.task}
-    kind = {"gate": "mean", "stack": "logit_mean"}.get(weights, "logit_mean" if of == "logits" else "mean")
-    plain = combining.create(kind, **shape)
-    if weights == "uniform":
-        return plain, None
-    if weights == "score":
-        return combining.create(kind, **shape, weights=list(scores)), None
-
-    def learned(inside: Sequence[HeldOut]) -> Combination:
-        options = {"channels": inside[0].image.shape[0]} if weights == "gate" else {}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            found = combining.create(weights, **shape, **options)
-        fit_learned(found, inside, loss, seed=seed)
-        return found
-
-    def weighted(inside: Sequence[HeldOut], *, shrinkage: float) -> Combination:
-        assert isinstance(plain, Mean)
-        members, target = points(inside, POINTS, seed=seed)
-        found = fit_weights(plain, members, target, loss, by_map=weights == "class", shrinkage=shrinkage)
-        return type(plain)(**shape, weights=found)
-
-    ways = (
-        {weights: learned}
-        if weights in ("gate", "stack")
-        else {f"shrinkage {each:g}": partial(weighted, shrinkage=each) for each in SHRINKAGES}
-    )
-    verdict = judge(plain, ways, pictures, units, loss, seed=seed)
-    return (plain if verdict.best == "plain" else ways[verdict.best](pictures)), verdict

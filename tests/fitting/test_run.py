@@ -1,10 +1,8 @@
-import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from segkit import Ensemble, Segmenter, fit
+from segkit import Ensemble, Segmenter, evaluate, fit
 from segkit.combining import Gate, LogitMean, Mean, Stack
 from segkit.data.folder import open_dataset
 from segkit.errors import ModelError, UsageError
@@ -12,64 +10,7 @@ from segkit.fitting import heldout
 from segkit.fitting.heldout import hold_out
 from segkit.prediction.predictor import Predictor
 
-CLASSES = ["background", "spot"]
 HOW = {"precision": "fp32"}
-
-
-class OneChannel(Segmenter):
-    """Sees one channel of the image alone: its logits are what that is above a half, times a gain."""
-
-    def __init__(self, channel, gain=8.0, classes=CLASSES):
-        source = Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=classes)
-        super().__init__(
-            source.backbone,
-            source.neck,
-            source.head,
-            classes=source.classes,
-            task=source.task,
-            background=source.background,
-            reader=source.reader,
-            mean=[0, 0, 0],
-            std=[1, 1, 1],
-        )
-        self.channel, self.gain = channel, gain
-
-    def forward(self, image, depth=None):
-        return self.gain * (image[:, self.channel : self.channel + 1] - 0.5)
-
-
-def dataset(folder, pictures=8, size=(40, 50), noise=(60, 110, None)):
-    """Each channel is the truth in its own noise, or noise alone."""
-    random = np.random.default_rng(0)
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True)
-    names = [f"p{i}" for i in range(pictures)]
-    for name in names:
-        mask = (cv2.GaussianBlur(random.random(size), (0, 0), 4) > 0.5).astype(np.uint8)
-        channels = [
-            random.integers(0, 256, size) if each is None else 64 + 128 * mask + random.normal(0, each, size)
-            for each in noise
-        ]
-        cv2.imwrite(str(folder / "masks" / f"{name}.png"), mask)
-        picture = np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
-        cv2.imwrite(str(folder / "images" / f"{name}.png"), picture[..., ::-1])
-    half = {"val": names[: pictures // 2], "test": names[pictures // 2 :]}
-    (folder / "dataset.yaml").write_text(yaml.safe_dump({"name": "spots", "classes": CLASSES, "splits": half}))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def spots(tmp_path_factory):
-    return dataset(tmp_path_factory.mktemp("data") / "spots")
-
-
-def ensemble(*members, **options):
-    return Ensemble(members, names=["good", "fair", "random"][: len(members)], **options).eval()
-
-
-@pytest.fixture
-def three():
-    return ensemble(OneChannel(0), OneChannel(1), OneChannel(2))
 
 
 def test_weights_say_who_knows_and_are_kept(spots, three):
@@ -119,8 +60,8 @@ def test_every_fit_lowers_the_loss_of_other_pictures(spots, three, options, kind
     assert log_loss(found.model) < log_loss(three)
 
 
-def test_what_is_no_better_on_other_pictures_is_not_kept(spots):
-    found = fit(ensemble(OneChannel(0), OneChannel(0), OneChannel(0)), spots, temperature=False, **HOW)
+def test_what_is_no_better_on_other_pictures_is_not_kept(spots, members):
+    found = fit(members((0,), (0,), (0,)), spots, temperature=False, **HOW)
     assert found.verdict.best == "plain"
     assert "not kept" in found.notes[0]
     assert found.model.combination.weights.tolist() == [[pytest.approx(1 / 3)]] * 3
@@ -136,9 +77,9 @@ def test_uniform_and_scores_need_no_fit(spots, three):
     torch.testing.assert_close(scored.model.combination.weights[:, 0], expected / expected.sum())
 
 
-def test_a_member_that_is_too_sure_is_warmed(spots):
-    found = fit(ensemble(OneChannel(0, gain=24), OneChannel(1, gain=24)), spots, weights="uniform", **HOW)
-    calm = fit(ensemble(OneChannel(0, gain=12), OneChannel(1, gain=12)), spots, weights="uniform", **HOW)
+def test_a_member_that_is_too_sure_is_warmed(spots, members):
+    found = fit(members((0, 24), (1, 24)), spots, weights="uniform", **HOW)
+    calm = fit(members((0, 12), (1, 12)), spots, weights="uniform", **HOW)
     for sure, calmer in zip(found.model.temperatures, calm.model.temperatures, strict=True):
         assert sure > 2
         assert sure == pytest.approx(2 * calmer, rel=0.1)
@@ -163,7 +104,7 @@ def test_maps_too_large_to_be_kept_whole_are_kept_in_windows_around_what_counts(
         mask = folder.read_mask(sample, image.shape[:2])[top : top + 32, left : left + 32]
         assert (picture.target.numpy() == mask).all()
         with torch.no_grad():
-            expected = OneChannel(0).probabilities(picture.image[None])[0]
+            expected = three.members[0].probabilities(picture.image[None])[0]
         torch.testing.assert_close(picture.members[0], expected)
 
 
@@ -189,4 +130,11 @@ def test_a_split_that_a_member_was_trained_on_is_refused(spots, three):
 
 def test_members_of_other_classes_are_refused(spots):
     with pytest.raises(ModelError, match="task is multiclass"):
-        fit(ensemble(*[Segmenter.create({"name": "stem", "width": 4}, classes=3) for _ in range(2)]), spots)
+        fit(Ensemble([Segmenter.create({"name": "stem", "width": 4}, classes=3) for _ in range(2)]), spots)
+
+
+def test_scores_on_the_split_of_the_fit_say_so(spots, three):
+    found = fit(three, spots, temperature=False, **HOW)
+    (note,) = evaluate(found.model, spots, "val", **HOW).metrics["notes"]
+    assert note == "the ensemble's weights were fitted on split 'val' of spots: these scores favour it"
+    assert evaluate(found.model, spots, "test", **HOW).metrics["notes"] == []

@@ -1,0 +1,77 @@
+"""Saved models put together as one ensemble."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from segkit.artifact import load
+from segkit.ensemble import Ensemble
+from segkit.errors import ModelError, UsageError
+from segkit.model import Segmenter
+
+
+def assemble(paths: Sequence[str | Path]) -> Ensemble:
+    """One ensemble, equally weighted, of saved models; the members of a saved ensemble are taken one by one.
+
+    A member is called after its model's folder, or after the run whose ``model`` that is; of an ensemble after its
+    member. What a name can't hold becomes ``-``, and a name that is taken gets a number.
+
+    Raises:
+        UsageError: fewer than two members, or members that don't fit together.
+        ModelError: not a model, or an exported one.
+    """
+    members: dict[str, Segmenter] = {}
+    for path in map(Path, paths):
+        model = load(path)
+        if isinstance(model, Ensemble):
+            inner = cast("list[Segmenter]", list(model.members))
+            for member in inner:
+                member.about = model.about
+            found = dict(zip(model.names, inner, strict=True))
+        elif isinstance(model, Segmenter):
+            found = {_name(path): model}
+        else:
+            raise ModelError(f"{path}: an exported file; an ensemble is made of the models themselves")
+        for name, member in found.items():
+            members[_free(name, members)] = member
+    if len(members) < 2:
+        raise UsageError("an ensemble needs at least two members; name more models")
+    ensemble = Ensemble(list(members.values()), names=list(members))
+    ensemble.about = _about(list(members.values()))
+    return ensemble.eval()
+
+
+def _about(members: Sequence[Segmenter]) -> dict[str, Any]:
+    """How to predict, from the first; what all were trained on together, where that was one dataset."""
+    about: dict[str, Any] = {}
+    if "predict" in members[0].about:
+        about["predict"] = members[0].about["predict"]
+    trained = [member.about.get("trained_on", {}) for member in members]
+    datasets = {each.get("dataset") for each in trained}
+    if len(datasets) == 1 and None not in datasets:
+        splits = dict.fromkeys(split for each in trained for split in str(each.get("splits", "")).split(", "))
+        recipes = dict.fromkeys(str(each.get("recipe")) for each in trained)
+        about["trained_on"] = {
+            "dataset": datasets.pop(),
+            "splits": ", ".join(splits),
+            "recipe": ", ".join(recipes),
+        }
+    return about
+
+
+def _name(path: Path) -> str:
+    path = path.resolve()
+    if path.name == "segkit.json":
+        path = path.parent
+    whole = path.parent.name if path.name == "model" else path.stem if path.is_file() else path.name
+    return re.sub(r"^[^A-Za-z0-9]+", "", re.sub(r"[^A-Za-z0-9_-]", "-", whole)) or "member"
+
+
+def _free(name: str, taken: dict[str, Segmenter]) -> str:
+    number = 1
+    free = name
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    return free

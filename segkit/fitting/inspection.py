@@ -1,0 +1,239 @@
+"""What each member is worth to an ensemble, and how far the members agree."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segkit.allocator import reused_memory
+from segkit.combining.sums import Sums
+from segkit.data.folder import open_dataset
+from segkit.data.masks import IGNORE
+from segkit.ensemble import Ensemble
+from segkit.evaluation.metrics import SegmentationMetrics, headline
+from segkit.evaluation.report import check_fit
+from segkit.files import atomic_path
+from segkit.fitting.heldout import HeldOut, hold_out
+from segkit.fitting.scores import member_scores
+from segkit.prediction.labels import at_temperature, labels_of
+from segkit.prediction.predictor import Predictor
+from segkit.prediction.settings import settings_for
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """An ensemble's inside; what was counted is None without pictures to count on.
+
+    Attributes:
+        names: of the members.
+        combination: the way they are combined.
+        weights: of each member, by class or one alone; None where they depend on the pixel.
+        temperatures: of each member, and of the whole.
+        score: what scores are, in words.
+        whole: the ensemble's score.
+        alone: each member's.
+        without: the ensemble's, each member left out in turn.
+        agreement: Cohen's kappa of each pair's labels, [M][M]; 1 is the same everywhere, 0 no more than by chance.
+        on: the pictures, in words.
+    """
+
+    names: tuple[str, ...]
+    combination: str
+    weights: dict[str, list[float]] | None
+    temperatures: tuple[dict[str, float], float]
+    score: str | None = None
+    whole: float | None = None
+    alone: dict[str, float] | None = None
+    without: dict[str, float] | None = None
+    agreement: list[list[float]] | None = None
+    on: str | None = None
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        temperatures, temperature = self.temperatures
+        return {**vars(self), "names": list(self.names), "temperatures": temperatures, "temperature": temperature}
+
+    def table(self) -> str:
+        """The same as text."""
+        temperatures, temperature = self.temperatures
+        lines = [f"{len(self.names)} members, combined by {self.combination.replace('_', ' of ')}"]
+        if temperature != 1:
+            lines[0] += f", temperature {temperature:.3f}"
+        if self.score is not None:
+            lines.append(f"{self.score}, on {self.on}: {self.whole:.4f}")
+        head = ["member", "weight", "temperature"] + (["alone", "without it"] if self.alone is not None else [])
+        rows = [head]
+        for name in self.names:
+            weights = " ".join(f"{each:.3f}" for each in self.weights[name]) if self.weights is not None else "by pixel"
+            row = [name, weights, f"{temperatures[name]:.3f}"]
+            if self.alone is not None and self.without is not None and self.whole is not None:
+                change = self.without[name] - self.whole
+                row += [f"{self.alone[name]:.4f}", f"{self.without[name]:.4f} ({change:+.4f})"]
+            rows.append(row)
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
+        if self.agreement is not None:
+            pairs = [
+                (self.agreement[i][j], self.names[i], self.names[j])
+                for i in range(len(self.names))
+                for j in range(i + 1, len(self.names))
+            ]
+            least, most = min(pairs), max(pairs)
+            lines.append(f"agreement (Cohen's kappa): least {least[0]:.3f}, {least[1]} and {least[2]}")
+            if len(pairs) > 1:
+                lines.append(f"agreement (Cohen's kappa): most  {most[0]:.3f}, {most[1]} and {most[2]}")
+        return "\n".join(lines)
+
+    def picture(self) -> bytes:
+        """The agreement of each pair as a PNG."""
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        from matplotlib import pyplot
+
+        assert self.agreement is not None
+        count = len(self.names)
+        side = max(3.2, 0.7 * count + 2)
+        figure, axes = pyplot.subplots(figsize=(side + 0.8, side), layout="constrained")
+        try:
+            image = axes.imshow(self.agreement, vmin=0, vmax=1, cmap="viridis")
+            axes.set_xticks(range(count), self.names, rotation=45, ha="right")
+            axes.set_yticks(range(count), self.names)
+            for (row, column), value in np.ndenumerate(np.array(self.agreement)):
+                colour = "black" if value > 0.6 else "white"
+                axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
+            figure.colorbar(image, label="Cohen's kappa", shrink=0.8)
+            axes.set_title(f"Agreement of members on {self.on}", fontsize="medium")
+            png = io.BytesIO()
+            figure.savefig(png, format="png", dpi=150)
+        finally:
+            pyplot.close(figure)
+        return png.getvalue()
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``table.txt``, ``inspection.json`` and, where pictures were counted, ``agreement.png``."""
+        import json
+
+        folder = Path(folder)
+        with atomic_path(folder / "inspection.json") as path:
+            path.write_text(json.dumps(self.figures, indent=2), encoding="utf-8")
+        with atomic_path(folder / "table.txt") as path:
+            path.write_text(self.table() + "\n", encoding="utf-8")
+        if self.agreement is not None:
+            with atomic_path(folder / "agreement.png") as path:
+                path.write_bytes(self.picture())
+        return folder
+
+
+@reused_memory()
+def inspect(
+    ensemble: Ensemble,
+    data: str | Path | None = None,
+    split: str = "test",
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+    **how: Any,
+) -> Inspection:
+    """Look into an ensemble: its weights and, on pictures, what each member is worth and how far they agree.
+
+    Of very large or very many pictures a window of each is looked at, see :func:`segkit.fitting.heldout.hold_out`.
+
+    Args:
+        ensemble: the ensemble.
+        data: a dataset's folder; without it nothing is counted.
+        split: its pictures.
+        progress: called after each picture with the number done, the number of all, and the picture's name.
+        **how: settings of the predictor: tile, overlap, tta, precision.
+
+    Raises:
+        ModelError: the ensemble is of other classes than the dataset.
+        DataError: a picture or mask that can't be used.
+    """
+    combination = ensemble.combination
+    table = combination.options().get("weights")
+    inside = Inspection(
+        names=ensemble.names,
+        combination=combination.name,
+        weights=None if table is None else dict(zip(ensemble.names, table, strict=True)),
+        temperatures=(dict(zip(ensemble.names, ensemble.temperatures, strict=True)), ensemble.temperature),
+    )
+    if data is None:
+        return inside
+    folder = open_dataset(data)
+    check_fit(ensemble, folder)
+    samples = folder.samples(split)
+    done = iter(range(1, len(samples) + 1))
+
+    def tell(name: str) -> None:
+        if progress is not None:
+            progress(next(done), len(samples), name)
+
+    pictures = hold_out(ensemble, Predictor(ensemble, **how), folder, samples, progress=tell)
+    everyone = range(len(ensemble.members))
+    alone, score = member_scores(ensemble, pictures)
+    return Inspection(
+        **vars(inside)
+        | {
+            "score": score,
+            "whole": _score(ensemble, pictures, everyone),
+            "alone": alone,
+            "without": {
+                name: _score(ensemble, pictures, [i for i in everyone if i != left_out])
+                for left_out, name in enumerate(ensemble.names)
+            },
+            "agreement": _agreement(ensemble, pictures),
+            "on": f"{split} of {folder.name}",
+        }
+    )
+
+
+@torch.no_grad()
+def _score(ensemble: Ensemble, pictures: Sequence[HeldOut], members: Sequence[int]) -> float:
+    """The headline score of some of the members, combined as they are in the ensemble."""
+    if not members:
+        return float("nan")
+    threshold = settings_for(ensemble).threshold
+    metrics = SegmentationMetrics(ensemble.classes, ensemble.task, ensemble.background, threshold)
+    for picture in pictures:
+        sums = Sums(ensemble.combination)
+        for member in members:
+            sums.add(member, picture.members[member : member + 1], picture.image[None])
+        maps = at_temperature(sums.probabilities()[0].numpy(), ensemble.temperature, ensemble.task)
+        metrics.update(picture.name, labels_of(maps, ensemble.task, threshold), picture.target.numpy())
+    return headline(metrics.compute())[1]
+
+
+def _agreement(ensemble: Ensemble, pictures: Sequence[HeldOut]) -> list[list[float]]:
+    """Cohen's kappa of each pair's labels on pixels that count; of a multilabel task over all its maps."""
+    threshold, classes = settings_for(ensemble).threshold, max(2, ensemble.maps)
+    count = len(ensemble.members)
+    tables: Array = np.zeros((count, count, classes, classes))
+    for picture in pictures:
+        counted = picture.target.numpy() != IGNORE
+        labels = [
+            labels_of(picture.members[i].numpy(), ensemble.task, threshold)[counted].astype(np.int64)
+            for i in range(count)
+        ]
+        for i in range(count):
+            for j in range(count):
+                pairs = np.bincount(labels[i] * classes + labels[j], minlength=classes**2)
+                tables[i, j] += pairs.reshape(classes, classes)
+    return [[kappa(tables[i, j]) for j in range(count)] for i in range(count)]
+
+
+def kappa(table: Array) -> float:
+    """Cohen's kappa (1960) of a table of pairs of labels [K, K]; 1 where both always give the same one label."""
+    total = table.sum()
+    observed = np.trace(table) / total if total else 1.0
+    by_chance = float(table.sum(0) @ table.sum(1)) / total**2 if total else 0.0
+    return 1.0 if by_chance == 1 else float((observed - by_chance) / (1 - by_chance))

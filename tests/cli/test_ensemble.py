@@ -1,0 +1,95 @@
+"""``segkit ensemble``: models put together, fitted and looked into, as on the command line."""
+
+import json
+
+import pytest
+import torch
+
+from segkit import load, save
+from segkit.cli.main import main
+from segkit.model import Segmenter
+
+
+def single(seed, classes=("background", "cell"), **about):
+    torch.manual_seed(seed)
+    model = Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=list(classes)).eval()
+    model.about = about
+    return model
+
+
+@pytest.fixture
+def models(workplace):
+    """Two runs' models beside the demonstration's ensemble."""
+    for seed, name in enumerate(("plain", "odd name")):
+        save(single(seed), workplace / "runs" / name / "model")
+    return workplace
+
+
+def test_models_become_members_named_after_their_runs(models, capsys):
+    sources = ["runs/plain/model", "runs/odd name/model", "runs/demo/model", "runs/plain/model"]
+    assert main(["ensemble", *sources, "-o", "all"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("5 members, combined by mean\n")
+    assert out.endswith("ensemble saved in all\n")
+    ensemble = load("all")
+    assert ensemble.names == ("plain", "odd-name", "swin_fpn", "stem_unet", "plain-2")
+    image = torch.rand(1, 3, 20, 24)
+    with torch.no_grad():
+        parts = [load("runs/plain/model"), load("runs/odd name/model"), *load("runs/demo/model").members]
+        expected = torch.stack([part.probabilities(image) for part in [*parts, parts[0]]]).mean(0)
+        torch.testing.assert_close(ensemble(image), expected)
+
+
+def test_build_may_be_said_and_options_may_come_first(models):
+    assert main(["ensemble", "build", "runs/plain/model", "runs/demo/model", "-o", "a"]) == 0
+    assert main(["ensemble", "-o", "b", "runs/plain/model", "runs/demo/model"]) == 0
+    assert load("a").names == load("b").names
+
+
+def test_what_is_fitted_is_printed_and_kept_in_the_folder(models, capsys):
+    command = "ensemble runs/plain/model runs/demo/model --fit cells --split train --weights class -o fitted --json"
+    assert main(command.split()) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["combination"] == "mean"
+    assert printed["score"] == "Dice of cell, pooled"
+    assert set(printed["alone"]) == set(printed["names"]) == {"plain", "swin_fpn", "stem_unet"}
+    assert printed["notes"][0].startswith("class: loss on pictures it wasn't fitted on ")
+    model = load("fitted")
+    assert printed["weights"] == dict(zip(model.names, model.combination.weights.tolist(), strict=True))
+    assert model.about["fitted_on"]["dataset"] == "cells"
+    for command in ("predict fitted images -o masks", "evaluate fitted cells", "ensemble inspect fitted cells"):
+        assert main(command.split()) == 0
+
+
+def test_what_members_were_trained_on_is_kept_for_the_whole(workplace):
+    for name, splits in (("a", "train"), ("b", "train, val")):
+        trained = {"dataset": "cells", "splits": splits, "recipe": name}
+        save(single(0, trained_on=trained), workplace / name)
+    assert main(["ensemble", "a", "b", "-o", "ab"]) == 0
+    assert load("ab").about["trained_on"] == {"dataset": "cells", "splits": "train, val", "recipe": "a, b"}
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("ensemble runs/plain/model -o x", 2, "at least two members; name more models"),
+        ("ensemble runs/plain/model nowhere -o x", 3, "nowhere: no model there"),
+        ("ensemble runs/plain/model other -o x", 2, "member 'other' has classes ('background', 'tree')"),
+        ("ensemble runs/plain/model runs/demo -o x", 3, "runs/demo: this is a run; its model is runs/demo/model"),
+        ("ensemble runs/plain/model runs/demo/model", 2, "Missing option '-o' / '--out'"),
+        ("ensemble runs/plain/model runs/demo/model -o images", 2, "images: not empty and not a saved model"),
+        ("ensemble runs/plain/model runs/demo/model -o x --weights best", 2, "'best' is not one of"),
+        ("ensemble runs/plain/model runs/demo/model -o x --fit nowhere", 3, "nowhere"),
+        ("ensemble runs/plain/model runs/demo/model -o x --fit cells --split old", 2, "no split 'old'"),
+        ("ensemble runs/plain/model runs/demo/model -o x --weights gate", 2, "--weights gate: nothing to fit it on"),
+        ("ensemble inspect runs/plain/model", 3, "a single model; segkit ensemble MODEL... -o OUT makes"),
+        ("ensemble inspect runs/demo/model nowhere", 3, "nowhere"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(command, code, message, models, capsys):
+    save(single(0, ("background", "tree")), models / "other")
+    assert main(command.split()) == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (models / "x" / "segkit.json").exists()
