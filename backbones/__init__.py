@@ -8,10 +8,11 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from segkit.parts import checked_options, unknown_name
 
 if TYPE_CHECKING:  # importing this package stays cheap; torch comes with the first backbone
     from torch import Tensor
@@ -93,7 +94,7 @@ def create(
     weights: "str | Path | Mapping[str, Tensor] | None" = None,
     in_channels: int = 3,
     levels: Sequence[int] | None = None,
-    **options: object,
+    **options: Any,
 ) -> "Backbone":
     """The backbone of that name.
 
@@ -109,11 +110,13 @@ def create(
     Raises ValueError for an unknown name or option, and for weights that don't fit.
     """
     entry, kind = _find(name)
-    common: dict[str, object] = {"in_channels": in_channels}
+    common: dict[str, Any] = {"in_channels": in_channels}
     if levels is not None:
         common["levels"] = levels
-    _check(name, entry, kind, [*common, *options])
-    if entry.fetches and weights == "imagenet":
+    title = f"backbone '{name}'"
+    common = checked_options(title, kind, common)
+    options = checked_options(title, kind, options, given=_given(entry, kind), also="weights")
+    if entry.fetches and isinstance(weights, str) and weights == "imagenet":
         weights, common["pretrained"] = None, True
     backbone: Backbone = kind(*entry.positional, **common, **{**entry.options, **options})
     if not (hasattr(backbone, "channels") and hasattr(backbone, "strides")):
@@ -121,13 +124,14 @@ def create(
     if weights is not None:
         from segkit.backbones.weights import load_weights
 
-        load_weights(backbone, weights, published=entry.published)
+        load_weights(backbone, weights, name=name, published=entry.published)
     return backbone
 
 
 def _find(name: str) -> "tuple[_Entry, Callable[..., Backbone]]":
     """What a name stands for, and its class; ValueError with the nearest name where there is none."""
-    prefix, colon, rest = name.partition(":")
+    prefix, colon, rest = name.partition(":") if isinstance(name, str) else ("", "", "")
+    prefix = prefix.lower() if prefix.lower() in _LIBRARIES else prefix
     if colon and prefix not in _LIBRARIES:
         from segkit.backbones.backbone import Backbone
         from segkit.own_class import own_class
@@ -138,22 +142,14 @@ def _find(name: str) -> "tuple[_Entry, Callable[..., Backbone]]":
     elif name in _ENTRIES:
         entry = _ENTRIES[name]
     else:
-        nearest = get_close_matches(name, _ENTRIES, n=1, cutoff=0)[0]
         raise ValueError(
-            f"no backbone is called '{name}'; did you mean '{nearest}'? All: {', '.join(_ENTRIES)}, timm:NAME, "
-            "smp:NAME, and yours as package.module:Class"
+            unknown_name("backbone", name, _ENTRIES, "timm:NAME, smp:NAME, and yours as package.module:Class")
         )
     kind: Callable[..., Backbone] = getattr(import_module(f"segkit.backbones.{entry.module}"), entry.kind)
     return entry, kind
 
 
-def _check(name: str, entry: _Entry, kind: "Callable[..., Backbone]", given: Sequence[str]) -> None:
-    """Nothing, where the class takes all the keywords given; one that passes keywords on looks after them itself."""
-    parameters = list(inspect.signature(kind).parameters.values())[len(entry.positional) :]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    own = {p.name for p in parameters if entry.fetches and p.name == "pretrained"}  # said by weights="imagenet"
-    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in own]
-    options = [keyword for keyword in known if keyword not in ("in_channels", "levels")]
-    for keyword in given:
-        if keyword in own or not (keyword in known or open_ended):
-            raise ValueError(f"backbone '{name}' has no option '{keyword}'; it takes: {', '.join(options) or 'none'}")
+def _given(entry: _Entry, kind: "Callable[..., Backbone]") -> list[str]:
+    """The constructor's parameters that are no options: those given by the name, or by ``create``'s own arguments."""
+    positional = list(inspect.signature(kind).parameters)[: len(entry.positional)]
+    return [*positional, "in_channels", "levels", *(["pretrained"] if entry.fetches else [])]

@@ -54,8 +54,8 @@ class Backbone(nn.Module, ABC):
         for trunk in self.trunks:
             own = trunk.stages
             count = len(own) if stages == "all" else stages
-            if not 0 <= count <= len(own):
-                raise ValueError(f"can't freeze {count} stages; {type(trunk).__name__} has {len(own)}")
+            if type(count) is not int or not 0 <= count <= len(own):
+                raise ValueError(f"can't freeze {count!r} stages; {type(trunk).__name__} has {len(own)}")
             for i, stage in enumerate(own):
                 stage.requires_grad_(i >= count)
             trunk.frozen = count

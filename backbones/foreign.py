@@ -60,6 +60,10 @@ class Behaviour:
         return replace(self, levels=tuple(moved))
 
 
+class _NoPyramidError(ValueError):
+    """The maps that a network returns are no pyramid."""
+
+
 class Foreign(ImageBackbone):
     """A pyramid from a network that may want image sides divisible by something, or maps with channels last.
 
@@ -109,6 +113,8 @@ class Foreign(ImageBackbone):
     def stages(self) -> list[nn.Module]:
         """One a level of the whole pyramid: the network's parts that answer at its stride, in the order they run.
 
+        A level that is merely pooled has no part that learns, and no stage.
+
         What the network holds beside its parts, such as position tables, belongs to the first.
         """
         stages = [[self.network.get_submodule(name) for name in names] for names in self._stage_parts]
@@ -145,21 +151,25 @@ def watch(
 
     Raises ValueError where no size is accepted, where maps lose borders, and where there are fewer than two strides.
     """
-    was_training, refusal = network.training, None
+    was_training = network.training
+    refusals: list[Exception] = []
     network.eval()
     try:
         for trial in trials:
             try:
                 image, maps, outputs = _run(network, in_channels, trial.size)
+                levels = _levels(title, image, maps, channels_last)
             except Exception as error:  # whatever a foreign network says of a size that it can't take
-                refusal = refusal or error
+                refusals.append(error)
                 continue
-            levels = _levels(title, image, maps, channels_last)
             order = _order(network, outputs, trial.size, channels_last)
             return Behaviour(trial, levels, order)
     finally:
         network.train(was_training)
-    raise ValueError(f"'{title}' can't be run as a backbone: {first_line(refusal)}") from refusal
+    for refusal in refusals:
+        if isinstance(refusal, _NoPyramidError):
+            raise refusal
+    raise ValueError(f"'{title}' can't be run as a backbone: {first_line(refusals[0])}") from refusals[0]
 
 
 def drop_unused(network: nn.Module, size: Size, *, in_channels: int) -> None:
@@ -218,14 +228,14 @@ def _levels(title: str, image: Tensor, maps: Sequence[Tensor], channels_last: bo
             continue
         stride = height // rows
         if (rows * stride, columns * stride) != (height, width):
-            raise ValueError(
-                f"'{title}' is no backbone: its convolutions lose borders, a {height}×{width} image becomes a "
-                f"{rows}×{columns} map; choose another network"
+            raise _NoPyramidError(
+                f"'{title}' is no backbone: a {height}×{width} image becomes a {rows}×{columns} map, so that it has no "
+                "whole stride; choose another network"
             )
         levels[stride] = Level(place, channels, stride)
     strides = sorted(levels)
     if len(strides) < 2 or any(coarse % fine for fine, coarse in pairwise(strides)):
-        raise ValueError(
+        raise _NoPyramidError(
             f"'{title}' has no pyramid: its maps have strides {strides}; expected two or more, each a multiple of the "
             "one before"
         )

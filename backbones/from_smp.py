@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
+import torch
 from segmentation_models_pytorch.encoders import get_encoder, get_encoder_names
 from torch import Tensor, nn
 
@@ -10,6 +11,8 @@ from segkit.backbones.backbone import select_levels
 from segkit.backbones.foreign import Foreign, Trial, drop_unused, first_line, watch
 
 DEPTH = 5  # times that a whole encoder halves the image
+CLASSIFIERS = ("fc.", "_fc.", "classifier.", "last_linear.", "head.", "linear.", "conv_head.", "bn2.")
+"""Beginnings of what published weights have beyond an encoder, as the libraries call it."""
 
 
 class FromSmp(Foreign):
@@ -55,11 +58,21 @@ class FromSmp(Foreign):
             pretrained=pretrained,
         )
 
+        self._name = name
+
     def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A state dict of the encoder, or of a whole model around it, under this backbone's names."""
-        places = {key.removeprefix("network."): key for key in self.state_dict()}
-        plain = {key.removeprefix("network.").removeprefix("encoder."): value for key, value in state.items()}
-        return {places[key]: value for key, value in plain.items() if key in places}
+        if any(key.startswith("encoder.") for key in state):  # beside it there are a decoder and a head
+            state = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
+        own = self.state_dict()
+        given = {f"network.{key.removeprefix('network.')}": value for key, value in state.items()}
+        if given.keys() <= own.keys():
+            return given
+        with torch.device("meta"):  # for the names of its tensors; none of them takes memory
+            whole = _build(self.title, self._name, in_channels=self.in_channels, depth=DEPTH, pretrained=False)
+        beyond = {f"network.{key}" for key in whole.state_dict()} - own.keys()
+        classifier = tuple(f"network.{part}" for part in CLASSIFIERS)
+        return {key: value for key, value in given.items() if key not in beyond and not key.startswith(classifier)}
 
 
 def _build(title: str, name: str, *, in_channels: int, depth: int, pretrained: bool) -> nn.Module:

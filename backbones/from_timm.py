@@ -5,10 +5,12 @@ from difflib import get_close_matches
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from segkit.backbones.backbone import select_levels
 from segkit.backbones.foreign import Foreign, Trial, first_line, watch
+from segkit.backbones.swin_layouts import DERIVED, resample_bias
 
 # Set by this module alone. A saved model names options too, and must not choose what is downloaded or read from disk.
 RESERVED = (
@@ -75,11 +77,22 @@ class FromTimm(Foreign):
             channels_last=channels_last,
             pretrained=pretrained,
         )
+        self._name, self._options = name, {"in_chans": in_channels, **options}
 
     def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """timm's state dict of the whole network under this backbone's names; what has no place here is left out."""
+        """timm's state dict of the whole network under this backbone's names, without what no pyramid has."""
         own = {_plain(key): key for key in self.state_dict()}
-        return {own[_plain(key)]: value for key, value in state.items() if _plain(key) in own}
+        given = {own.get(_plain(key), key): value for key, value in state.items() if not key.endswith(DERIVED)}
+        if given.keys() <= set(own.values()):
+            return given
+        whole = {_plain(key) for key in _whole(self._name, self._options).state_dict()}
+        return {key: value for key, value in given.items() if _plain(key) in own or _plain(key) not in whole}
+
+    def refit(self, name: str, tensor: Tensor) -> Tensor:
+        """A Swin's position-bias table resampled to this network's window, as for the toolkit's own."""
+        if not name.endswith("relative_position_bias_table"):
+            return tensor
+        return resample_bias(tensor, len(self.get_parameter(name)))
 
 
 def _build(title: str, name: str, settings: Mapping[str, Any]) -> nn.Module:
@@ -100,6 +113,16 @@ def _build(title: str, name: str, settings: Mapping[str, Any]) -> nn.Module:
     if settings["pretrained"]:
         why += "; weights that can't be downloaded can be given as a file: weights=PATH"
     raise ValueError(f"'{title}' can't be built: {why}") from refusal
+
+
+def _whole(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """The network with its classifier, for the names of its tensors; none of them takes memory."""
+    with torch.device("meta"):
+        try:
+            network: nn.Module = timm.create_model(name, **options)
+        except TypeError:  # an option of pyramids alone
+            network = timm.create_model(name)
+    return network
 
 
 def _trials(step: int, size: int | Sequence[int]) -> list[Trial]:

@@ -32,8 +32,12 @@ class Inception(Chain):
 
     def __init__(self, *, in_channels: int = 3, levels: Sequence[int] | None = None) -> None:
         network = torchvision.models.inception_v3(
-            weights=None, aux_logits=False, transform_input=False, init_weights=True
+            weights=None, aux_logits=False, transform_input=False, init_weights=False
         )
+        # torchvision's own draw grows from layer to layer, to 10⁹ where running statistics aren't learnt yet.
+        for part in network.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
         first = network.Conv2d_1a_3x3
         first.conv = fit_channels(first.conv, in_channels)
         for unpadded in (first, network.Conv2d_2a_3x3, network.Conv2d_4a_3x3):

@@ -5,7 +5,7 @@ gradients are the same, and so is all that a stage remembers: dropped paths are 
 running statistics are updated once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -29,7 +29,10 @@ def recompute_stages(backbone: Backbone) -> None:
 
 
 def _forward(part: nn.Module, *arguments: Any, **options: Any) -> Any:
-    whole: Callable[..., Any] = partial(type(part).forward, part)
+    def whole(*given: Any, **named: Any) -> Any:
+        # A part may write into the list of maps that it is given: each pass gets its own.
+        return type(part).forward(part, *(list(each) if isinstance(each, list) else each for each in given), **named)
+
     if not torch.is_grad_enabled():
         return whole(*arguments, **options)
     return checkpoint(whole, *arguments, use_reentrant=False, context_fn=partial(_passes, part), **options)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from segkit.backbones.backbone import ImageBackbone, select_levels
+from segkit.parts import Positive
 
 STRIDES = (1, 2, 4, 8, 16)
 
@@ -51,7 +52,7 @@ class ResDeconv(ImageBackbone):
     """
 
     def __init__(
-        self, *, in_channels: int = 3, levels: Sequence[int] | None = None, width: int = 16, blocks: int = 2
+        self, *, in_channels: int = 3, levels: Sequence[int] | None = None, width: Positive = 16, blocks: Positive = 2
     ) -> None:
         super().__init__(in_channels)
         if width < 1 or blocks < 1:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from segkit.backbones.backbone import Backbone, ImageBackbone, select_levels
+from segkit.parts import Positive
 
 
 class Stem(ImageBackbone):
@@ -18,7 +19,7 @@ class Stem(ImageBackbone):
     """
 
     def __init__(
-        self, *, in_channels: int = 3, levels: Sequence[int] | None = None, width: int = 32, depth: int = 2
+        self, *, in_channels: int = 3, levels: Sequence[int] | None = None, width: Positive = 32, depth: Positive = 2
     ) -> None:
         super().__init__(in_channels)
         if width < 1 or depth < 1:

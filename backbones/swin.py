@@ -6,10 +6,11 @@ block keeps apart the next one joins. Maps are [B, H, W, C] throughout, one toke
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from segkit.backbones.attention import attend
@@ -18,6 +19,7 @@ from segkit.backbones.drop_path import DropPath
 from segkit.backbones.linear import Linear
 from segkit.backbones.swin_layouts import resample_bias, swin_names
 from segkit.backbones.windows import put_back, take_windows, window_mask, window_places
+from segkit.parts import Positive
 
 CACHED_TOKENS = 4096  # so many tokens' hidden values of an MLP stay in a processor's cache
 
@@ -245,12 +247,12 @@ class Swin(ImageBackbone):
         *,
         in_channels: int = 3,
         levels: Sequence[int] | None = None,
-        patch_size: int = 4,
-        window: int = 7,
-        embed_dim: int = 96,
-        depths: Sequence[int] = (2, 2, 6, 2),
-        heads: Sequence[int] = (3, 6, 12, 24),
-        mlp_ratio: float = 4.0,
+        patch_size: Positive = 4,
+        window: Positive = 7,
+        embed_dim: Positive = 96,
+        depths: Sequence[Positive] = (2, 2, 6, 2),
+        heads: Sequence[Positive] = (3, 6, 12, 24),
+        mlp_ratio: Annotated[float, Field(gt=0)] = 4.0,
         drop_path: float = 0.2,
         out_norm: bool = False,
         mask_padding: bool = False,

@@ -3,18 +3,19 @@
 import pickle
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
 import torchvision
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import WeightsEnum
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-WRAPPERS = ("state_dict", "model")  # training scripts put the optimiser and the epoch beside the weights
+WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict")
+"""Training scripts put the optimiser and the epoch beside the weights, one inside the other."""
 
 Source: TypeAlias = str | Path | WeightsEnum | Mapping[str, Tensor]
 
@@ -41,11 +42,15 @@ def read_weights(weights: Source, *, published: str | None = None) -> dict[str, 
         return _of_timm(weights.removeprefix("timm:"))
     if isinstance(weights, str) and re.fullmatch(r"\w+_Weights\.\w+", weights):
         return read_weights(_of_torchvision(weights))
+    if not isinstance(weights, str | Path):
+        raise ValueError(f"weights is {weights!r}; expected a name, a file or a state dict")
     path = Path(weights)
     if path.suffix not in SUFFIXES:
+        near = get_close_matches(str(weights).lower(), ["imagenet"], n=1)
+        hint = "did you mean 'imagenet'? Otherwise " if near else ""
         raise ValueError(
-            f"weights is '{weights}'; expected 'imagenet' or a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, "
-            "timm:NAME, or torchvision's NAME_Weights.ENTRY"
+            f"weights is '{weights}'; {hint}expected 'imagenet' or a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} "
+            "file, timm:NAME, or torchvision's NAME_Weights.ENTRY"
         )
     if not path.is_file():
         raise ValueError(f"{path}: no such file of weights")
@@ -55,9 +60,14 @@ def read_weights(weights: Source, *, published: str | None = None) -> dict[str, 
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except pickle.UnpicklingError as error:  # torch's own words advise to run what is in the file
         raise ValueError(
-            f"{path}: can't be read as weights only, running nothing in it ({_first_line(error)})"
+            f"{path}: can't be read as weights only, running nothing in it: it holds other things than tensors, or is "
+            "no such file; save the state dict alone, as .safetensors"
+        ) from error
+    except Exception as error:  # damaged files end in errors of every kind
+        raise ValueError(
+            f"{path}: can't be read as weights only, running nothing in it ({_first_line(error)}); copy it again"
         ) from error
     return _unwrapped(content, str(path))
 
@@ -66,8 +76,14 @@ def _unwrapped(content: object, where: str) -> dict[str, Tensor]:
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{where}: no state dict in it; expected names and their tensors")
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{where}: no state dict in it; expected names and their tensors, found {type(content).__name__}"
+        )
+    others = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    if others:
+        listed = ", ".join(repr(name) for name in others[:4])
+        raise ValueError(f"{where}: no state dict in it; expected names and their tensors, found also {listed}")
     return dict(content)
 
 

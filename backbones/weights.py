@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from segkit.backbones.backbone import Backbone
@@ -44,60 +45,69 @@ class WeightReport:
         return ", ".join([f"{len(self.loaded)} tensors loaded as they are", *rest])
 
 
-def load_weights(backbone: Backbone, weights: Source, *, published: str | None = None) -> WeightReport:
+def load_weights(
+    backbone: Backbone, weights: Source, *, name: str | None = None, published: str | None = None
+) -> WeightReport:
     """Fill a backbone with weights, in place, and say what became of each tensor; also in ``backbone.pretrained``.
 
     Args:
         backbone: what to fill; each of its tensors must be found, except those it calls ``unpublished``. Stages that it
             was built without (``levels=``) are skipped.
         weights: see ``read_weights``; named as this backbone's own, or in a layout that its ``own_names`` knows.
+        name: what errors call the backbone.
         published: what ``"imagenet"`` stands for: torchvision's weights class, or ``timm:NAME``.
 
-    Raises ValueError listing what is missing, unknown or of another shape; then nothing was changed.
+    Raises ValueError listing what is missing, unknown, of another shape or no numbers; then nothing was changed.
     """
     own = backbone.state_dict()
     state = read_weights(weights, published=published)
     given = backbone.own_names(_without_prefixes(state, own))
-    first = next((f"{name}.weight" for name, part in backbone.named_modules() if isinstance(part, nn.Conv2d)), None)
+    entrances = _entrances(backbone, given)
 
     taken: dict[str, Tensor] = {}
     folded, interpolated = [], []
-    for name in own:
-        if name not in given:
+    for key in own:
+        if key not in given:
             continue
-        taken[name] = tensor = given[name]
-        if tensor.shape == own[name].shape:
+        taken[key] = tensor = given[key]
+        if tensor.shape == own[key].shape:
             continue
-        if name == first and tensor.ndim == 4:
-            taken[name] = fold_channels(tensor, own[name].shape[1])
-            folded.append(name)
+        if key in entrances:
+            taken[key] = fold_channels(tensor, own[key].shape[1])
+            folded.append(key)
         else:
-            taken[name] = backbone.refit(name, tensor)
-            interpolated.append(name)
+            taken[key] = backbone.refit(key, tensor)
+            interpolated.append(key)
 
-    missing = [name for name in own if name not in taken and not _is_spare(name, backbone)]
-    unknown = [name for name in given if name not in own and not _is_of_unbuilt_stage(name, backbone)]
+    missing = [key for key in own if key not in taken and not _is_spare(key, backbone)]
+    unknown = [key for key in given if key not in own and not _is_of_unbuilt_stage(key, backbone)]
     misfits = [
-        f"{name}: found {tuple(given[name].shape)}, needed {tuple(own[name].shape)}"
-        for name, tensor in taken.items()
-        if tensor.shape != own[name].shape
+        f"{key}: found {tuple(given[key].shape)}, needed {tuple(own[key].shape)}"
+        for key, tensor in taken.items()
+        if tensor.shape != own[key].shape
     ]
+    senseless = [key for key, tensor in taken.items() if not _makes_sense(tensor, own[key])]
     problems = [
-        f"{what}: {_listed(names)}"
-        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", misfits))
-        if names
+        f"{what}: {_listed(keys)}"
+        for what, keys in (
+            ("missing", missing),
+            ("unknown", unknown),
+            ("of another shape", misfits),
+            ("not finite, or not fractions", senseless),
+        )
+        if keys
     ]
     if problems:
-        raise ValueError(f"the weights don't fit {type(backbone).__name__}; " + "; ".join(problems))
+        raise ValueError(f"the weights don't fit '{name or type(backbone).__name__}'; " + "; ".join(problems))
     backbone.load_state_dict(taken, strict=False)
 
-    used = {id(given[name]) for name in taken}
+    used = {id(given[key]) for key in taken}
     backbone.pretrained = WeightReport(
-        loaded=tuple(name for name in taken if name not in folded and name not in interpolated),
+        loaded=tuple(key for key in taken if key not in folded and key not in interpolated),
         interpolated=tuple(interpolated),
         folded=tuple(folded),
-        random=tuple(name for name in own if name not in taken and name.startswith(backbone.unpublished)),
-        unused=tuple(name for name, tensor in state.items() if id(tensor) not in used),
+        random=tuple(key for key in own if key not in taken and key.startswith(backbone.unpublished)),
+        unused=tuple(key for key, tensor in state.items() if id(tensor) not in used),
     )
     return backbone.pretrained
 
@@ -105,15 +115,17 @@ def load_weights(backbone: Backbone, weights: Source, *, published: str | None =
 def fold_channels(weight: Tensor, channels: int) -> Tensor:
     """A convolution's weight [out, in, h, w] for another number of input channels: [out, channels, h, w].
 
-    One channel gets the sum, so that grey answers as the same grey shown in all of the old channels. More channels
-    get the old ones over and over (RGB → RGBR…), scaled by in/channels, so that a flat image answers as before.
+    New channels take the old ones in turn, over and over (RGB → RGBRG). An old one that several take is shared out
+    evenly among them, and a new one that several fall to gets their sum. So an image of equal channels answers as
+    before: grey as the same grey shown in all of the old channels.
     """
     old = weight.shape[1]
     if channels == old:
         return weight
-    if channels == 1:
-        return weight.sum(dim=1, keepdim=True)
-    return weight[:, [i % old for i in range(channels)]] * (old / channels)
+    if channels < old:
+        return torch.stack([weight[:, i::channels].sum(dim=1) for i in range(channels)], dim=1)
+    copies = [len(range(i % old, channels, old)) for i in range(channels)]
+    return weight[:, [i % old for i in range(channels)]] / weight.new_tensor(copies).view(1, -1, 1, 1)
 
 
 def _without_prefixes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -123,6 +135,31 @@ def _without_prefixes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) ->
             part = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
             state = part or state
     return state
+
+
+def _entrances(backbone: Backbone, given: Mapping[str, Tensor]) -> set[str]:
+    """Weights of the convolutions that the image enters, where the given ones are for other channels than the own.
+
+    That is the first convolution, and every other one that lacks channels in the same way.
+    """
+    kernels = {f"{name}.weight": part for name, part in backbone.named_modules() if isinstance(part, nn.Conv2d)}
+    shapes = {key: (given[key].shape, kernel.weight.shape) for key, kernel in kernels.items() if key in given}
+    first = shapes.get(next(iter(kernels), ""))
+    if first is None or len(first[0]) != 4:
+        return set()
+    change = first[0][1], first[1][1]
+    return {
+        key
+        for key, (theirs, ours) in shapes.items()
+        if len(theirs) == 4 and theirs != ours and (theirs[1], ours[1]) == change and kernels[key].groups == 1
+    }
+
+
+def _makes_sense(given: Tensor, own: Tensor) -> bool:
+    """Whether the values are finite, and fractions where fractions are needed."""
+    if own.is_floating_point():
+        return given.is_floating_point() and bool(given.isfinite().all())
+    return not given.is_complex()
 
 
 def _is_spare(name: str, backbone: Backbone) -> bool:

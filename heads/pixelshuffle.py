@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from segkit.heads.head import Head, at_least_one
 from segkit.heads.resample import crop
+from segkit.parts import Positive
 
 
 class PixelShuffleHead(Head):
@@ -22,7 +23,7 @@ class PixelShuffleHead(Head):
         width: channels between the two convolutions.
     """
 
-    def __init__(self, channels: int, stride: int, classes: int, *, width: int = 64) -> None:
+    def __init__(self, channels: int, stride: int, classes: int, *, width: Positive = 64) -> None:
         super().__init__()
         at_least_one(channels=channels, stride=stride, classes=classes, width=width)
         self.mix = nn.Sequential(

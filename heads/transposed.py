@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from segkit.heads.head import Head, at_least_one, doublings_in
 from segkit.heads.resample import crop, enlarge
+from segkit.parts import Positive
 
 
 class TransposedHead(Head):
@@ -24,7 +25,7 @@ class TransposedHead(Head):
         width: halving the channels stops here.
     """
 
-    def __init__(self, channels: int, stride: int, classes: int, *, width: int = 16) -> None:
+    def __init__(self, channels: int, stride: int, classes: int, *, width: Positive = 16) -> None:
         super().__init__()
         at_least_one(channels=channels, stride=stride, classes=classes, width=width)
         widths = [channels, *(max(width, channels >> (i + 1)) for i in range(doublings_in(stride)))]

@@ -1,11 +1,14 @@
 """Convolutional upsampling: back to the image's size by doubling, with a convolution after each."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from segkit.heads.head import Head, at_least_one, doublings_in
 from segkit.heads.resample import enlarge
+from segkit.parts import Positive
 
 
 class UpsampleHead(Head):
@@ -24,7 +27,13 @@ class UpsampleHead(Head):
     """
 
     def __init__(
-        self, channels: int, stride: int, classes: int, *, width: int = 16, doublings: int | None = None
+        self,
+        channels: int,
+        stride: int,
+        classes: int,
+        *,
+        width: Positive = 16,
+        doublings: Annotated[int, Field(ge=0)] | None = None,
     ) -> None:
         super().__init__()
         at_least_one(channels=channels, stride=stride, classes=classes, width=width)

@@ -13,6 +13,7 @@ from segkit.necks.conv import conv_norm_relu
 from segkit.necks.neck import Neck, step_ratios
 from segkit.necks.resample import upsample
 from segkit.necks.unet import decoder_widths
+from segkit.parts import Positive
 
 
 class AttentionUNet(Neck):
@@ -27,7 +28,9 @@ class AttentionUNet(Neck):
     Returns from ``forward``: the maps at every stride but the coarsest, finest first ([1:] for deep supervision).
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, widths: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], *, widths: Sequence[Positive] | None = None
+    ) -> None:
         super().__init__()
         self.ratios = step_ratios(channels, strides)
         widths = decoder_widths(strides, widths)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from segkit.necks.conv import conv_norm_relu
 from segkit.necks.neck import Neck, step_ratios
 from segkit.necks.resample import upsample
+from segkit.parts import Positive
 
 
 class FPN(Neck):
@@ -26,7 +27,7 @@ class FPN(Neck):
     Returns from ``forward``: the merged map first, then the fused levels, finest first (for deep supervision).
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, width: int | None = None) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, width: Positive | None = None) -> None:
         super().__init__()
         self.ratios = step_ratios(channels, strides)
         width = width if width is not None else min(256, 32 * strides[0])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segkit.necks.conv import conv_norm_relu
 from segkit.necks.neck import Neck, step_ratios
 from segkit.necks.resample import upsample
+from segkit.parts import Positive
 
 
 class UNet(Neck):
@@ -25,7 +26,9 @@ class UNet(Neck):
     Returns from ``forward``: the maps at every stride but the coarsest, finest first ([1:] for deep supervision).
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, widths: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], *, widths: Sequence[Positive] | None = None
+    ) -> None:
         super().__init__()
         self.ratios = step_ratios(channels, strides)
         widths = decoder_widths(strides, widths)

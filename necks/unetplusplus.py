@@ -13,6 +13,7 @@ from segkit.necks.conv import conv_norm_relu
 from segkit.necks.neck import Neck, step_ratios
 from segkit.necks.resample import upsample
 from segkit.necks.unet import decoder_widths
+from segkit.parts import Positive
 
 
 class UNetPlusPlus(Neck):
@@ -28,7 +29,9 @@ class UNetPlusPlus(Neck):
     deep supervision is on [1:] of these), then each coarser row's last node, finest first, as a U-Net returns them.
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, widths: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], *, widths: Sequence[Positive] | None = None
+    ) -> None:
         super().__init__()
         self.ratios = step_ratios(channels, strides)
         widths = decoder_widths(strides, widths)

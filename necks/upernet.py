@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from segkit.necks.conv import conv_norm_relu
 from segkit.necks.neck import Neck, step_ratios
 from segkit.necks.resample import upsample
+from segkit.parts import Positive
 
 BINS = (1, 2, 3, 6)
 
@@ -28,7 +29,7 @@ class UPerNet(Neck):
     Returns from ``forward``: the fused map first, then the FPN's levels, finest first (for deep supervision).
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, width: int = 128) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, width: Positive = 128) -> None:
         super().__init__()
         self.ratios = step_ratios(channels, strides)
         self.context = PyramidPooling(channels[-1], width)

@@ -76,6 +76,8 @@ def save(model: Segmenter | Ensemble, folder: str | Path) -> Path:
         UsageError: the model was not built by name, or the folder holds something else.
     """
     folder = Path(folder)
+    if not isinstance(model, Segmenter | Ensemble):
+        raise UsageError(f"can't save {type(model).__name__}; expected a Segmenter or an Ensemble")
     check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     replaced = _tensor_files(folder)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from segkit import backbones
 from segkit.backbones.backbone import Backbone
 from segkit.errors import UsageError
-from segkit.model import Named, class_names, normalisation, part
+from segkit.model import Named, channel_count, check_images, class_names, normalisation, part
 
 
 class Classifier(nn.Module):
@@ -59,7 +59,7 @@ class Classifier(nn.Module):
         Raises:
             UsageError: an unknown name, option or combination.
         """
-        names = class_names(classes)
+        names, in_channels = class_names(classes), channel_count(in_channels)
         mean, std = normalisation(mean, std, in_channels)
         try:
             body = backbones.create(**part(backbone), in_channels=in_channels)
@@ -69,6 +69,7 @@ class Classifier(nn.Module):
 
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Logits float [B, K] of images float32 [B, C, H, W] in 0..1, any H and W."""
+        check_images(image, self.mean)
         coarsest = self.backbone((image - self.mean) / self.std, depth)[-1]
         tokens = self.norm(coarsest.permute(0, 2, 3, 1))  # [B, h, w, C]
         logits: Tensor = self.head(tokens.mean(dim=(1, 2)))

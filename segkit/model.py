@@ -1,7 +1,9 @@
 """Segmenter: backbone, neck and head put together, with the normalisation and the classes that belong to them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from math import inf, isfinite
+from numbers import Integral
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ from segkit.data.resize import shrunk_or_enlarged
 from segkit.errors import UsageError
 from segkit.heads.head import Head
 from segkit.necks.neck import Neck
+from segkit.parts import plain
 from segkit.statistics import PixelStatistics, entropy, probabilities_of
 from segkit.task import Task, output_maps
 
@@ -115,8 +118,15 @@ class Segmenter(nn.Module):
             UsageError: an unknown name, option or combination.
         """
         names = class_names(classes)
-        if isinstance(window, tuple) and not window[0] < window[1]:
-            raise UsageError(f"window {list(window)}: expected two rising intensities")
+        if window is not None and window != "picture" and (isinstance(window, str) or not window[0] < window[1]):
+            raise UsageError(f"window {window!r}: expected two rising intensities, 'picture' or None")
+        if task is not None and task not in get_args(Task):
+            raise UsageError(f"task {task!r}: expected one of {', '.join(get_args(Task))}")
+        if type(auxiliary) is not int or auxiliary < 0:
+            raise UsageError(f"auxiliary={auxiliary!r}: expected the number of auxiliary heads, 0 or more")
+        if not isinstance(stem, int) or stem < 0:
+            raise UsageError(f"stem={stem!r}: expected true, false, or the stem's width")
+        in_channels = channel_count(in_channels)
         task = task or ("binary" if len(names) <= 2 else "multiclass")
         if task == "binary" and len(names) > 2:
             raise UsageError(f"task 'binary' with {len(names)} classes; name two at most, or choose another task")
@@ -196,6 +206,7 @@ class Segmenter(nn.Module):
         return PixelStatistics(probabilities, entropy(probabilities, self.task), mutual_information=None, std=None)
 
     def _brought_to_size(self, image: Tensor) -> Tensor:
+        check_images(image, self.mean)
         return image if self.input_size is None else shrunk_or_enlarged(image, self.input_size)
 
     def _on_grid(self, logits: Tensor) -> Tensor:
@@ -204,6 +215,22 @@ class Segmenter(nn.Module):
     def _fused(self, image: Tensor, depth: Tensor | None) -> list[Tensor]:
         levels: list[Tensor] = self.neck(self.backbone((image - self.mean) / self.std, depth))
         return levels
+
+
+def check_images(image: Tensor, mean: Tensor) -> None:
+    """Raise ValueError unless these are images [B, C, H, W] of as many channels as there are means, and fractions."""
+    channels = mean.shape[1]
+    if image.ndim != 4 or image.shape[1] != channels:
+        raise ValueError(f"got images {list(image.shape)}; this model takes [B, {channels}, H, W]")
+    if not image.is_floating_point():
+        raise ValueError(f"got images of {image.dtype}; this model takes float in 0..1: divide uint8 by 255")
+
+
+def channel_count(channels: object) -> int:
+    """The number of channels as a plain int; UsageError where it is none."""
+    if isinstance(channels, bool) or not isinstance(channels, Integral) or int(channels) < 1:
+        raise UsageError(f"in_channels={channels!r}: expected a whole number, 1 or more")
+    return int(channels)
 
 
 def grids(
@@ -216,8 +243,10 @@ def grids(
     """
     sizes = []
     for name, size in (("input_size", input_size), ("output_size", output_size)):
-        if size is not None and (len(size) != 2 or min(size) < 1):
-            raise UsageError(f"{name} is {list(size)}; expected [height, width], both 1 or more")
+        sides: list[object] = list(size) if isinstance(size, Sequence) else [size]
+        whole = all(isinstance(side, Integral) and int(side) >= 1 for side in sides)
+        if size is not None and (len(sides) != 2 or not whole):
+            raise UsageError(f"{name} is {size!r}; expected [height, width], both whole and 1 or more")
         sizes.append(None if size is None else (int(size[0]), int(size[1])))
     taken, learnt = sizes
     if learnt is not None:
@@ -237,14 +266,25 @@ def normalisation(
     """
     mean = mean if mean is not None else (IMAGENET_MEAN if channels == 3 else (0.5,) * channels)
     std = std if std is not None else (IMAGENET_STD if channels == 3 else (0.25,) * channels)
+    for name, values in (("mean", mean), ("std", std)):
+        if not isinstance(values, Sequence):
+            raise UsageError(f"{name}={values!r}: expected a list of {channels}, one a channel")
     if not len(mean) == len(std) == channels:
         raise UsageError(f"mean has {len(mean)} and std {len(std)} values for {channels} channels; give one each")
+    if not all(isfinite(value) for value in mean) or not all(0 < value < inf for value in std):
+        raise UsageError(f"mean={list(mean)}, std={list(std)}: expected finite numbers, those of std above 0")
     return mean, std
 
 
 def part(named: Named) -> dict[str, Any]:
     """A part's name and options, as keyword arguments for ``create``."""
-    return {"name": named} if isinstance(named, str) else dict(named)
+    values = {"name": named} if isinstance(named, str) else dict(named) if isinstance(named, Mapping) else {}
+    if not isinstance(values.get("name"), str):
+        raise UsageError(f"{named!r}: expected a name, or {{'name': …, option: value}}")
+    taken = sorted({"in_channels", "channels", "strides", "stride", "classes"} & values.keys())
+    if taken:
+        raise UsageError(f"{values['name']}: {taken[0]} is no option; it follows from the rest of the model")
+    return {key: value if key == "weights" else plain(value) for key, value in values.items()}
 
 
 def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
@@ -253,6 +293,8 @@ def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
     Raises:
         UsageError: no name, or one twice.
     """
+    if not isinstance(classes, int | Sequence) or isinstance(classes, bool):
+        raise UsageError(f"classes={classes!r}: expected names, or their number")
     if isinstance(classes, int):
         classes = [f"class_{i}" for i in range(classes)]
     names = tuple(classes)
@@ -274,7 +316,7 @@ def _background_id(background: int | str | None, names: tuple[str, ...], task: T
         if task == "binary":
             return 0 if len(names) == 2 else None
         return names.index("background") if task == "multiclass" and "background" in names else None
-    if not 0 <= background < len(names):
+    if type(background) is not int or not 0 <= background < len(names):
         raise UsageError(f"background {background}: expected a class id from 0 to {len(names) - 1}")
     return background
 

@@ -32,6 +32,8 @@ class Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: object) -> object:
+        if isinstance(value, dict) and value and "name" not in value:
+            raise ValueError(f"no name among {', '.join(map(str, value))}; write {{name: …, option: value}}")
         return {"name": value} if isinstance(value, str) else value
 
 

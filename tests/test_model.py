@@ -1,8 +1,10 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 
+import segkit
 from segkit import Segmenter
 from segkit.errors import UsageError
 from segkit.model import IMAGENET_MEAN
@@ -162,9 +164,68 @@ def test_a_coarse_map_alone_means_an_image_of_eight_times_its_size():
 
 
 def test_sizes_that_make_no_sense():
-    with pytest.raises(UsageError, match=r"input_size is \[0, 4\]; expected \[height, width\], both 1 or more"):
+    with pytest.raises(UsageError, match=r"input_size is \(0, 4\); expected .*, both whole and 1 or more"):
         tiny(input_size=(0, 4))
     with pytest.raises(UsageError, match=r"output_size is \[4\]; expected \[height, width\]"):
         tiny(output_size=[4])
+    with pytest.raises(UsageError, match=r"input_size is \[64.5, 64\]; expected"):
+        tiny(input_size=[64.5, 64])
+    with pytest.raises(UsageError, match=r"input_size is 64; expected"):
+        tiny(input_size=64)
     with pytest.raises(UsageError, match=r"output_size \[9, 4\] is larger than input_size \[8, 8\]"):
         tiny(input_size=(8, 8), output_size=(9, 4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "multi-class"}, "task 'multi-class': expected one of binary, multilabel, multiclass"),
+        ({"std": [0, 0, 0]}, r"std=\[0, 0, 0\]: expected finite numbers, those of std above 0"),
+        ({"std": [1, 1, -1]}, "those of std above 0"),
+        ({"mean": [0, 0, float("nan")]}, "expected finite numbers"),
+        ({"mean": 0.5}, "mean=0.5: expected a list of 3, one a channel"),
+        ({"auxiliary": -1}, "auxiliary=-1: expected the number of auxiliary heads, 0 or more"),
+        ({"auxiliary": "a"}, "auxiliary='a': expected"),
+        ({"background": 1.5}, "background 1.5: expected a class id"),
+        ({"in_channels": True}, "in_channels=True: expected a whole number, 1 or more"),
+        ({"in_channels": 3.0}, "in_channels=3.0: expected"),
+        ({"in_channels": "3"}, "in_channels='3': expected"),
+        ({"stem": 1.5}, "stem=1.5: expected true, false, or the stem's width"),
+        ({"stem": -1}, "stem=-1: expected"),
+        ({"classes": None}, "classes=None: expected names, or their number"),
+        ({"window": "pic"}, "window 'pic': expected two rising intensities, 'picture' or None"),
+        ({"backbone": {"name": None}}, r"\{'name': None\}: expected a name, or \{'name': …"),
+        ({"backbone": {"name": "resnet18", "in_channels": 4}}, "resnet18: in_channels is no option; it follows from"),
+        (
+            {"backbone": {"name": "swin", "mlp_ratio": "4"}},
+            "'swin': mlp_ratio is '4'; expected a valid number",
+        ),
+        ({"backbone": {"name": "swin", "heads": [0] * 4}}, r"heads is \[0, 0, 0, 0\]; expected 1 or more"),
+        ({"backbone": {"name": "swin", "out_norm": "no"}}, "out_norm is 'no'; expected a valid boolean"),
+        ({"neck": {"name": "fpn", "width": -1}}, "neck 'fpn': width is -1; expected 1 or more"),
+        ({"neck": {"name": "unet", "widths": [0]}}, r"neck 'unet': widths is \[0\]; expected 1 or more"),
+        (
+            {"head": {"name": "upsample", "doublings": 1.5}},
+            "'upsample': doublings is 1.5; expected a valid integer",
+        ),
+    ],
+)
+def test_values_of_the_wrong_kind_are_named(options, message):
+    with pytest.raises(UsageError, match=message):
+        tiny(**options)
+
+
+def test_images_of_other_channels_or_kinds_are_refused():
+    model = tiny()
+    for image in (torch.rand(1, 1, 9, 9), torch.rand(1, 4, 9, 9), torch.rand(3, 9, 9)):
+        with pytest.raises(ValueError, match=r"got images \[.*\]; this model takes \[B, 3, H, W\]"):
+            model(image)
+    with pytest.raises(ValueError, match=r"got images of torch.uint8; this model takes float in 0..1"):
+        model(torch.zeros(1, 3, 9, 9, dtype=torch.uint8))
+
+
+def test_numbers_of_numpy_and_ranges_can_be_saved(tmp_path):
+    backbone = {"name": "stem", "width": np.int64(4), "depth": 3, "levels": range(3)}
+    model = tiny(backbone=backbone, neck="unet", in_channels=np.int64(3)).eval()
+    image = torch.rand(1, 3, 9, 9)
+    assert torch.equal(segkit.load(segkit.save(model, tmp_path / "m"))(image), model(image))

@@ -108,7 +108,7 @@ def test_parts_that_never_run_are_dropped():
     ("network", "message"),
     [
         (Network(accepts=lambda *_: False), r"'lib:net' can't be run as a backbone: not this size$"),
-        (Network(padding=0), "its convolutions lose borders, a 16×24 image becomes a 7×11 map"),
+        (Network(padding=0), "a 16×24 image becomes a 7×11 map, so that it has no whole stride"),
     ],
 )
 def test_a_network_that_is_no_backbone_is_said(network, message):

@@ -4,6 +4,7 @@ import huggingface_hub.constants
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+import torchvision
 
 from segkit import backbones
 
@@ -51,3 +52,14 @@ def test_weights_out_of_reach_are_said(monkeypatch, tmp_path):
 def test_what_cannot_be_built_is_said(name, options, message):
     with pytest.raises(ValueError, match=message):
         backbones.create(f"smp:{name}", **options)
+
+
+def test_a_whole_models_weights_fit_and_a_deeper_encoders_do_not():
+    whole = smp.Unet("resnet18", encoder_weights=None)
+    ours = backbones.create("smp:resnet18", weights=whole.state_dict())
+    assert all(torch.equal(ours.network.state_dict()[key], value) for key, value in whole.encoder.state_dict().items())
+    deeper = smp.Unet("resnet34", encoder_weights=None).state_dict()
+    with pytest.raises(ValueError, match=r"don't fit 'smp:resnet18'; unknown: network\.layer1\.2\.conv1\.weight"):
+        backbones.create("smp:resnet18", weights=deeper)
+    published = torchvision.models.resnet18().state_dict()
+    assert backbones.create("smp:resnet18", weights=published, levels=(0, 1)).pretrained.unused[-1] == "fc.bias"

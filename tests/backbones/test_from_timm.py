@@ -6,6 +6,7 @@ import timm
 import torch
 
 from segkit import backbones
+from segkit.backbones.swin_layouts import resample_bias
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "swin_tiny_patch4_window7_224", "pvt_v2_b0"])
@@ -75,3 +76,38 @@ def test_weights_out_of_reach_are_said(monkeypatch, tmp_path):
 def test_what_cannot_be_built_is_said(name, options, message):
     with pytest.raises(ValueError, match=message):
         backbones.create(f"timm:{name}", **options)
+
+
+def test_a_deeper_networks_weights_and_foreign_names_are_refused():
+    with pytest.raises(ValueError, match=r"the weights don't fit 'timm:resnet18'; unknown: layer1\.2\.conv1\.weight"):
+        backbones.create("timm:resnet18", weights=timm.create_model("resnet34").state_dict())
+    state = timm.create_model("resnet18").state_dict()
+    with pytest.raises(ValueError, match="unknown: extra"):
+        backbones.create("timm:resnet18", weights={**state, "extra": torch.zeros(1)})
+    part = backbones.create("timm:resnet18", weights=state, levels=(0, 1))
+    assert {name.partition(".")[0] for name in part.pretrained.unused} == {"layer2", "layer3", "layer4", "fc"}
+
+
+def test_other_channels_fold_wherever_the_image_enters():
+    state = timm.create_model("repvgg_a0").state_dict()
+    grey = backbones.create("timm:repvgg_a0", weights=state, in_channels=1).eval()
+    assert len(grey.pretrained.folded) == 2
+    colour = backbones.create("timm:repvgg_a0", weights=state).eval()
+    image = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        for found, expected in zip(grey(image), colour(image.expand(-1, 3, -1, -1)), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_swin_of_timm_s_takes_weights_of_another_window():
+    name = "swin_tiny_patch4_window7_224"
+    state = timm.create_model(name).state_dict()
+    wider = backbones.create(f"timm:{name}", weights=state, window_size=12, levels=(0,))
+    key = "network.layers_0.blocks.0.attn.relative_position_bias_table"
+    assert wider.pretrained.interpolated == (key, key.replace("blocks.0", "blocks.1"))
+    expected = resample_bias(state["layers.0.blocks.0.attn.relative_position_bias_table"], 23**2)
+    assert torch.equal(wider.state_dict()[key], expected)
+
+
+def test_a_network_whose_maps_fit_at_some_sizes_alone_is_watched_there():
+    assert backbones.create("timm:mobilevitv2_050").strides == (2, 4, 8, 16, 32)

@@ -57,3 +57,9 @@ def test_the_whole_network_agrees_with_torchvision_away_from_borders(peer, asser
     margins = (3, 4, 9, 32, 22)
     for ours, theirs, shift, margin in zip(inception(image), peer_levels(peer, image, 5), SHIFTS, margins, strict=True):
         assert_same_interior(ours, theirs, shift=shift, margin=margin)
+
+
+def test_an_untrained_network_s_answers_stay_small():
+    backbone = backbones.create("inception_v3").eval()  # by the running statistics, which nothing has changed yet
+    with torch.no_grad():
+        assert all(0.1 < level.std() < 10 for level in backbone(torch.randn(1, 3, 96, 96)))

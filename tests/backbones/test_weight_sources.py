@@ -1,5 +1,8 @@
 """State dicts by name."""
 
+from contextlib import suppress
+
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -107,11 +110,16 @@ def test_torchvision_has_no_swin_large_so_imagenet_stands_for_timms(monkeypatch)
     ("weights", "message"),
     [
         ("imagenet", "nobody published any for this backbone"),
-        ("imagenett", "weights is 'imagenett'; expected 'imagenet' or a .safetensors"),
+        (
+            "imagenett",
+            "weights is 'imagenett'; did you mean 'imagenet'\\? Otherwise expected 'imagenet' or a",
+        ),
+        (5, "weights is 5; expected a name, a file or a state dict"),
+        ({3: torch.zeros(1)}, "weights: no state dict in it; expected names and their tensors, found also 3"),
         ("no/such.safetensors", "no/such.safetensors: no such file of weights"),
         ("Swin_X_Weights.DEFAULT", "weights is 'Swin_X_Weights.DEFAULT'; torchvision has no such weights"),
         ("timm:swim", "weights is 'timm:swim'; timm has no network of that name"),
-        ({"epoch": 3}, "weights: no state dict in it"),
+        ({"epoch": 3}, "weights: no state dict in it; expected names and their tensors, found also 'epoch'"),
     ],
 )
 def test_weights_that_are_not_there(weights, message):
@@ -123,3 +131,33 @@ def test_a_file_without_tensors_is_refused(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "c.pth")
     with pytest.raises(ValueError, match=r"c.pth: no state dict in it"):
         small(weights=tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize("content", [b"hello world", b"", b"<!DOCTYPE html><html></html>", b"version https://git-lfs"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_files_that_are_no_weights_are_one_line_of_our_own(content, suffix, tmp_path):
+    file = tmp_path / f"x{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"x{suffix}: can't be read as weights only, running nothing in it") as error:
+        read_weights(file)
+    assert "weights_only" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_damage_ends_in_another_error(tmp_path):
+    """Bytes of a whole file, cut short or changed at random, in all three formats."""
+    state = {"a.weight": torch.randn(4, 3), "a.bias": torch.randn(4)}
+    save_file(state, tmp_path / "x.safetensors")
+    torch.save(state, tmp_path / "x.pth")
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    random = np.random.default_rng(0)
+    for name in ("x.safetensors", "x.pth", "old.pth"):
+        whole = (tmp_path / name).read_bytes()
+        for trial in range(60):
+            content = bytearray(whole[: random.integers(1, len(whole))] if trial % 2 else whole)
+            for place in random.integers(0, len(content), 5):
+                content[place] = random.integers(256)
+            damaged = tmp_path / f"damaged-{name}"
+            damaged.write_bytes(content)
+            with suppress(ValueError):
+                read_weights(damaged)

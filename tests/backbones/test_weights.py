@@ -21,10 +21,13 @@ def test_one_channel_answers_as_grey_shown_in_three():
     torch.testing.assert_close(folded, torch.nn.functional.conv2d(grey.expand(-1, 3, -1, -1), weight))
 
 
-def test_more_channels_repeat_the_old_ones_and_keep_a_flat_image_s_answer():
+@pytest.mark.parametrize(
+    ("channels", "expected"),
+    [(1, [6]), (2, [4, 2]), (4, [0.5, 2, 3, 0.5]), (5, [0.5, 1, 3, 0.5, 1]), (6, [0.5, 1, 1.5, 0.5, 1, 1.5])],
+)
+def test_other_channels_share_the_old_ones_so_that_equal_channels_answer_as_before(channels, expected):
     weight = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
-    assert fold_channels(weight, 5).flatten().tolist() == pytest.approx([0.6, 1.2, 1.8, 0.6, 1.2])
-    assert fold_channels(weight, 6).sum() == weight.sum()
+    assert fold_channels(weight, channels).flatten().tolist() == pytest.approx(expected)
     assert fold_channels(weight, 3) is weight
 
 
@@ -52,12 +55,28 @@ def test_what_does_not_fit_is_listed():
     state["layers.0.blocks.0.attention.bias_table"] = torch.zeros(169, 3)
     state["extra.weight"] = torch.zeros(1)
     del state["layers.1.blocks.0.norm1.bias"]
-    with pytest.raises(ValueError, match="the weights don't fit Swin") as error:
+    with pytest.raises(ValueError, match="the weights don't fit 'swin'") as error:
         small(weights=state)
     message = str(error.value)
     assert "missing: layers.1.blocks.0.norm1.bias" in message
     assert "unknown: extra.weight" in message
     assert "of another shape: layers.0.blocks.0.attention.bias_table: found (169, 3), needed (25, 1)" in message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.long(),
+        lambda x: x.to(torch.complex64),
+        lambda x: torch.full_like(x, torch.nan),
+        lambda x: torch.full_like(x, torch.inf),
+    ],
+)
+def test_values_that_can_not_be_weights_are_refused(change):
+    name = "layers.0.shrink.project.weight"
+    state = small().state_dict()
+    with pytest.raises(ValueError, match=f"'swin'; not finite, or not fractions: {name}$"):
+        small(weights={**state, name: change(state[name])})
 
 
 def test_a_long_list_is_cut_short():
