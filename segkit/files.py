@@ -12,7 +12,10 @@ from uuid import uuid4
 from segkit.errors import UsageError
 
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\..*)?")  # as ``temporary_path`` names them
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG),
+}
 
 
 @contextmanager

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from segkit.prediction.many import Outcome
     from segkit.prediction.predictor import Predictor
 
+MOST_GIB = 1 << 20
 EPILOG = "Example: segkit predict runs/demo/model images/*.png -o masks --overlay"
 
 
@@ -38,7 +39,7 @@ def predict(
     precision: Precision = None,
     batch: Batch = None,
     limit: Annotated[
-        float | None, typer.Option(metavar="GIB", min=0, help="Memory that decoding a picture may take; normally 1.")
+        float | None, typer.Option(metavar="GIB", help="Memory that decoding a picture may take; normally 1.")
     ] = None,
     compile_model: Annotated[
         bool,
@@ -66,6 +67,8 @@ def predict(
         raise UsageError(f"{out}: pictures have their results in a folder; name one")
     how = told(tile=tile, overlap=overlap, tta=tta, precision=precision, batch=batch)
     if limit is not None:
+        if not 0 < limit < MOST_GIB:
+            raise UsageError(f"--limit {limit:g}: expected GiB, above 0 and below {MOST_GIB:,}")
         how["limit"] = int(limit * 2**30)
     if compile_model:
         for name in ("torch._inductor", "torch.utils.cpp_extension"):  # what they say meanwhile is no one's concern

@@ -43,12 +43,14 @@ class Claim:
         height, width: in pixels.
         decoded: bytes that its pixels take.
         needed: bytes below which no file of this kind holds such a picture, 0 where that can't be told.
+        ends: the offset at which the last of its pixels end, 0 where that can't be told.
     """
 
     height: int
     width: int
     decoded: int
     needed: int = 0
+    ends: int = 0
 
 
 def check_claim(claim: Claim, size: int, path: Path, limit: int) -> None:
@@ -59,6 +61,8 @@ def check_claim(claim: Claim, size: int, path: Path, limit: int) -> None:
             f"{path}: the file is cut short, or damaged: {size:,} bytes can't hold the {pixels} that it claims; copy "
             "or export it again"
         )
+    if claim.ends > size:
+        raise DataError(f"{path}: the file is cut short: {size:,} bytes of at least {claim.ends:,}; copy it again")
     if claim.decoded > limit:
         raise DataError(
             f"{path}: {pixels} take {claim.decoded / 2**30:,.1f} GiB to decode at once, more than the limit of "
@@ -96,7 +100,8 @@ def claim_of_tiff(file: tifffile.TiffFile) -> Claim:
     if page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression == tifffile.COMPRESSION.NONE:
         ratio = 4  # colours at a quarter of the pixels, or fewer
     decoded = int(np.prod(series.shape, dtype=object)) * ceil(page.bitspersample / 8)
-    return Claim(page.imagelength, page.imagewidth, decoded, raw // ratio if ratio else 0)
+    ends = int((np.asarray(page.dataoffsets) + counts)[present].max(initial=0))
+    return Claim(page.imagelength, page.imagewidth, decoded, raw // ratio if ratio else 0, ends)
 
 
 def _png(data: bytes) -> Claim:

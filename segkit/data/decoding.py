@@ -13,6 +13,9 @@ Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
 
 ORIENTATION = 0x0112  # the tag's number, the same in EXIF and TIFF
 
+SLIDES = {"svs", "ndpi", "scn", "philips", "bif", "qpi", "avs"}
+REDUCED, MASK = 1, 4  # bits of a page's kind: a smaller version of another page, and what of it is to be seen
+
 COMPRESSIONS = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
 PHOTOMETRICS = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.RGB)
 """What tifffile decodes by itself."""
@@ -20,6 +23,8 @@ PHOTOMETRICS = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE
 
 def decode(data: bytes) -> Pixels:
     """Pixels of a PNG, JPEG, BMP or WebP file, as stored: RGB order, no alpha; an error of any kind where damaged."""
+    if (data[12:16] == b"VP8X" and data[20] & 2) or (data[:4] == b"\x89PNG" and b"acTL" in data[: data.find(b"IDAT")]):
+        raise ValueError("it is an animation; one picture is expected")
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
@@ -36,7 +41,12 @@ def decode_tiff(file: tifffile.TiffFile, data: Callable[[], bytes]) -> Pixels:
         data: gives its bytes, for the other decoders.
     """
     page, series = file.pages.first, file.series[0]
+    others = other_pictures(file)
+    if others:
+        raise ValueError(f"it holds {1 + others} pictures of different kinds; one picture is expected: save it alone")
     stack = f"it is a stack of shape {'×'.join(map(str, series.shape))}; one picture is expected"
+    if len(series.pages) > 1 and "C" not in series.axes:  # else pages are said to be channels
+        raise ValueError(f"{stack}; channels are taken where the file calls them so, or from a single page")
     if page.compression not in COMPRESSIONS or page.photometric not in PHOTOMETRICS:
         if len(series.pages) > 1:
             raise ValueError(stack)
@@ -56,6 +66,19 @@ def decode_tiff(file: tifffile.TiffFile, data: Callable[[], bytes]) -> Pixels:
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
         pixels = np.invert(pixels)
     return _plain_type(pixels)
+
+
+def other_pictures(file: tifffile.TiffFile) -> int:
+    """How many pictures a TIFF holds beside its first; smaller versions and masks of it, marked so, are none.
+
+    Nor are a slide's label and overview, which not all scanners mark.
+    """
+    if file.flags & SLIDES:
+        return 0
+    first, *others = file.series
+    kinds = [int(getattr(series.keyframe, "subfiletype", 0)) for series in others]
+    plain = sum(kind & (REDUCED | MASK) == 0 for kind in kinds)
+    return plain if int(getattr(first.keyframe, "subfiletype", 0)) & (REDUCED | MASK) == 0 else len(others)
 
 
 def tiff_orientation(file: tifffile.TiffFile) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from segkit.data.decoding import Pixels, decode_tiff
+from segkit.data.decoding import Pixels, decode_tiff, other_pictures
 
 AT_ONCE = 1 << 26
 """Bytes of pixels up to which rows are decoded together: far below any picture's limit, far above a call's cost."""
@@ -120,7 +120,8 @@ def tiff_rows(path: Path, file: tifffile.TiffFile) -> TiffRows | None:
     planes = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
     plain = page.compression == tifffile.COMPRESSION.NONE
     usual = len(series.pages) == 1 and series.shape == page.shape and page.imagedepth == 1
-    if not usual or page.compression == OLD_JPEG or (plain and page.photometric == tifffile.PHOTOMETRIC.YCBCR):
+    subsampled = plain and page.photometric == tifffile.PHOTOMETRIC.YCBCR
+    if not usual or other_pictures(file) or page.compression == OLD_JPEG or subsampled:
         return None
     step = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
     across = ceil(page.imagewidth / page.tilewidth) if page.is_tiled else 1

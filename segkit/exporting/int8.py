@@ -1,8 +1,10 @@
 """Eight-bit arithmetic for an exported graph: ranges chosen by pictures, and what it costs on other ones."""
 
+import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,8 +17,11 @@ from numpy.typing import NDArray
 from segkit.data.folder import open_dataset
 from segkit.data.masks import Ids
 from segkit.data.reader import PICTURES
+from segkit.ensemble import Ensemble
 from segkit.errors import DataError
 from segkit.evaluation.metrics import SegmentationMetrics
+from segkit.evaluation.report import check_fit
+from segkit.model import Segmenter
 from segkit.onnx_model import IMAGE, OnnxModel
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import kept_settings
@@ -62,18 +67,25 @@ class Cost:
     int8_seconds: float
 
 
-def pictures_for(folder: Path, count: int) -> Pictures:
+def pictures_for(folder: Path, count: int, model: Segmenter | Ensemble) -> Pictures:
     """Pictures to choose ranges by and others to measure on, at most ``count`` of each, evenly spread.
 
     Of a dataset the first come from the split ``train``, the others from ``test``, or ``val`` where there is no test.
     Of a plain folder every second picture is held out.
 
     Raises:
-        DataError: fewer than two pictures.
+        DataError: fewer than two pictures, or a dataset without both splits.
+        ModelError: a dataset of other classes than the model.
     """
     if (folder / "images").is_dir() and (folder / "masks").is_dir():
         dataset = open_dataset(folder)
+        check_fit(model, dataset)
         held_out = "test" if dataset.splits.get("test") else "val"
+        if not dataset.splits.get("train") or not dataset.splits.get(held_out):
+            raise DataError(
+                f"{folder}: int8 needs pictures in the split train, to choose ranges by, and in test or val, to "
+                "measure on; a plain folder of pictures does, too"
+            )
         first, second = (_spread(dataset.samples(split), count) for split in ("train", held_out))
         masks = [dataset.read_mask(sample) for sample in second]
         return Pictures([sample.image for sample in first], [sample.image for sample in second], masks)
@@ -102,7 +114,7 @@ def quantised(graph: Any, pictures: Pictures, model: OnnxModel) -> Any:
             image = next(self._images, None)
             return None if image is None else {IMAGE: image}
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _without_advice():
         path = Path(folder) / "int8.onnx"
         quantize_static(
             graph,
@@ -116,6 +128,18 @@ def quantised(graph: Any, pictures: Pictures, model: OnnxModel) -> Any:
             nodes_to_exclude=last_layers(graph),
         )
         return onnx.load(path)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """ONNX Runtime advises, by the root logger, to optimise a graph first; the export has done so."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 def last_layers(graph: Any) -> list[str]:

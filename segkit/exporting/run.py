@@ -74,7 +74,7 @@ def export(
     path = Path(path)
     model = _check(model, path, to, pixels, int8, images)
     pixels = pixels or pixel_type(model.reader)
-    pictures = pictures_for(Path(int8), images) if int8 is not None else None
+    pictures = pictures_for(Path(int8), images, model) if int8 is not None else None
     plain = in_float32(model)
     description = _describe(model, pixels, OPSET if to == "onnx" else None)
     write: Callable[[Description, Path], None]

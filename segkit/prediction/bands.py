@@ -42,8 +42,8 @@ class Batches:
     """
 
     def __init__(self, size: int) -> None:
-        if size < 1:
-            raise UsageError(f"batch={size}: expected 1 or more tiles at a time")
+        if type(size) is not int or size < 1:
+            raise UsageError(f"batch={size!r}: expected 1 or more tiles at a time")
         self.size = size
 
     def ask(self, function: Ask, tiles: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -89,10 +89,12 @@ class Manifest:
             self._file.flush()
             os.fsync(self._file.fileno())
 
-    def finish(self, entries: Iterable[Entry]) -> None:
-        """Replace all entries by these: one an input, in the order of the inputs."""
+    def finish(self, entries: Sequence[Entry]) -> None:
+        """Replace all entries by these, one an input, in the order of the inputs; earlier ones of others follow."""
+        inputs = {entry.input for entry in entries}
+        others = [entry for entry in self.earlier.values() if entry.input not in inputs]
         with atomic_path(self.path) as temporary:
-            temporary.write_bytes(b"".join(map(_line, entries)))
+            temporary.write_bytes(b"".join(map(_line, [*entries, *others])))
             self._file.close()  # Windows replaces no open file
 
     def __enter__(self) -> Self:

@@ -72,8 +72,7 @@ def predict_files(
     out = output_folder(out)
     run = fingerprint(predictor, threshold=threshold, kinds=kinds)
     with Manifest(out / MANIFEST, resume=resume) as manifest:
-        if resume:
-            remove_temporary(out)
+        remove_temporary(out)  # left by a killed run: no other writes here while the manifest is held
         line = _Line(predictor, kinds, threshold, out, run, manifest)
         outcomes, entries = [], []
         with closing(line.through(planned)) as finished:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.errors import UsageError
+from segkit.files import writing_to
 from segkit.prediction.overlay import draw_overlay
 from segkit.prediction.scaled import AT_ONCE, Scaled
 from segkit.prediction.writers import output_paths, write_map, write_mask, write_pages, write_picture
@@ -80,7 +81,8 @@ class Prediction:
         :mod:`segkit.prediction.writers` lists the names and formats. What is there under these names is replaced.
 
         Raises:
-            UsageError: ``disagreement`` of a single model, or a class name that can't name a file.
+            UsageError: ``disagreement`` of a single model, a class name that can't name a file, or no room or right to
+                write there.
         """
         kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
         if disagreement and self.disagreement is None:
@@ -95,7 +97,8 @@ class Prediction:
             maps=len(self.probabilities),
         )
         for kind in kinds:
-            self._write(kind, paths[kind])
+            with writing_to(paths[kind][0]):
+                self._write(kind, paths[kind])
         return [path for kind in kinds for path in paths[kind]]
 
     def _write(self, kind: str, paths: tuple[Path, ...]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segkit.allocator import reused_memory
 from segkit.data.claims import LIMIT
+from segkit.data.decoding import one_line
 from segkit.data.picture import Picture, open_picture
 from segkit.data.reader import Pixels, Reader
 from segkit.errors import DataError, UsageError
@@ -121,7 +122,9 @@ class Predictor:
             raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}")
         self.tile, self.overlap, self.tta = settings.tile, settings.overlap, settings.tta
         self.threshold, self.limit = settings.threshold, limit
-        self.device = torch.device(device) if device is not None else _device_for(model)
+        if type(limit) is not int or limit < 1:
+            raise UsageError(f"limit={limit!r}: expected a number of bytes, 1 or more")
+        self.device = _named(device) if device is not None else _device_for(model)
         self.precision = exported_precision(model, precision) or _computed(settings.precision, self.device)
         self._batches = Batches(_batch_for(self.device, self.tile) if batch is None else batch)
         self.model = model
@@ -313,6 +316,14 @@ def evaluating(model: Model) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _named(device: str | torch.device) -> torch.device:
+    """The device, if something can be put there."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
+        raise UsageError(f"device={str(device)!r}: not there ({one_line(error)}); take 'cpu'") from error
 
 
 def _device_for(model: Model) -> torch.device:

@@ -69,9 +69,10 @@ def compiled(model: Any) -> Callable[[Tensor], PixelStatistics]:
         UsageError: there is nothing to compile, or no compiler.
     """
     statistics: Callable[[Tensor], PixelStatistics] = model.statistics
-    if not isinstance(model, nn.Module):
-        raise UsageError("compile: an exported model is compiled as it is loaded; leave compile out")
-    device = next((weights.device for weights in model.parameters()), torch.device("cpu"))
+    weights = next(iter(model.parameters()), None) if isinstance(model, nn.Module) else None
+    if weights is None:
+        raise UsageError("compile: there is nothing to compile; an exported model was when it was loaded: leave it out")
+    device = weights.device
     try:
         torch.compile(torch.neg, options={"force_disable_caches": True})(torch.zeros(1, device=device))
     except Exception as error:  # whatever the compiler, or the lack of one, comes to

@@ -58,7 +58,15 @@ def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[
     except ValueError:
         raise UsageError("the images are on different drives; predict those of each drive by themselves") from None
     places = {place.relative_to(root): file for place, file in found.items()}
-    return [Source(file, out / place.parent, place.as_posix()) for place, file in places.items()] + nothing
+    return [_source(file, out / place.parent, place.as_posix()) for place, file in places.items()] + nothing
+
+
+def _source(path: Path, folder: Path, place: str) -> Source:
+    """A name that isn't text can't be written into the manifest, so that its picture is refused."""
+    spelled = os.fsencode(place).decode("utf-8", "backslashreplace")
+    if spelled == place:
+        return Source(path, folder, place)
+    return Source(path, folder, spelled, f"{spelled}: the name is no text in UTF-8; rename the file")
 
 
 def without_collisions(sources: list[Source], targets: Callable[[Source], Iterable[Path]]) -> list[Source]:
@@ -72,7 +80,7 @@ def without_collisions(sources: list[Source], targets: Callable[[Source], Iterab
             if path.exists() and _identity(path) in inputs:
                 problem = f"{path} is one of the images to predict; choose another output folder"
             elif path in taken:
-                problem = f"{path} is already an output of {taken[path]}; rename one of the two"
+                problem = f"{path} would be an output of {taken[path]}, too; rename one of the two"
             else:
                 continue
             source = replace(source, error=f"{source.path}: {problem}")
@@ -92,6 +100,8 @@ def _files(path: Path, out: Path) -> tuple[list[Path], str]:
     if path.is_file() or not glob.has_magic(str(path)):
         return [path], ""
     fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+    if fixed.resolve() == out.resolve():
+        raise UsageError(f"{path}: masks would lie among the images; choose another output folder")
     matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
     return _pictures(map(Path, matches), fixed, out), f"{path}: no picture matches"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from segkit.allocator import reused_memory
 from segkit.data.picture import Picture, open_picture
 from segkit.data.reader import Pixels
+from segkit.errors import DataError, UsageError
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.settings import Kept
 
@@ -28,21 +29,31 @@ def predict_stream(
     ``frame_000000`` and so on. What the iterable or a frame raises is raised when it is that frame's turn. Closing the
     generator closes the frames, where they can be closed.
     """
+    if isinstance(frames, str | Path):
+        raise UsageError(
+            f"{frames}: expected frames one after the other; segkit.prediction.video reads them from a file"
+        )
     source = iter(frames)
 
     def following() -> Pixels | Picture | None:
-        frame = next(source, None)
-        return open_picture(frame, limit=predictor.limit) if isinstance(frame, str | Path) else frame
+        for frame in source:
+            if frame is None:
+                raise DataError("None is no frame; leave out what the camera didn't give")
+            return open_picture(frame, limit=predictor.limit) if isinstance(frame, str | Path) else frame
+        return None
 
     with reused_memory(), ThreadPoolExecutor(1, thread_name_prefix="frames") as ahead:
         try:
             waiting = ahead.submit(following)
             for number in count():
-                frame = waiting.result()
-                if frame is None:
-                    return
-                waiting = ahead.submit(following)
-                found = predictor.predict(frame, threshold=threshold)
+                try:
+                    frame = waiting.result()
+                    if frame is None:
+                        return
+                    waiting = ahead.submit(following)
+                    found = predictor.predict(frame, threshold=threshold)
+                except DataError as error:
+                    raise DataError(f"frame {number}: {error}") from error
                 yield found if found.source is not None else replace(found, name=f"frame_{number:06}")
         finally:
             ahead.shutdown(cancel_futures=True)  # a generator can't be closed while the thread is in it

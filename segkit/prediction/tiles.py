@@ -52,7 +52,10 @@ def shares(origins: list[int], tile: int) -> list[Tensor]:
 
 def check_tiling(tile: int | None, overlap: float) -> None:
     """Raise UsageError, naming the value, where a tile's side or overlap is outside its range."""
-    if tile is not None and tile < 1:
-        raise UsageError(f"tile={tile}: expected the side of a tile in pixels, or None for the whole image at once")
-    if not 0 <= overlap < 1:
-        raise UsageError(f"overlap={overlap}: expected a share of the tile, from 0 up to but not including 1")
+    if tile is not None and (type(tile) is not int or tile < 1):
+        raise UsageError(
+            f"tile={tile!r}: expected the side of a tile in pixels, or None (on the command line 0) for the whole "
+            "image at once"
+        )
+    if not isinstance(overlap, int | float) or not 0 <= overlap < 1:
+        raise UsageError(f"overlap={overlap!r}: expected a share of the tile, from 0 up to but not including 1")

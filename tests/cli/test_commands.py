@@ -43,7 +43,7 @@ def test_a_file_in_the_place_of_the_output_folder_is_exit_code_2(command, workpl
 
 def test_evaluate_prints_the_table_before_it_saves_it(workplace, capsys):
     (workplace / "report" / "metrics.json").mkdir(parents=True)
-    assert main(["evaluate", "runs/demo/model", "cells", "-o", "report"]) == 1
+    assert main(["evaluate", "runs/demo/model", "cells", "-o", "report"]) == 2
     out, err = capsys.readouterr()
     assert out.startswith("demo on cells, split test: ")
     assert "metrics.json" in err
@@ -197,7 +197,7 @@ def test_config_schema_is_a_json_schema(capsys):
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ("-1", "error: tile=-1: expected the side of a tile in pixels, or None for the whole image at once\n"),
+        ("-1", "error: tile=-1: expected the side of a tile in pixels, or None (on the command line 0) for the whole "),
         ("a", "error: Invalid value for '--tile': "),
     ],
 )

@@ -103,7 +103,7 @@ def test_other_files_are_decoded_whole(tmp_path):
 
 
 def test_channels_in_pages_of_their_own_are_decoded_whole(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", FIVE, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "a.tif", FIVE, photometric="minisblack", metadata={"axes": "CYX"})
     check(tmp_path / "a.tif", parts=False)
 
 
@@ -134,3 +134,43 @@ def test_values_that_are_not_finite_are_found_where_they_are(tmp_path):
     assert np.isfinite(opened.rows(0, 48)).all()
     with pytest.raises(DataError, match=r"a\.tif: holds values that are not finite"):
         opened.rows(48, 70)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_pages_that_are_pictures_of_their_own_are_refused_and_smaller_versions_passed_over(
+    large, tmp_path, monkeypatch
+):
+    if not large:
+        monkeypatch.setattr(picture, "AT_ONCE", 1 << 26)
+    grey, path = FIVE[0], tmp_path / "a.tif"
+    tifffile.imwrite(path, np.stack([grey, grey[::-1], grey]), photometric="minisblack")
+    with pytest.raises(DataError, match=r"a\.tif: .*it is a stack of shape 3×70×53; one picture is expected"):
+        open_picture(path)
+    with tifffile.TiffWriter(path) as file:
+        file.write(grey)
+        file.write(grey[:30, :20])
+    with pytest.raises(DataError, match=r"a\.tif: .*it holds 2 pictures of different kinds; one picture is expected"):
+        open_picture(path)
+    with tifffile.TiffWriter(path) as file:
+        file.write(grey)
+        file.write(grey[:30, :20], subfiletype=1)
+    assert np.array_equal(open_picture(path).rows(0, 70)[..., 0], grey)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_an_animation_is_refused(suffix, tmp_path):
+    frames = [Image.fromarray(np.full((9, 7, 3), value, np.uint8)) for value in (10, 200)]
+    path = tmp_path / f"a{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="it is an animation; one picture is expected"):
+        open_picture(path)
+
+
+def test_a_large_tiff_that_is_cut_short_is_refused_when_it_is_opened(tmp_path):
+    path = tmp_path / "a.tif"
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    tifffile.imwrite(path, noise, tile=(64, 64), compression="zlib")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 6 // 10])
+    with pytest.raises(DataError, match=r"a\.tif: the file is cut short: [\d,]+ bytes of at least [\d,]+; copy"):
+        open_picture(path)

@@ -26,6 +26,6 @@ def test_its_mask_is_the_models(workplace, file, ensemble):
     shutil.copy(file, workplace / "model.onnx")
     picture = workplace / "images" / "well_01.png"
     subprocess.run([sys.executable, EXAMPLE, "model.onnx", picture, "mask.png"], check=True)
-    labels = segkit.Predictor(ensemble, tile=None, precision="fp32").predict(picture, threshold=0.5).labels
+    labels = segkit.Predictor(ensemble, tile=None, precision="fp32").predict(picture).labels
     assert np.array_equal(cv2.imread("mask.png", cv2.IMREAD_GRAYSCALE) > 0, labels.astype(bool))
     assert labels.any() or not cv2.imread("mask.png", cv2.IMREAD_GRAYSCALE).any()

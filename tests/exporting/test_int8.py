@@ -7,7 +7,7 @@ import pytest
 
 import segkit
 from segkit.cli.main import main
-from segkit.errors import DataError
+from segkit.errors import DataError, ModelError
 from segkit.exporting.int8 import images_of, last_layers, pictures_for
 
 PREDICT = "export runs/demo/model -o small.onnx --images 2"
@@ -64,7 +64,7 @@ def test_ranges_are_chosen_by_the_middle_of_pictures(workplace, file):
 
 
 def test_pictures_are_evenly_spread_and_never_in_both(workplace):
-    found = pictures_for(workplace / "cells" / "images", 2)
+    found = pictures_for(workplace / "cells" / "images", 2, segkit.load("runs/demo/model"))
     names = sorted(path.name for path in (workplace / "cells" / "images").iterdir())
     assert [path.name for path in found.calibration] == names[:6:4]
     assert [path.name for path in found.held_out] == names[1:6:4]
@@ -74,4 +74,16 @@ def test_pictures_are_evenly_spread_and_never_in_both(workplace):
 def test_too_few_pictures(folder, message, workplace):
     (workplace / "empty").mkdir()
     with pytest.raises(DataError, match=message):
-        pictures_for(Path(folder), 4)
+        pictures_for(Path(folder), 4, segkit.load("runs/demo/model"))
+
+
+def test_a_dataset_of_other_classes_or_without_both_splits_is_refused(workplace):
+    model, yaml = segkit.load("runs/demo/model"), workplace / "cells" / "dataset.yaml"
+    described = {"classes": ["background", "cell"], "splits": {"train": segkit.open_dataset("cells").splits["train"]}}
+    yaml.write_text(json.dumps(described))
+    with pytest.raises(DataError, match=r"int8 needs pictures in the split train, .* and in test or val"):
+        pictures_for(Path("cells"), 4, model)
+    described["classes"] = ["background", "cell", "other"]
+    yaml.write_text(json.dumps(described))
+    with pytest.raises(ModelError, match=r"the model's task is binary, that of .* is multiclass"):
+        pictures_for(Path("cells"), 4, model)

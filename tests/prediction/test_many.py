@@ -1,4 +1,7 @@
 import json
+import os
+import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -143,3 +146,22 @@ def test_the_limit_of_the_predictor_holds_for_its_files(binary, folder):
     predictor = Predictor(binary, device="cpu", limit=SIZE * SIZE * 3 - 1)
     outcomes = predictor.predict_files(folder / "in" / "d.png", folder / "out")
     assert "pixels take 0.0 GiB to decode at once, more than the limit of 0.0 GiB" in outcomes[0].error
+
+
+def test_resuming_a_part_keeps_the_record_of_the_rest(binary, folder):
+    run(binary, folder)
+    before = lines(folder)
+    Predictor(binary, device="cpu").predict_files([folder / "in" / "c.png"], folder / "out", resume=True)
+    assert sorted(lines(folder), key=lambda line: line["input"]) == before
+    assert run(binary, folder, resume=True) == (0, ["a", "c"])
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names of files are text there")
+def test_a_name_that_is_no_text_is_refused_and_the_others_go_on(binary, folder):
+    odd = os.fsdecode(os.fsencode(folder / "in") + b"/bad\xff.png")
+    shutil.copy(folder / "in" / "a.png", odd)
+    for resume in (False, True):
+        outcomes = Predictor(binary, device="cpu").predict_files(folder / "in", folder / "out", resume=resume)
+        errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+        assert errors[-1] == "bad\\xff.png: the name is no text in UTF-8; rename the file"
+        assert [line["status"] for line in lines(folder)] == ["ok", "error", "error", "ok"]

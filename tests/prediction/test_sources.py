@@ -85,7 +85,7 @@ def test_two_inputs_of_one_output_are_one_too_many(tree):
     checked = without_collisions(sources, lambda s: [s.folder / f"{s.path.stem}_mask.png"])
     assert [s.error is None for s in checked] == [True, False, True]
     assert checked[1].error.endswith(
-        f"x_mask.png is already an output of {tree / 'a' / 'x.png'}; rename one of the two"
+        f"x_mask.png would be an output of {tree / 'a' / 'x.png'}, too; rename one of the two"
     )
 
 

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segkit.errors import DataError
+from segkit.errors import DataError, UsageError
 from segkit.prediction.predictor import Predictor
 
 RNG = np.random.default_rng(0)
@@ -81,3 +81,16 @@ def test_a_frame_that_is_no_image_is_an_error_in_its_turn(binary):
 
 def test_of_no_frames_there_are_no_predictions(binary):
     assert list(Predictor(binary, device="cpu").stream([])) == []
+
+
+def test_a_frame_that_is_none_or_does_not_fit_is_named_by_its_number(binary):
+    predictor = Predictor(binary, device="cpu")
+    with pytest.raises(DataError, match="frame 1: None is no frame"):
+        list(predictor.stream([FRAMES[0], None, FRAMES[1]]))
+    with pytest.raises(DataError, match="frame 2: image: the picture has 7 channels"):
+        list(predictor.stream([*FRAMES[:2], np.zeros((9, 9, 7), np.uint8)]))
+
+
+def test_a_path_alone_is_no_stream(binary):
+    with pytest.raises(UsageError, match=r"clip\.mp4: expected frames one after the other"):
+        list(Predictor(binary, device="cpu").stream("clip.mp4"))
