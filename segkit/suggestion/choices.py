@@ -20,6 +20,7 @@ CROP = {"cpu": 256, "cuda": 512}  # largest side
 TILE = {"cpu": 768, "cuda": 1536}  # largest side predicted in one piece
 CROPS = 128  # at least so many an epoch
 RARE = 0.05  # of all pixels
+RAREST = 0.001  # below it a class gets no larger weight
 LEARNING_RATE = 1e-3
 SHARE_OF_MINUTES = 0.88  # for steps as fast as those measured; cutting crops beside them and saving take the rest
 CROPS_OF_A_MEMBER = 4000  # before two networks are worth more than one trained twice as long
@@ -129,9 +130,23 @@ def _loss(facts: Facts, task: Task) -> Section:
         "loss": Choice({"cross_entropy": 1.0, "dice": 1.0}, "right probabilities, and overlap, which is what is scored")
     }
     if task == "multiclass" and min(facts.shares) < RARE:
-        reason = "Dice counts every class alike already; weights would draw rare classes too large"
-        loss["class_weights"] = Choice(None, reason)
+        loss["class_weights"] = _class_weights(facts)
     return loss
+
+
+def _class_weights(facts: Facts) -> Choice:
+    """One over the root of each class's share, where all classes count; none where most is background.
+
+    In minutes, classes of a percent aren't learnt at all without: 19 epochs of CamVid gave a mean IoU on val of 0.45
+    without and 0.60 with them. Beside a background they drew hand tools too large.
+    """
+    if facts.background is not None:
+        reason = "Dice counts every class alike already; weights would draw rare classes too large"
+        return Choice(None, reason)
+    roots = [max(share, RAREST) ** -0.5 for share in facts.shares]
+    mean = sum(root * share for root, share in zip(roots, facts.shares, strict=True))
+    weights = [round(root / mean, 3) for root in roots]
+    return Choice(weights, "one over the root of a class's share: rare ones are learnt sooner; 1 for the mean pixel")
 
 
 def _train(epochs: int, batch: int, facts: Facts, per_image: int, minutes: float, seen: float) -> Section:

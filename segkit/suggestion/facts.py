@@ -36,6 +36,7 @@ class Facts:
         window: (low, high) intensities to become 0 and 1, where the type's own range doesn't tell; "picture" where
             pictures differ too much for any; else None.
         shares: of all counted pixels, for each class.
+        background: id of the class that is background, if any.
         presence: share of the pictures that have the class.
         width: of the thinnest class's structures, in pixels, median over pictures; None without foreground. Classes
             below 2 % of the pixels count only where there is no other.
@@ -53,6 +54,7 @@ class Facts:
     type: str
     window: Window | None
     shares: tuple[float, ...]
+    background: int | None
     presence: tuple[float, ...]
     width: float | None
     upright: bool
@@ -102,6 +104,7 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
         type=" and ".join(types),
         window=_window(looks, types),
         shares=tuple((counts.sum(0) / max(1, counts.sum())).tolist()),
+        background=folder.background,
         presence=tuple((counts > 0).mean(0).tolist()),
         width=min(medians, default=None),
         upright=_leans(np.stack([look.vertical for look in looks]), counts),

@@ -24,6 +24,7 @@ VESSELS = Facts(
     type="uint8",
     window=None,
     shares=(0.875, 0.125),
+    background=0,
     presence=(1.0, 1.0),
     width=4.3,
     upright=False,
@@ -133,7 +134,16 @@ def test_what_is_blank_outside_is_learnt():
     assert changed(blank_outside=None).data.inside_roi is True
 
 
-def test_rare_classes_are_sought_but_weigh_no_more():
+def test_rare_classes_weigh_more_where_all_classes_count():
+    facts = dataclasses.replace(VESSELS, shares=(0.64, 0.35, 0.01), background=None, presence=(1.0, 1.0, 0.5))
+    recipe, text = recipe_of(facts, task="multiclass")
+    first, second, third = recipe.class_weights
+    assert third / first == pytest.approx(8, rel=2e-3)  # √(0.64 / 0.01)
+    assert 0.64 * first + 0.35 * second + 0.01 * third == pytest.approx(1, abs=2e-3)
+    assert "one over the root of a class's share" in text
+
+
+def test_beside_a_background_rare_classes_are_sought_but_weigh_no_more():
     facts = dataclasses.replace(VESSELS, shares=(0.89, 0.1, 0.01), presence=(1.0, 1.0, 0.5))
     recipe, text = recipe_of(facts, task="multiclass")
     assert recipe.class_weights is None
