@@ -348,25 +348,28 @@ def _child(place: Any, key: str, path: str) -> Any:
 
 def _explain(where: str, error: ValidationError) -> str:
     """The first few problems as one line: file, key, what is wrong, the nearest right one."""
-    lines = []
+    lines: dict[str, str] = {}  # by key; where a key may be of several kinds, each says what it expected
     for problem in error.errors():
         pydantics = ("function-after", "constrained-int")  # its words for how it looks, not keys
         location = [part for part in problem["loc"] if not str(part).endswith(("]", ")")) and part not in pydantics]
         key = ".".join(str(part) for part in location)
         if problem["type"] == "extra_forbidden":
             hint = nearest(str(location[-1]), _fields_at(location[:-1]))
-            lines.append(f"{key}: no such key{hint}")
+            lines[key] = f"{key}: no such key{hint}"
         elif problem["type"] == "missing":
-            lines.append(f"{key}: missing")
+            lines[key] = f"{key}: missing"
         else:
             message = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "string_pattern_mismatch":
                 message = "expected letters, digits, '_', '-' and '.' alone, a letter or digit first"
             shown = repr(problem["input"])
             found = f" (found {shown})" if len(shown) <= 60 and problem["type"] != "value_error" else ""
-            lines.append(f"{key}: {message}{found}" if key else message)
+            if key in lines:
+                lines[key] = f"{lines[key].removesuffix(found)}, or {message.removeprefix('Input should be ')}{found}"
+            else:
+                lines[key] = f"{key}: {message}{found}" if key else message
     more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
-    return f"{where}: " + "; ".join(lines[:3]) + more
+    return f"{where}: " + "; ".join(list(lines.values())[:3]) + more
 
 
 def _fields_at(location: Sequence[str | int]) -> list[str]:

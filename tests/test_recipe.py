@@ -177,3 +177,15 @@ def test_every_key_that_a_user_can_set_is_in_the_schema():
     schema = Recipe.model_json_schema()
     assert {"name", "data", "model", "ensemble", "loss", "train", "predict"} <= set(schema["properties"])
     assert "epochs" in schema["$defs"]["TrainRecipe"]["properties"]
+
+
+def test_a_key_that_may_be_of_several_kinds_is_named_once():
+    with pytest.raises(
+        RecipeError, match=r"train\.freeze: Input should be a valid integer.*, or 'all' \(found 'al'\)$"
+    ):
+        load_recipe("demo", ["train.freeze=al"])
+
+
+def test_a_part_without_a_name_says_what_it_has():
+    with pytest.raises(RecipeError, match=r"backbone: no name among nmae; write \{name: …, option: value\}"):
+        load_recipe("demo", ["ensemble.members.0.backbone={nmae: resnet18}"])
