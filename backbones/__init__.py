@@ -79,6 +79,7 @@ _ENTRIES = {
     "vgg19_bn": _Entry("vgg", "VGG", published="VGG19_BN_Weights"),
     "resdeconv": _Entry("resdeconv", "ResDeconv"),
     "stem": _Entry("stem", "Stem"),
+    "joint": _Entry("joint", "joint_of"),
 }
 _LIBRARIES = {"timm": ("from_timm", "FromTimm"), "smp": ("from_smp", "FromSmp")}  # prefix: module, class
 

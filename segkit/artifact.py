@@ -5,7 +5,7 @@ import json
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -188,10 +188,11 @@ def _described(path: Path, text: bytes) -> _Description:
 
 
 def _segmenter(path: Path, description: _Description, member: _Member, content: bytes) -> Segmenter:
-    if "weights" in member.architecture.get("backbone", {}):
-        raise ModelError(f"{path}: member {member.name!r} asks for weights from elsewhere; refused")
-    for part in ("backbone", "neck", "head"):
-        _refuse_unknown_code(path, member, part)
+    for kind in ("backbone", "neck", "head"):
+        for part in _parts(member.architecture.get(kind)):
+            if "weights" in part:
+                raise ModelError(f"{path}: member {member.name!r} asks for weights from elsewhere; refused")
+            _refuse_unknown_code(path, member, kind, str(part.get("name")))
     try:
         segmenter = Segmenter.create(
             **member.architecture,
@@ -258,13 +259,20 @@ def _learnt(combination: combining.Combination) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
-def _refuse_unknown_code(path: Path, member: _Member, part: str) -> None:
+def _parts(named: Any) -> Iterator[dict[str, Any]]:
+    """A part by name and options, and the parts that it is made of."""
+    part = named if isinstance(named, dict) else {"name": named}
+    yield part
+    of = part.get("of")
+    for each in of if isinstance(of, list) else ():
+        yield from _parts(each)
+
+
+def _refuse_unknown_code(path: Path, member: _Member, part: str, name: str) -> None:
     """Nothing, unless a part is a class of somebody's module that this program hasn't imported by itself.
 
     Importing a module runs it, and which one is run must not be for a downloaded file to choose.
     """
-    named = member.architecture.get(part)
-    name = str(named.get("name") if isinstance(named, dict) else named)
     module, colon, _ = name.partition(":")
     library = part == "backbone" and module in ("timm", "smp")  # these are names of the toolkit's own
     if colon and not library and module not in sys.modules:

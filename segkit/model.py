@@ -160,7 +160,7 @@ class Segmenter(nn.Module):
             output_size=learnt,
             architecture={
                 # Weights to start from are not part of the shape: a saved model brings its own.
-                "backbone": {key: value for key, value in part(backbone).items() if key != "weights"},
+                "backbone": without_weights(part(backbone)),
                 "neck": part(neck),
                 "head": part(head),
                 "stem": stem,
@@ -285,6 +285,14 @@ def part(named: Named) -> dict[str, Any]:
     if taken:
         raise UsageError(f"{values['name']}: {taken[0]} is no option; it follows from the rest of the model")
     return {key: value if key == "weights" else plain(value) for key, value in values.items()}
+
+
+def without_weights(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A backbone's name and options without weights to start from, its parts' too."""
+    shape = {key: value for key, value in named.items() if key != "weights"}
+    if "of" in shape:
+        shape["of"] = [without_weights(part(each)) for each in shape["of"]]
+    return shape
 
 
 def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
