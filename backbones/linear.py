@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +19,25 @@ class Linear(nn.Linear):
 
     A matrix product goes to the BLAS library, a convolution to oneDNN, and which has the better float32 code depends on
     the processor. Rows of tokens already lie in memory as a channels-last image, so nothing is copied for it.
+
+    In bfloat16, while nothing can learn, the weights are kept as oneDNN computes with them, so that no call has to cast
+    and reorder them.
     """
+
+    _kept: tuple[tuple[Any, ...], Tensor, Tensor | None] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output, [..., out]."""
         return self._product(x, gelu=False)
+
+    def then_gelu(self, x: Tensor) -> Tensor:
+        """The same as ``F.gelu(self(x))``, in one pass over memory where the weights are kept laid out."""
+        packed = self._packed(x)
+        return F.gelu(self(x)) if packed is None else packed_product(x, *packed, gelu_after=True)
+
+    def is_packed(self, x: Tensor) -> bool:
+        """Whether ``x`` meets weights that are kept laid out."""
+        return self._packed(x) is not None
 
     def of_gelu(self, x: Tensor) -> Tensor:
         """The same as ``self(F.gelu(x))``; on a CPU only ``x`` is kept for the backward pass, not its GELU as well."""
@@ -32,6 +46,9 @@ class Linear(nn.Linear):
     def _product(self, x: Tensor, *, gelu: bool) -> Tensor:
         if x.device.type != "cpu" or torch.compiler.is_compiling() or not x.numel():
             return F.linear(F.gelu(x) if gelu else x, self.weight, self.bias)
+        packed = self._packed(x)
+        if packed is not None:
+            return packed_product(F.gelu(x) if gelu else x, *packed)
         plain = (
             x.dtype == self.weight.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
@@ -42,6 +59,64 @@ class Linear(nn.Linear):
             product: Tensor = _Product.apply(x, self.weight, self.bias, gelu, convolve)
             return product
         return _forward(x, self.weight, self.bias, gelu, convolve)
+
+    def train(self, mode: bool = True) -> Self:
+        """Train or evaluate from here on, forgetting what was kept."""
+        self._kept = None
+        return super().train(mode)
+
+    def _packed(self, x: Tensor) -> tuple[Tensor, Tensor | None] | None:
+        """Weight and bias in bfloat16 as oneDNN wants them; None where they may learn or another precision is meant.
+
+        What is kept holds for one state of the weights, which other writes than through ``Tensor.data`` change.
+        """
+        weight, bias = self.weight, self.bias
+        if (
+            self.training
+            or torch.is_grad_enabled()
+            or x.device.type != "cpu"
+            or not x.numel()
+            or torch.compiler.is_compiling()
+            or not (torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16)
+            or not isinstance(weight, nn.Parameter)  # functional_call swaps in tensors
+            or weight.is_inference()
+            or weight.grad is not None
+            or not can_pack(weight.device)
+        ):
+            return None
+        state = (id(weight), weight._version, weight.data_ptr(), bias is not None and (id(bias), bias._version))
+        kept = self._kept
+        if kept is None or kept[0] != state:
+            low = None if bias is None else bias.detach().to(torch.bfloat16)
+            kept = self._kept = (state, pack(weight), low)
+        return kept[1], kept[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}  # copies and pickles start without what was kept
+
+
+ROWS = 4096  # of the products for which oneDNN is to choose the layout; a Swin has as many or more on usual pictures
+
+
+@cache
+def can_pack(device: torch.device) -> bool:
+    """Whether PyTorch computes by oneDNN there."""
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has no hints there
+    return device.type == "cpu" and bool(there)
+
+
+def pack(weight: Tensor) -> Tensor:
+    """A linear layer's weight in bfloat16, laid out as oneDNN computes with it."""
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), ROWS)
+    return packed
+
+
+def packed_product(x: Tensor, packed: Tensor, bias: Tensor | None, *, gelu_after: bool = False) -> Tensor:
+    """The linear layer of weights that :func:`pack` laid out, to the last bit as without; or its GELU."""
+    rows: Tensor = torch.ops.mkldnn._linear_pointwise(
+        x.to(torch.bfloat16), packed, bias, *(("gelu", [], "none") if gelu_after else ("none", [], ""))
+    )
+    return rows
 
 
 @cache

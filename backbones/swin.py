@@ -176,8 +176,9 @@ class MLP(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """The tokens, each after both layers."""
         first, _, second = self
+        assert isinstance(first, Linear)
         assert isinstance(second, Linear)
-        return second.of_gelu(first(x))
+        return second(first.then_gelu(x)) if first.is_packed(x) else second.of_gelu(first(x))
 
 
 class Block(nn.Module):

@@ -1,18 +1,8 @@
-"""Linear layers whose weights lie as oneDNN computes with them, so that no call has to reorder them."""
+"""Linear layers whose weights are nowhere but in oneDNN's layout: for models that only predict."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.backbones.linear import Linear
-
-ROWS = 4096  # of the products for which oneDNN is to choose the layout; a Swin has as many or more on usual pictures
-
-
-def can_pack(device: torch.device) -> bool:
-    """Whether PyTorch computes by oneDNN there."""
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has no hints there
-    return device.type == "cpu" and bool(there)
+from segkit.backbones.linear import Linear, pack
 
 
 class PackedLinear(Linear):
@@ -24,10 +14,9 @@ class PackedLinear(Linear):
     def __init__(self, linear: Linear) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.bias, self.dtype = linear.bias, linear.weight.dtype
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), ROWS)
+        self.bias = linear.bias
+        self.packed = pack(linear.weight)
 
-    def _product(self, x: Tensor, *, gelu: bool) -> Tensor:
-        given = (F.gelu(x) if gelu else x).to(self.dtype), self.packed, self.bias
-        rows: Tensor = torch.ops.mkldnn._linear_pointwise(*given, "none", [], "")
-        return rows
+    def _packed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        del x  # whatever it is: there are no other weights
+        return self.packed, self.bias

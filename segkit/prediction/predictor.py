@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segkit.allocator import reused_memory
+from segkit.backbones.linear import can_pack
 from segkit.data.claims import LIMIT
 from segkit.data.decoding import one_line
 from segkit.data.picture import Picture, open_picture
@@ -22,7 +23,6 @@ from segkit.precision import fastest
 from segkit.prediction.arrays import blendable, collect
 from segkit.prediction.bands import Batches, Strips, bands
 from segkit.prediction.many import Outcome, predict_files
-from segkit.prediction.packed import can_pack
 from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import compiled, prepared

@@ -65,7 +65,7 @@ def test_code_and_weights_named_inside_it_are_refused_when_it_is_loaded(tmp_path
     folder = segkit.save(model, tmp_path / "m")
     text = (folder / "segkit.json").read_text()
     (folder / "segkit.json").write_text(text.replace('"resnet18"', '"evil.module:Net"'))
-    with pytest.raises(ModelError, match="has the backbone 'evil.module:Net', code that is not part of the model"):
+    with pytest.raises(ModelError, match=r"has the backbone 'evil\.module:Net', code that is not"):
         segkit.load(folder)
     (folder / "segkit.json").write_text(text.replace('"name": "resnet18"', '"name": "resnet18", "weights": "x.pth"'))
     with pytest.raises(ModelError, match="asks for weights from elsewhere"):

