@@ -85,8 +85,8 @@ _LIBRARIES = {"timm": ("from_timm", "FromTimm"), "smp": ("from_smp", "FromSmp")}
 
 
 def names() -> list[str]:
-    """The names of the toolkit's own; ``create`` also takes other libraries' and a class of yours."""
-    return list(_ENTRIES)
+    """The names of the toolkit's own; ``create`` also takes ``joint``, other libraries' and a class of yours."""
+    return [name for name in _ENTRIES if name != "joint"]  # it needs others to be made of
 
 
 def create(
@@ -115,11 +115,14 @@ def create(
     if levels is not None:
         common["levels"] = levels
     title = f"backbone '{name}'"
-    common = checked_options(title, kind, common)
-    options = checked_options(title, kind, options, given=_given(entry, kind), also="weights")
+    given = list(inspect.signature(kind).parameters)[: len(entry.positional)]
+    given += ["pretrained"] if entry.fetches else []  # said by weights="imagenet"
+    options = checked_options(
+        title, kind, {**common, **options}, given=given, also=("weights", "in_channels", "levels")
+    )
     if entry.fetches and isinstance(weights, str) and weights == "imagenet":
-        weights, common["pretrained"] = None, True
-    backbone: Backbone = kind(*entry.positional, **common, **{**entry.options, **options})
+        weights, options["pretrained"] = None, True
+    backbone: Backbone = kind(*entry.positional, **{**entry.options, **options})
     if not (hasattr(backbone, "channels") and hasattr(backbone, "strides")):
         raise ValueError(f"backbone '{name}' says nothing of its levels; set self.channels and self.strides")
     if weights is not None:
@@ -148,9 +151,3 @@ def _find(name: str) -> "tuple[_Entry, Callable[..., Backbone]]":
         )
     kind: Callable[..., Backbone] = getattr(import_module(f"segkit.backbones.{entry.module}"), entry.kind)
     return entry, kind
-
-
-def _given(entry: _Entry, kind: "Callable[..., Backbone]") -> list[str]:
-    """The constructor's parameters that are no options: those given by the name, or by ``create``'s own arguments."""
-    positional = list(inspect.signature(kind).parameters)[: len(entry.positional)]
-    return [*positional, "in_channels", "levels", *(["pretrained"] if entry.fetches else [])]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-import torch
 from segmentation_models_pytorch.encoders import get_encoder, get_encoder_names
 from torch import Tensor, nn
 
@@ -68,8 +67,8 @@ class FromSmp(Foreign):
         given = {f"network.{key.removeprefix('network.')}": value for key, value in state.items()}
         if given.keys() <= own.keys():
             return given
-        with torch.device("meta"):  # for the names of its tensors; none of them takes memory
-            whole = _build(self.title, self._name, in_channels=self.in_channels, depth=DEPTH, pretrained=False)
+        # For the names of its tensors alone; on torch's meta device some encoders can't be built.
+        whole = _build(self.title, self._name, in_channels=self.in_channels, depth=DEPTH, pretrained=False)
         beyond = {f"network.{key}" for key in whole.state_dict()} - own.keys()
         classifier = tuple(f"network.{part}" for part in CLASSIFIERS)
         return {key: value for key, value in given.items() if key not in beyond and not key.startswith(classifier)}

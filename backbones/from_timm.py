@@ -5,7 +5,6 @@ from difflib import get_close_matches
 from typing import Any
 
 import timm
-import torch
 from torch import Tensor, nn
 
 from segkit.backbones.backbone import select_levels
@@ -116,12 +115,11 @@ def _build(title: str, name: str, settings: Mapping[str, Any]) -> nn.Module:
 
 
 def _whole(name: str, options: Mapping[str, Any]) -> nn.Module:
-    """The network with its classifier, for the names of its tensors; none of them takes memory."""
-    with torch.device("meta"):
-        try:
-            network: nn.Module = timm.create_model(name, **options)
-        except TypeError:  # an option of pyramids alone
-            network = timm.create_model(name)
+    """The network with its classifier, for the names of its tensors."""
+    try:
+        network: nn.Module = timm.create_model(name, **options)
+    except TypeError:  # an option of pyramids alone
+        network = timm.create_model(name)
     return network
 
 

@@ -50,7 +50,12 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
 
 
 def checked_options(
-    title: str, kind: Callable[..., Any], options: Mapping[str, Any], *, given: Sequence[str] = (), also: str = ""
+    title: str,
+    kind: Callable[..., Any],
+    options: Mapping[str, Any],
+    *,
+    given: Sequence[str] = (),
+    also: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A class's options, each of the type that its constructor names; numbers of NumPy become Python's.
 
@@ -59,7 +64,8 @@ def checked_options(
         kind: the class.
         options: to check.
         given: the constructor's parameters that are no options.
-        also: an option beside the constructor's that a typing error may have meant.
+        also: further names that are taken, and that a typing error may have meant; of the constructor's own among them
+            nothing is said.
 
     Raises ValueError for an option that the constructor doesn't take, unless it takes any, and for a value of another
     type.
@@ -67,13 +73,12 @@ def checked_options(
     parameters = inspect.signature(kind).parameters.values()
     accepted = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)  # a class that looks after them itself
-    own = [name for name in accepted if name not in given]
+    own = [name for name in accepted if name not in given and name not in also]
     types = _types(kind)
     checked = {}
     for option, value in options.items():
-        if option in given or not (option in own or takes_any):
-            candidates = [*own, *([also] if also else [])]
-            near = get_close_matches(option, candidates, n=1)
+        if option in given or not (option in accepted or takes_any):
+            near = get_close_matches(option, [*own, *also], n=1)
             hint = f". Did you mean '{near[0]}'?" if near else ""
             raise ValueError(f"{title} has no option '{option}'; it takes: {', '.join(own) or 'none'}{hint}")
         checked[option] = _checked(title, option, plain(value), types.get(option, Any))

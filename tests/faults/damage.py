@@ -626,7 +626,7 @@ PICTURES = [
         "a stack of pictures",
         PREDICT,
         DATA,
-        ("stack.tif", "7 channels"),
+        ("stack.tif", "stack of shape 7×40×40"),
         picture("stack.tif", np.zeros((7, 40, 40), np.uint8), photometric="minisblack"),
     ),
     Case(
