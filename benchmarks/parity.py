@@ -143,13 +143,13 @@ class TimmMaps(TimmLevels):
 
 
 def with_whole_tables(state: Mapping[str, Tensor], window: int) -> dict[str, Tensor]:
-    """timm's tables of shrunken windows put into the middle of ones for the full window; nothing reads the rest."""
+    """timm's tables of shrunken windows put into the middle of ones for the full window; the rest, which would show, is not read."""
     found = {}
     for name, table in state.items():
         if name.endswith("relative_position_bias_table"):
             side, whole = round(len(table) ** 0.5), 2 * window - 1
             edge = (whole - side) // 2
-            square = F.pad(table.T.reshape(-1, side, side), (edge,) * 4, value=torch.nan)
+            square = F.pad(table.T.reshape(-1, side, side), (edge,) * 4, value=1e6)
             table = square.flatten(1).T
         found[name] = table
     return found
