@@ -116,7 +116,8 @@ def fit(
         ]
     scores, score = member_scores(bare, pictures)
     shape = Shape(count, bare.maps, bare.task, bare.reader.channels)
-    plain = shape.mean(of="logits" if weights == "stack" else of)
+    averaged: Of = "logits" if weights == "stack" else of
+    plain = shape.mean(of=averaged)
     combination: Combination = plain
     verdict: Verdict | None = None
     if weights == "score":
@@ -140,7 +141,7 @@ def fit(
         temperatures=temperatures,
         temperature=whole,
     ).eval()
-    about = {"dataset": folder.name, "split": split, "pictures": len(samples), "weights": weights, "of": of}
+    about = {"dataset": folder.name, "split": split, "pictures": len(samples), "weights": weights, "of": averaged}
     if verdict is not None:
         about["kept"] = verdict.best != "plain"
         notes.insert(0, f"{weights}: {verdict.reason}")
