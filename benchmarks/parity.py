@@ -143,7 +143,7 @@ class TimmMaps(TimmLevels):
 
 
 def with_whole_tables(state: Mapping[str, Tensor], window: int) -> dict[str, Tensor]:
-    """timm's tables of shrunken windows put into the middle of ones for the full window; the rest would show if read."""
+    """timm's tables of shrunken windows in the middle of ones for the full window; the rest would show if read."""
     found = {}
     for name, table in state.items():
         if name.endswith("relative_position_bias_table"):
