@@ -79,6 +79,8 @@ def trained(data: Path, changes: Sequence[str], runs: Path) -> Ensemble:
         run = segkit.train(RECIPE, data, changes, out=runs, resume=True)
     except UsageError:  # there is none to go on with, or one of another recipe
         run = segkit.train(RECIPE, data, changes, out=runs)
+    if run.interrupted:
+        raise SystemExit("stopped; the same command goes on")
     assert isinstance(run.model, Ensemble)
     return run.model
 
