@@ -1,30 +1,26 @@
 """What each member is worth to an ensemble, and how far the members agree."""
 
-import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from segkit.allocator import reused_memory
 from segkit.combining.sums import Sums
 from segkit.data.folder import open_dataset
-from segkit.data.masks import IGNORE
 from segkit.ensemble import Ensemble
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report import check_fit
 from segkit.files import atomic_path
+from segkit.fitting.agreement import agreement, draw_agreement
 from segkit.fitting.heldout import HeldOut, hold_out
 from segkit.fitting.scores import member_scores
 from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import settings_for
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -94,44 +90,16 @@ class Inspection:
                 lines.append(f"agreement (Cohen's kappa): most  {most[0]:.3f}, {most[1]} and {most[2]}")
         return "\n".join(lines)
 
-    def picture(self) -> bytes:
-        """The agreement of each pair as a PNG."""
-        import matplotlib as mpl
-
-        mpl.use("Agg")
-        from matplotlib import pyplot
-
-        assert self.agreement is not None
-        count = len(self.names)
-        side = max(3.2, 0.7 * count + 2)
-        figure, axes = pyplot.subplots(figsize=(side + 0.8, side), layout="constrained")
-        try:
-            image = axes.imshow(self.agreement, vmin=0, vmax=1, cmap="viridis")
-            axes.set_xticks(range(count), self.names, rotation=45, ha="right")
-            axes.set_yticks(range(count), self.names)
-            for (row, column), value in np.ndenumerate(np.array(self.agreement)):
-                colour = "black" if value > 0.6 else "white"
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
-            figure.colorbar(image, label="Cohen's kappa", shrink=0.8)
-            axes.set_title(f"Agreement of members on {self.on}", fontsize="medium")
-            png = io.BytesIO()
-            figure.savefig(png, format="png", dpi=150)
-        finally:
-            pyplot.close(figure)
-        return png.getvalue()
-
     def save(self, folder: str | Path) -> Path:
         """Write ``table.txt``, ``inspection.json`` and, where pictures were counted, ``agreement.png``."""
-        import json
-
         folder = Path(folder)
         with atomic_path(folder / "inspection.json") as path:
             path.write_text(json.dumps(self.figures, indent=2), encoding="utf-8")
         with atomic_path(folder / "table.txt") as path:
             path.write_text(self.table() + "\n", encoding="utf-8")
         if self.agreement is not None:
-            with atomic_path(folder / "agreement.png") as path:
-                path.write_bytes(self.picture())
+            title = f"Agreement of members on {self.on}"
+            draw_agreement(self.agreement, self.names, title, folder / "agreement.png")
         return folder
 
 
@@ -191,7 +159,7 @@ def inspect(
                 name: _score(ensemble, pictures, [i for i in everyone if i != left_out])
                 for left_out, name in enumerate(ensemble.names)
             },
-            "agreement": _agreement(ensemble, pictures),
+            "agreement": agreement(ensemble, pictures),
             "on": f"{split} of {folder.name}",
         }
     )
@@ -211,29 +179,3 @@ def _score(ensemble: Ensemble, pictures: Sequence[HeldOut], members: Sequence[in
         maps = at_temperature(sums.probabilities()[0].numpy(), ensemble.temperature, ensemble.task)
         metrics.update(picture.name, labels_of(maps, ensemble.task, threshold), picture.target.numpy())
     return headline(metrics.compute())[1]
-
-
-def _agreement(ensemble: Ensemble, pictures: Sequence[HeldOut]) -> list[list[float]]:
-    """Cohen's kappa of each pair's labels on pixels that count; of a multilabel task over all its maps."""
-    threshold, classes = settings_for(ensemble).threshold, max(2, ensemble.maps)
-    count = len(ensemble.members)
-    tables: Array = np.zeros((count, count, classes, classes))
-    for picture in pictures:
-        counted = picture.target.numpy() != IGNORE
-        labels = [
-            labels_of(picture.members[i].numpy(), ensemble.task, threshold)[counted].astype(np.int64)
-            for i in range(count)
-        ]
-        for i in range(count):
-            for j in range(count):
-                pairs = np.bincount(labels[i] * classes + labels[j], minlength=classes**2)
-                tables[i, j] += pairs.reshape(classes, classes)
-    return [[kappa(tables[i, j]) for j in range(count)] for i in range(count)]
-
-
-def kappa(table: Array) -> float:
-    """Cohen's kappa (1960) of a table of pairs of labels [K, K]; 1 where both always give the same one label."""
-    total = table.sum()
-    observed = np.trace(table) / total if total else 1.0
-    by_chance = float(table.sum(0) @ table.sum(1)) / total**2 if total else 0.0
-    return 1.0 if by_chance == 1 else float((observed - by_chance) / (1 - by_chance))

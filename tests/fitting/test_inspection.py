@@ -8,7 +8,8 @@ from sklearn.metrics import cohen_kappa_score
 from segkit import Ensemble, evaluate
 from segkit.combining import Mean
 from segkit.data.folder import open_dataset
-from segkit.fitting.inspection import inspect, kappa
+from segkit.fitting.agreement import kappa
+from segkit.fitting.inspection import inspect
 from segkit.prediction.predictor import Predictor
 
 HOW = {"precision": "fp32"}
