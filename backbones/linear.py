@@ -30,14 +30,10 @@ class Linear(nn.Linear):
         """The layer's output, [..., out]."""
         return self._product(x, gelu=False)
 
-    def then_gelu(self, x: Tensor) -> Tensor:
-        """The same as ``F.gelu(self(x))``, in one pass over memory where the weights are kept laid out."""
+    def fused_gelu(self, x: Tensor) -> Tensor | None:
+        """``F.gelu(self(x))`` in one pass over memory; None where the weights aren't kept laid out for that."""
         packed = self._packed(x)
-        return F.gelu(self(x)) if packed is None else packed_product(x, *packed, gelu_after=True)
-
-    def is_packed(self, x: Tensor) -> bool:
-        """Whether ``x`` meets weights that are kept laid out."""
-        return self._packed(x) is not None
+        return None if packed is None else packed_product(x, *packed, gelu_after=True)
 
     def of_gelu(self, x: Tensor) -> Tensor:
         """The same as ``self(F.gelu(x))``; on a CPU only ``x`` is kept for the backward pass, not its GELU as well."""
@@ -81,7 +77,7 @@ class Linear(nn.Linear):
             or not isinstance(weight, nn.Parameter)  # functional_call swaps in tensors
             or weight.is_inference()
             or weight.grad is not None
-            or not can_pack(weight.device)
+            or not has_onednn(weight.device)
         ):
             return None
         state = (id(weight), weight._version, weight.data_ptr(), bias is not None and (id(bias), bias._version))
@@ -99,7 +95,7 @@ ROWS = 4096  # of the products for which oneDNN is to choose the layout; a Swin 
 
 
 @cache
-def can_pack(device: torch.device) -> bool:
+def has_onednn(device: torch.device) -> bool:
     """Whether PyTorch computes by oneDNN there."""
     there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has no hints there
     return device.type == "cpu" and bool(there)
@@ -122,7 +118,7 @@ def packed_product(x: Tensor, packed: Tensor, bias: Tensor | None, *, gelu_after
 @cache
 def convolution_is_faster() -> bool:
     """Whether a float32 1×1 convolution clearly beats the matrix product here; measured once, in some milliseconds."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch has no hints there
+    if not has_onednn(torch.device("cpu")):
         return False
     seconds = {True: math.inf, False: math.inf}
     with torch.inference_mode():

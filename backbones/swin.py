@@ -178,7 +178,8 @@ class MLP(nn.Sequential):
         first, _, second = self
         assert isinstance(first, Linear)
         assert isinstance(second, Linear)
-        return second(first.then_gelu(x)) if first.is_packed(x) else second.of_gelu(first(x))
+        hidden = first.fused_gelu(x)
+        return second.of_gelu(first(x)) if hidden is None else second(hidden)
 
 
 class Block(nn.Module):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
@@ -70,11 +70,11 @@ def checked_options(
     Raises ValueError for an option that the constructor doesn't take, unless it takes any, and for a value of another
     type.
     """
-    parameters = inspect.signature(kind).parameters.values()
+    parameters = _signature(kind).parameters.values()
     accepted = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)  # a class that looks after them itself
     own = [name for name in accepted if name not in given and name not in also]
-    types = _types(kind)
+    types = {p.name: Any if p.annotation is p.empty else p.annotation for p in parameters}
     checked = {}
     for option, value in options.items():
         if option in given or not (option in accepted or takes_any):
@@ -85,12 +85,13 @@ def checked_options(
     return checked
 
 
-def _types(kind: Callable[..., Any]) -> dict[str, Any]:
-    constructor = kind.__init__ if isinstance(kind, type) else kind  # type: ignore[misc]  # of the class as it is
+def _signature(kind: Callable[..., Any]) -> inspect.Signature:
     try:
-        return get_type_hints(constructor, include_extras=True)
-    except (NameError, TypeError):  # a user's class whose hints are for checkers alone
-        return {}
+        return inspect.signature(kind, eval_str=True)
+    except NameError:  # a user's class whose hints are for checkers alone
+        signature = inspect.signature(kind)
+        untyped = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        return signature.replace(parameters=untyped)
 
 
 def _checked(title: str, option: str, value: Any, wanted: Any) -> Any:

@@ -1,5 +1,6 @@
 """What every way of combining members has in common, and the plainest: the weighted mean of probabilities."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ class Said(NamedTuple):
     image: Tensor
 
 
-class Combination(nn.Module):
+class Combination(nn.Module, ABC):
     """Members' probabilities, one after the other, into sums: memory doesn't grow with their number.
 
     A member counts at a pixel with a weight. What the members say together is the weighted mean of their probabilities,
@@ -42,9 +43,9 @@ class Combination(nn.Module):
         super().__init__()
         self.members, self.maps, self.task = members, maps, task
 
+    @abstractmethod
     def weight(self, said: Said) -> Tensor:
         """How much a member counts, 0 or more, in proportion: [B or 1, maps or 1, H or 1, W or 1]."""
-        raise NotImplementedError
 
     def summand(self, said: Said, weight: Tensor) -> Tensor:
         """What the member adds to the sum: [B, any, H, W]."""

@@ -38,7 +38,7 @@ def fit_weights(
         found.backward()  # type: ignore[no-untyped-call]  # torch has no hints there
         return found
 
-    optimizer.step(objective)  # type: ignore[no-untyped-call]  # nor there
+    optimizer.step(objective)  # type: ignore[no-untyped-call]  # torch has no hints there
     return scores.detach().softmax(0)
 
 

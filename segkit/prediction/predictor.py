@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segkit.allocator import reused_memory
-from segkit.backbones.linear import can_pack
+from segkit.backbones.linear import has_onednn
 from segkit.data.claims import LIMIT
 from segkit.data.decoding import one_line
 from segkit.data.picture import Picture, open_picture
@@ -135,7 +135,7 @@ class Predictor:
             model,
             lambda ready: ready.statistics(probe),
             AUTOCAST.get(self.precision),
-            packs=can_pack(self.device) and not compile,
+            packs=has_onednn(self.device) and not compile,
         )
         # An ensemble's temperature comes after the blend: before it, it might change labels where tiles differ.
         self.temperature: float = getattr(model, "temperature", 1.0)

@@ -32,7 +32,7 @@ def prepared(
         probe: calls a model on a small input.
         low: the precision that autocast will compute in; None for float32.
         packs: lay linear layers' weights in bfloat16 out for oneDNN as well; the copy is then for a CPU that
-            ``can_pack``, and isn't to be compiled.
+            ``has_onednn``, and isn't to be compiled.
     """
     if not isinstance(model, nn.Module):
         return model

@@ -82,7 +82,7 @@ def test_nothing_is_measured_in_deterministic_mode(monkeypatch):
     assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
 
 
-needs_onednn = pytest.mark.skipif(not linear.can_pack(torch.device("cpu")), reason="needs oneDNN")
+needs_onednn = pytest.mark.skipif(not linear.has_onednn(torch.device("cpu")), reason="needs oneDNN")
 
 
 @needs_onednn
@@ -95,8 +95,7 @@ def test_kept_weights_give_the_same_bits_in_bfloat16(bias):
         for _ in range(2):  # kept by the first call
             assert torch.equal(layer(x), plain(x))
             assert torch.equal(layer.of_gelu(x), plain(F.gelu(x)))
-        assert layer.is_packed(x)
-        found = layer.then_gelu(x).float()
+        found = layer.fused_gelu(x).float()
     exact = F.gelu(F.linear(x.bfloat16().float(), layer.weight.bfloat16().float(), layer.bias))
     torch.testing.assert_close(found, exact, rtol=0.01, atol=0.01)
 
@@ -131,10 +130,10 @@ def test_kept_weights_are_those_of_now():
 def test_nothing_is_kept_where_something_may_learn_or_another_precision_is_meant():
     layer, x = linear.Linear(8, 6).eval(), torch.randn(5, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not layer.is_packed(x)
+        assert layer.fused_gelu(x) is None
     with torch.no_grad():
-        assert not layer.is_packed(x)
+        assert layer.fused_gelu(x) is None
         with torch.autocast("cpu", torch.bfloat16):
-            assert not layer.train().is_packed(x)
-            assert layer.eval().is_packed(x)
-            assert not layer.is_packed(x[:0])
+            assert layer.train().fused_gelu(x) is None
+            assert layer.eval().fused_gelu(x) is not None
+            assert layer.fused_gelu(x[:0]) is None

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.backbones.linear import Linear, can_pack
+from segkit.backbones.linear import Linear, has_onednn
 from segkit.ensemble import Ensemble
 from segkit.folding import fold_norms
 from segkit.model import Segmenter
@@ -156,7 +156,7 @@ def test_only_norms_that_the_formula_holds_for_are_folded():
         torch.testing.assert_close(model(image), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.skipif(not can_pack(torch.device("cpu")), reason="needs oneDNN")
+@pytest.mark.skipif(not has_onednn(torch.device("cpu")), reason="needs oneDNN")
 @torch.inference_mode()
 def test_packed_weights_say_the_same_and_no_less_exactly():
     torch.manual_seed(0)
