@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 import segkit
 from segkit.data.folder import open_dataset
-from segkit.data.resize import resized
+from segkit.data.resize import resized_ids
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.training.coarse import coarse_target
@@ -102,7 +102,7 @@ def scores(model: Ensemble, data: Path, split: str = "test") -> dict[str, dict[s
         found = [member.grid_logits(image).sigmoid()[0, 0].double().numpy() for member in members]
         for name, values in zip(maps, [*found, np.mean(found, axis=0)], strict=True):
             maps[name].append(values)
-        target = torch.from_numpy(resized(pixels, mask, (height, width))[1]).long()[None]
+        target = torch.from_numpy(resized_ids(mask, (height, width))).long()[None]
         truth, weight = coarse_target(target, members[0].output_size, "binary", 2)
         truths.append(truth[0, 0].double().numpy())
         weights.append(weight[0].double().numpy())

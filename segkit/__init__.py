@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segkit import backbones, heads, necks
+    from segkit.adapter import Adapter
     from segkit.artifact import load, save
     from segkit.checking.run import check
     from segkit.classifier import Classifier
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from segkit.fitting.run import fit
     from segkit.model import Segmenter
     from segkit.prediction.predictor import Predictor
+    from segkit.stressing.run import stress
     from segkit.suggestion.suggest import suggest
+    from segkit.training.distill import distill
     from segkit.training.run import train
+    from segkit.trusting.run import trust
 
 __version__ = "0.1.0"
 __all__ = [
+    "Adapter",
     "Classifier",
     "Ensemble",
     "Predictor",
@@ -31,6 +36,7 @@ __all__ = [
     "backbones",
     "check",
     "compare",
+    "distill",
     "evaluate",
     "export",
     "fit",
@@ -39,25 +45,31 @@ __all__ = [
     "necks",
     "open_dataset",
     "save",
+    "stress",
     "suggest",
     "train",
+    "trust",
 ]
 
 _HOMES = {
+    "Adapter": "segkit.adapter",
     "Classifier": "segkit.classifier",
     "Ensemble": "segkit.ensemble",
     "Predictor": "segkit.prediction.predictor",
     "Segmenter": "segkit.model",
     "check": "segkit.checking.run",
     "compare": "segkit.evaluation.comparison",
+    "distill": "segkit.training.distill",
     "evaluate": "segkit.evaluation.report",
     "export": "segkit.exporting.run",
     "fit": "segkit.fitting.run",
     "load": "segkit.artifact",
     "open_dataset": "segkit.data.folder",
     "save": "segkit.artifact",
+    "stress": "segkit.stressing.run",
     "suggest": "segkit.suggestion.suggest",
     "train": "segkit.training.run",
+    "trust": "segkit.trusting.run",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import safetensors.torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 import segkit
 from segkit import combining
@@ -38,6 +38,7 @@ class _Member(BaseModel):
     file: str
     sha256: str
     architecture: dict[str, Any]
+    about: dict[str, Any]
 
 
 class _Combined(BaseModel):
@@ -84,10 +85,14 @@ def save(model: Segmenter | Ensemble, folder: str | Path) -> Path:
     names, segmenters = _members_of(model)
     members = []
     for name, segmenter in zip(names, segmenters, strict=True):
-        if segmenter.architecture is None:
-            raise UsageError(f"{name}: only models built with Segmenter.create can be saved")
+        if not isinstance(segmenter, Segmenter) or segmenter.architecture is None:
+            raise UsageError(
+                f"{name}: only models built with Segmenter.create can be saved; one from elsewhere is made anew, with "
+                "its ensemble, where it is used"
+            )
         file, digest = _write_tensors(folder, name, _tensors(segmenter))
-        members.append(_Member(name=name, file=file, sha256=digest, architecture=segmenter.architecture))
+        about = segmenter.about if isinstance(model, Ensemble) else {}
+        members.append(_Member(name=name, file=file, sha256=digest, architecture=segmenter.architecture, about=about))
     combined = _combined(model, folder) if isinstance(model, Ensemble) else None
     description = _Description(
         format=FORMAT,
@@ -163,6 +168,8 @@ def _load(path: Path, read: Callable[[str, int], bytes]) -> Segmenter | Ensemble
     members = [_segmenter(path, description, each, content(each.file, each.sha256)) for each in description.members]
     model: Segmenter | Ensemble = members[0]
     if description.kind == "ensemble":
+        for member, described in zip(members, description.members, strict=True):
+            member.about = described.about
         if description.combination is None:
             raise ModelError(f"{path}: {DESCRIPTION} doesn't say how the members are combined; copy it again")
         model = _ensemble(path, members, description, description.combination, content)
@@ -318,20 +325,20 @@ def _files_of(description: _Description) -> set[str]:
 def member_digests(model: Segmenter | Ensemble) -> dict[str, str]:
     """SHA-256 of each member's tensors, by its name: what :func:`save` records of them."""
     names, segmenters = _members_of(model)
-    contents = (safetensors.torch.save(_tensors(segmenter)) for segmenter in segmenters)
+    contents = (safetensors.torch.save(_tensors(member)) for member in segmenters)
     return {name: hashlib.sha256(content).hexdigest() for name, content in zip(names, contents, strict=True)}
 
 
-def _members_of(model: Segmenter | Ensemble) -> tuple[tuple[str, ...], list[Segmenter]]:
+def _members_of(model: Segmenter | Ensemble) -> tuple[tuple[str, ...], list[nn.Module]]:
     if isinstance(model, Ensemble):
-        return model.names, [member for member in model.members if isinstance(member, Segmenter)]
+        return model.names, list(model.members)
     return ("model",), [model]
 
 
-def _tensors(segmenter: Segmenter) -> dict[str, Tensor]:
+def _tensors(member: nn.Module) -> dict[str, Tensor]:
     return {
         name: tensor.detach().cpu().contiguous()
-        for name, tensor in segmenter.state_dict().items()
+        for name, tensor in member.state_dict().items()
         if not name.startswith("auxiliary.")
     }
 

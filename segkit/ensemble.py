@@ -7,13 +7,16 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from segkit.adapter import Adapter
 from segkit.combining import Combination, Mean
 from segkit.combining.sums import Spread, Sums
 from segkit.errors import UsageError
 from segkit.model import Segmenter
+from segkit.onnx_model import OnnxModel
 from segkit.statistics import PixelStatistics, tempered
 from segkit.task import Task
 
+Member = Segmenter | Adapter | OnnxModel
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
@@ -21,7 +24,8 @@ class Ensemble(nn.Module):
     """Combine members per pixel, one after the other into running sums: memory doesn't grow with their number.
 
     Args:
-        members: trained segmenters with the same classes, task and reader. Each brings its own normalisation.
+        members: trained models with the same classes, task and reader; ``Adapter`` makes members of others, and states
+            their reader. Each brings its own normalisation.
         weights: of the mean of their probabilities: ``None`` for equal ones, a tensor [M] (one a member) or [M, K] (one
             a member and map); scaled so that they sum to 1 over the members.
         names: the members' names, for files and tables.
@@ -36,7 +40,7 @@ class Ensemble(nn.Module):
 
     def __init__(
         self,
-        members: Sequence[Segmenter],
+        members: Sequence[Member],
         weights: Tensor | Sequence[float] | None = None,
         *,
         names: Sequence[str] | None = None,
@@ -89,9 +93,14 @@ class Ensemble(nn.Module):
                 raise UsageError(f"temperature {each:g}: expected a number above 0")
 
     @property
+    def disagrees(self) -> bool:
+        """Whether :meth:`statistics` has mutual information."""
+        return True
+
+    @property
     def takes_whole_images(self) -> bool:
         """Whether a member can't work in tiles."""
-        return any(member.takes_whole_images for member in self._segmenters())
+        return any(member.takes_whole_images for member in self._asked())
 
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, maps, H, W]; the same as :meth:`probabilities`."""
@@ -124,8 +133,8 @@ class Ensemble(nn.Module):
 
     def members_probabilities(self, image: Tensor, depth: Tensor | None = None) -> Iterator[Tensor]:
         """Each member's probabilities at its temperature, float32 [B, maps, H, W], one after the other."""
-        for member, temperature in zip(self._segmenters(), self.temperatures, strict=True):
+        for member, temperature in zip(self._asked(), self.temperatures, strict=True):
             yield tempered(member.probabilities(image, depth), temperature, self.task)
 
-    def _segmenters(self) -> Iterator[Segmenter]:
-        return cast("Iterator[Segmenter]", iter(self.members))
+    def _asked(self) -> Iterator[Member]:
+        return cast("Iterator[Member]", iter(self.members))

@@ -18,7 +18,7 @@ from segkit.errors import UsageError
 from segkit.heads.head import Head
 from segkit.necks.neck import Neck
 from segkit.parts import plain
-from segkit.statistics import PixelStatistics, entropy, probabilities_of
+from segkit.statistics import PixelStatistics, entropy, maximum_entropy, probabilities_of
 from segkit.task import Task, output_maps
 
 Named = str | Mapping[str, Any]  # a part: its name, or {"name": …, option: value}
@@ -44,6 +44,8 @@ class Segmenter(nn.Module):
         input_size: (height, width) that every image is brought to first; it is then always taken whole.
         output_size: (height, width) of a coarse map that is all the model learns; its logits are the means over the
             cells of the grid, and are enlarged to the image's size. Needs ``input_size``.
+        spread: a second head, one map, for how far the members of the ensemble disagreed that this model was taught by;
+            :meth:`statistics` alone reads it.
         architecture: what :meth:`create` was called with, so that a saved model can be built again.
     """
 
@@ -65,6 +67,7 @@ class Segmenter(nn.Module):
         auxiliary: int = 0,
         input_size: tuple[int, int] | None = None,
         output_size: tuple[int, int] | None = None,
+        spread: Head | None = None,
         architecture: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class Segmenter(nn.Module):
         self.maps = output_maps(task, len(self.classes))
         self.architecture = dict(architecture) if architecture is not None else None
         self.about: dict[str, Any] = {}
-        self.backbone, self.neck, self.head = backbone, neck, head
+        self.backbone, self.neck, self.head, self.spread = backbone, neck, head, spread
         self.input_size, self.output_size = input_size, output_size
         self._auxiliary_levels = _coarser_levels(neck, auxiliary)
         self.auxiliary = nn.ModuleList(nn.Conv2d(neck.channels[i], self.maps, 1) for i in self._auxiliary_levels)
@@ -97,6 +100,7 @@ class Segmenter(nn.Module):
         auxiliary: int = 0,
         input_size: Sequence[int] | None = None,
         output_size: Sequence[int] | None = None,
+        spread: bool = False,
     ) -> "Segmenter":
         """Build a segmenter from names.
 
@@ -113,6 +117,7 @@ class Segmenter(nn.Module):
             auxiliary: auxiliary heads on the neck's coarser maps (deep supervision), training only.
             input_size: (height, width) that every image is brought to, whole, before the backbone.
             output_size: (height, width) of the coarse map to learn; ``input_size`` is then 8 times that by default.
+            spread: a second head for the disagreement of an ensemble that teaches it.
 
         Raises:
             UsageError: an unknown name, option or combination.
@@ -137,12 +142,9 @@ class Segmenter(nn.Module):
             if stem:
                 body = Stemmed(body, in_channels=in_channels, **({} if stem is True else {"width": int(stem)}))
             middle = necks.create(**part(neck), channels=body.channels, strides=body.strides)
-            top = heads.create(
-                **part(head),
-                channels=middle.channels[0],
-                stride=middle.strides[0],
-                classes=output_maps(task, len(names)),
-            )
+            below = {"channels": middle.channels[0], "stride": middle.strides[0]}
+            top = heads.create(**part(head), **below, classes=output_maps(task, len(names)))
+            second = heads.create(**part(head), **below, classes=1) if spread else None
         except (ValueError, TypeError) as error:
             raise UsageError(str(error)) from error
         return cls(
@@ -158,6 +160,7 @@ class Segmenter(nn.Module):
             auxiliary=auxiliary,
             input_size=taken,
             output_size=learnt,
+            spread=second,
             architecture={
                 # Weights to start from are not part of the shape: a saved model brings its own.
                 "backbone": without_weights(part(backbone)),
@@ -167,6 +170,7 @@ class Segmenter(nn.Module):
                 "in_channels": in_channels,
                 "input_size": taken,
                 "output_size": learnt,
+                "spread": bool(spread),
             },
         )
 
@@ -175,10 +179,14 @@ class Segmenter(nn.Module):
         """Whether a piece of an image would be taken for an image of its own: such a model can't work in tiles."""
         return self.input_size is not None
 
+    @property
+    def disagrees(self) -> bool:
+        """Whether :meth:`statistics` has mutual information."""
+        return self.spread is not None
+
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Logits float [B, maps, H, W] of images float32 [B, C, H, W] in 0..1, any H and W."""
-        logits = self.grid_logits(image, depth)
-        return logits if self.input_size is None else F.interpolate(logits, _size(image), mode="bilinear")
+        return self._at_size(self.grid_logits(image, depth), image)
 
     def grid_logits(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Logits on the grid that the model learns: [B, maps, *output_size], or else of ``input_size`` or the image."""
@@ -188,8 +196,17 @@ class Segmenter(nn.Module):
     def forward_levels(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
         """Logits as :meth:`grid_logits`, then those of the auxiliary heads, all on the same grid."""
         image = self._brought_to_size(image)
-        levels, (height, width) = self._fused(image, depth), _size(image)
-        found = [self.head(levels, (height, width))]
+        return self._levels(self._fused(image, depth), _size(image))
+
+    def forward_with_spread(self, image: Tensor, depth: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """What :meth:`forward_levels` gives, and the spread's logits [B, 1, ...], which move no weights but its own."""
+        image = self._brought_to_size(image)
+        levels = self._fused(image, depth)
+        return self._levels(levels, _size(image)), self._spread_of([level.detach() for level in levels], _size(image))
+
+    def _levels(self, levels: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
+        height, width = size
+        found = [self.head(levels, size)]
         for head, i in zip(self.auxiliary, self._auxiliary_levels, strict=True):
             # By exactly the stride, then cropped: the grids stay aligned at the top left at any size.
             logits = F.interpolate(head(levels[i]), scale_factor=self.neck.strides[i], mode="bilinear")
@@ -201,9 +218,26 @@ class Segmenter(nn.Module):
         return probabilities_of(self(image, depth), self.task)
 
     def statistics(self, image: Tensor, depth: Tensor | None = None) -> PixelStatistics:
-        """Probabilities and their entropy; one model has no disagreement."""
-        probabilities = self.probabilities(image, depth)
-        return PixelStatistics(probabilities, entropy(probabilities, self.task), mutual_information=None, std=None)
+        """Probabilities and their entropy; mutual information only where the model was taught an ensemble's."""
+        if self.spread is None:
+            probabilities = self.probabilities(image, depth)
+            return PixelStatistics(probabilities, entropy(probabilities, self.task))
+        sized = self._brought_to_size(image)
+        levels = self._fused(sized, depth)
+        logits = self._on_grid(self.head(levels, _size(sized)))
+        probabilities = probabilities_of(self._at_size(logits, image), self.task)
+        share = self._at_size(self._spread_of(levels, _size(sized)), image).float().sigmoid()[:, 0]
+        total = entropy(probabilities, self.task)
+        between = share * maximum_entropy(self.task, self.maps)
+        return PixelStatistics(probabilities, total, mutual_information=between.minimum(total))
+
+    def _spread_of(self, levels: list[Tensor], size: tuple[int, int]) -> Tensor:
+        assert self.spread is not None
+        return self._on_grid(self.spread(levels, size))
+
+    def _at_size(self, maps: Tensor, image: Tensor) -> Tensor:
+        """From the grid to the image's own."""
+        return maps if self.input_size is None else F.interpolate(maps, _size(image), mode="bilinear")
 
     def _brought_to_size(self, image: Tensor) -> Tensor:
         check_images(image, self.mean)

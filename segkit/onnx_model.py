@@ -103,6 +103,7 @@ class OnnxModel(nn.Module):
             if description.kind == "ensemble"
             else "this model is a single one"
         )
+        self.disagrees = False
         self._session = session
         self.eval()
 
@@ -110,8 +111,10 @@ class OnnxModel(nn.Module):
         """The same as :meth:`probabilities`."""
         return self.probabilities(image)
 
-    def probabilities(self, image: Tensor) -> Tensor:
+    def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, maps, H, W] in 0..1 of images [B, C, H, W] in 0..1, where the images are."""
+        if depth is not None:
+            raise UsageError("an exported model takes images alone, no depth")
         given = np.ascontiguousarray(image.detach().float().cpu().numpy())
         (found,) = self._session.run([PROBABILITIES], {IMAGE: given})
         return torch.from_numpy(found).to(image.device)

@@ -1,8 +1,10 @@
 """A recipe: everything a training run needs, as checked values read from YAML and ``key=value`` overrides."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -82,6 +84,9 @@ class ModelRecipe(Strict):
     input_size: tuple[Side, Side] | None = Field(
         None, description="[height, width] that whole pictures are brought to; needs data.crop and predict.tile null"
     )
+    start: str | None = Field(
+        None, description="where a saved model of the same shape is, whose weights are the first ones"
+    )
     output_size: tuple[Side, Side] | None = Field(
         None, description="[height, width] of a coarse map to learn; input_size is 8 times that by default"
     )
@@ -91,12 +96,17 @@ class MemberRecipe(ModelRecipe):
     """One member of an ensemble; `train` and `data` change single keys of the sections for it alone."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="the member's name, also its file's")
+    boost: float = Field(
+        0.0,
+        ge=0,
+        description="how much more a pixel counts that the members before get wrong: 1 + boost · (1 - p of the truth)",
+    )
     data: dict[str, Any] = Field({}, description="keys of `data` that differ for this member")
     train: dict[str, Any] = Field({}, description="keys of `train` that differ for this member")
 
 
 class EnsembleRecipe(Strict):
-    """Several segmenters, trained independently, averaged per pixel."""
+    """Several segmenters, each trained with an optimiser of its own, averaged per pixel."""
 
     members: list[MemberRecipe] = Field(min_length=1)
     weights: list[float] | None = Field(None, description="one weight a member; null: all equal")
@@ -111,6 +121,8 @@ class EnsembleRecipe(Strict):
             raise ValueError(f"{len(self.weights)} weights for {len(self.members)} members; give one each")
         if self.weights is not None and (min(self.weights) < 0 or sum(self.weights) <= 0):
             raise ValueError("weights must be zero or more, with a positive sum")
+        if self.members[0].boost:
+            raise ValueError(f"member {names[0]!r}: boost={self.members[0].boost:g}, but no member comes before it")
         return self
 
 
@@ -165,6 +177,16 @@ class PredictRecipe(Strict):
         return tta
 
 
+class TeacherRecipe(Strict):
+    """A model whose probabilities are learnt beside the masks (distillation)."""
+
+    model: str = Field(description="where a saved model is; the student has its classes and its reader")
+    share: float = Field(
+        0.5, gt=0, le=1, description="of the loss that is against the teacher's probabilities; the rest against masks"
+    )
+    unlabelled: str | None = Field(None, description="a folder of further pictures, which only the teacher labels")
+
+
 class Recipe(Strict):
     """A whole training run."""
 
@@ -172,6 +194,14 @@ class Recipe(Strict):
     data: DataRecipe = DataRecipe()
     model: ModelRecipe | None = None
     ensemble: EnsembleRecipe | None = None
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="train every member so often, each time without one part of train_on and validate_on together, "
+        "which scores it; fewer where there are fewer pictures or groups",
+    )
+    teacher: TeacherRecipe | None = Field(None, description="distil a saved model; usually given by segkit distill")
+    seeds: int = Field(1, ge=1, description="train every member so often, each time from other random numbers")
     loss: dict[str, float | dict[str, Any]] = Field(
         {"cross_entropy": 1.0, "dice": 1.0}, min_length=1, description="weight of each loss, or {weight, options}"
     )
@@ -201,6 +231,15 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _goes_together(self) -> "Recipe":
+        boosted = [member.name for member in (self.ensemble.members if self.ensemble else ()) if member.boost]
+        if boosted and (self.varied or self.teacher is not None):
+            raise ValueError(f"{boosted[0]}: boost looks at the members before it; leave folds, seeds and teacher out")
+        if self.folds is not None and self.teacher is not None:
+            raise ValueError("folds: the teacher has seen all of them; leave folds or the teacher out")
+        return self
+
+    @model_validator(mode="after")
     def _whole_pictures_stay_whole(self) -> "Recipe":
         for member in self.members():
             if member.model.input_size is None and member.model.output_size is None:
@@ -210,8 +249,32 @@ class Recipe(Strict):
                     raise ValueError(f"{member.name}: input_size and output_size are of whole pictures; set {key}=null")
         return self
 
-    def members(self) -> list["Member"]:
-        """What is trained, in order: the ensemble's members, or the single model under the recipe's name."""
+    @property
+    def varied(self) -> bool:
+        """Whether what is named once is trained several times."""
+        return self.folds is not None or self.seeds > 1
+
+    def members(self, folds: int | None = None) -> list["Member"]:
+        """What is trained, in order: the ensemble's members, or the single model under the recipe's name.
+
+        Where the recipe says so, each of them once a fold and seed.
+
+        Args:
+            folds: how many there are, if not as many as the recipe asks for.
+        """
+        named = self._named_members()
+        if not self.varied:
+            return named
+        numbers = range(folds or self.folds or 1) if self.folds is not None else (None,)
+        varied = []
+        for member, fold, seed in product(named, numbers, range(self.seeds)):
+            parts = [re.sub("[^A-Za-z0-9_-]", "-", member.name)]
+            parts += [f"fold{fold + 1}"] if fold is not None else []
+            parts += [f"seed{seed + 1}"] if self.seeds > 1 else []
+            varied.append(member.model_copy(update={"name": "-".join(parts), "fold": fold}))
+        return varied
+
+    def _named_members(self) -> list["Member"]:
         if self.ensemble is None:
             assert self.model is not None
             return [Member(name=self.name, model=self.model, data=self.data, train=self.train)]
@@ -221,6 +284,7 @@ class Recipe(Strict):
                 model=member,
                 data=DataRecipe.model_validate({**self.data.model_dump(), **member.data}),
                 train=TrainRecipe.model_validate({**self.train.model_dump(), **member.train}),
+                boost=member.boost,
             )
             for member in self.ensemble.members
         ]
@@ -231,12 +295,19 @@ class Recipe(Strict):
 
 
 class Member(BaseModel):
-    """One model to train, with the sections as they hold for it."""
+    """One model to train, with the sections as they hold for it.
+
+    Attributes:
+        boost: see :class:`MemberRecipe`.
+        fold: number, from 0, of the part of the pictures that it is trained without; None: it is trained on all.
+    """
 
     name: str
     model: ModelRecipe
     data: DataRecipe
     train: TrainRecipe
+    boost: float = 0.0
+    fold: int | None = None
 
 
 def recipe_names() -> list[str]:

@@ -107,6 +107,39 @@ def build(
     typer.echo(f"ensemble saved in {out}")
 
 
+@app.command("soup", epilog="Example: segkit ensemble soup runs/a/model runs/b/model --fit cells -o soup")
+def soup(
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help="Saved models that began with the same weights.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")],
+    data: Annotated[Path, typer.Option("--fit", metavar="DATA", help="The dataset that is scored on.")],
+    split: Annotated[str, typer.Option(help="Its pictures; no model may have been trained on them.")] = "val",
+    tile: Tile = None,
+    overlap: Overlap = None,
+    tta: Tta = None,
+    precision: Precision = None,
+    as_json: Json = False,
+) -> None:
+    """Average the weights of models greedily into one model: each is taken in if the score doesn't fall by it."""
+    from segkit.artifact import check_place, save
+    from segkit.fitting.assemble import loaded
+    from segkit.fitting.soup import soup as make_soup
+
+    check_place(out)
+    with progress_bar("scoring") as show:
+        how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
+        made = make_soup(loaded(models), data, split, progress=show, **how)
+    save(made.model, out)
+    if as_json:
+        figures = {"kept": made.kept, "score": made.score, "alone": made.scores, "whole": made.whole}
+        print_json({**figures, "model": str(out)})
+        return
+    typer.echo(f"{made.score}, alone: " + ", ".join(f"{name} {value:.4f}" for name, value in made.scores.items()))
+    typer.echo(f"in the soup: {', '.join(made.kept)}; {made.score} {made.whole:.4f}")
+    typer.echo(f"model saved in {out}")
+
+
 @app.command("inspect", epilog="Example: segkit ensemble inspect runs/demo/model cells -o inside")
 def inspect(
     model: Annotated[Path, typer.Argument(help="A saved ensemble.")],

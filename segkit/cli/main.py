@@ -10,7 +10,21 @@ from typing import Annotated, Any
 import typer
 
 import segkit
-from segkit.cli import check, config, demo, ensemble, evaluate, export, init, models, predict, train
+from segkit.cli import (
+    check,
+    config,
+    demo,
+    distill,
+    ensemble,
+    evaluate,
+    export,
+    init,
+    models,
+    predict,
+    stress,
+    train,
+    trust,
+)
 from segkit.errors import SegkitError, UsageError
 
 INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
@@ -31,6 +45,9 @@ app.command("train", epilog=train.EPILOG)(train.train)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
 app.add_typer(ensemble.app, name="ensemble")
+app.command("distill", epilog=distill.EPILOG)(distill.distill)
+app.command("stress", epilog=stress.EPILOG)(stress.stress)
+app.command("trust", epilog=trust.EPILOG)(trust.trust)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("models", epilog=models.EPILOG)(models.models)
 app.add_typer(config.app, name="config")

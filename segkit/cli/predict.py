@@ -104,6 +104,10 @@ def predict(
             f"{len(outcomes) - failed} of {len(outcomes)} pictures predicted into {out} in "
             f"{time.perf_counter() - start:.1f} s{f', {kept} of them by an earlier run' if kept else ''}"
         )
+        for outcome in outcomes:
+            if outcome.trust is not None and outcome.trust["verdict"] == "review":
+                why = "; ".join(outcome.trust["unlike"]) or f"may be as bad as {outcome.trust['bound']:.2f}"
+                typer.echo(f"review {outcome.source}: expected Dice {outcome.trust['predicted_dice']:.2f}, {why}")
     if failed:
         raise typer.Exit(DataError.exit_code)
 
@@ -142,4 +146,5 @@ def _row(outcome: "Outcome") -> dict[str, object]:
         "error": outcome.error,
         "seconds": round(outcome.seconds, 3),
         "kept": outcome.kept,
+        "trust": outcome.trust,
     }

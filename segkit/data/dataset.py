@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,13 +16,15 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.reader import Pixels, Reader, read_pixels
-from segkit.data.resize import resized
+from segkit.data.resize import resized, resized_ids
 from segkit.data.transforms import Spec, build_augmentation, window_size
 from segkit.errors import DataError
 
 CACHE_BYTES = 2 << 30
 
 Item = dict[str, Any]
+Decoded = dict[tuple[Any, ...], tuple[Pixels, Ids]]
+"""Pictures and masks by what they depend on."""
 
 
 class SegmentationDataset(Dataset[Item]):
@@ -30,7 +32,11 @@ class SegmentationDataset(Dataset[Item]):
 
     ``dataset[epoch, index]`` is a dict of ``image`` float32 [C, h, w] in 0..1, ``target`` int64 [h, w] with 255 =
     ignore (multilabel: float32 [K, h, w] of 0, 1 or 255), and ``name``. The same (seed, epoch, index) gives the same
-    item, whatever was asked before and in whatever process.
+    item, whatever was asked before and in whatever process. A picture without a mask is ignored everywhere.
+
+    Attributes:
+        beside: what lies beside each picture and moves with its mask, uint8 [H, W, E], 0..254 for 0..1; None for
+            nothing. Items then have ``beside``, uint8 [E, h, w], with 255 outside the picture.
 
     Args:
         folder: the dataset.
@@ -47,6 +53,7 @@ class SegmentationDataset(Dataset[Item]):
         seed: of all randomness.
         cache: keep the decoded pictures in memory if all of them take less than 2 GiB; they are then read, and
             their faults found, at once.
+        decoded: pictures in the memory of other datasets, taken from there; those read here are put there.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class SegmentationDataset(Dataset[Item]):
         inside_roi: bool = True,
         seed: int = 0,
         cache: bool = True,
+        decoded: Decoded | None = None,
     ) -> None:
         self.folder = folder
         self.samples = list(samples)
@@ -75,9 +83,10 @@ class SegmentationDataset(Dataset[Item]):
         self.seed = seed
         self.augmentation = build_augmentation(augment, crop=self.crop, channels=reader.channels)
         self.window = window_size(augment, self.crop) if self.crop else None
+        self.beside: Sequence[NDArray[np.uint8]] | None = None
         self._cache: list[tuple[Pixels, Ids]] | None = None
         if cache and self.samples:
-            self._cache = self._read_all()
+            self._cache = self._read_all({} if decoded is None else decoded)
 
     def __len__(self) -> int:
         return len(self.samples) * self.crops_per_image
@@ -88,26 +97,35 @@ class SegmentationDataset(Dataset[Item]):
             cv2.setNumThreads(0)  # the workers are the parallelism
         number = index // self.crops_per_image
         image, mask = self._cache[number] if self._cache is not None else self._read(number)
+        layers = {"mask": mask}
+        if self.beside is not None:
+            beside = np.asarray(self.beside[number])
+            layers["beside"] = beside if self.size is None else resized_ids(beside, self.size)
         rng = np.random.default_rng([self.seed, epoch, index])
         if self.crop is not None and self.window is not None:
             origin = self._origin(mask, rng)
             overlap = [(window - side) // 2 for window, side in zip(self.window, self.crop, strict=True)]
             corner = (origin[0] - overlap[0], origin[1] - overlap[1])
-            image, mask = cut(image, mask, corner, self.window)
+            image, layers = cut(image, layers, corner, self.window)
         # One stream for all transforms: seeding each of them would give all the same draws, so that for example a
         # picture would be flipped both ways or not at all.
         self.augmentation.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
-        done = self.augmentation(image=image, mask=mask)
-        return {
+        done = self.augmentation(image=image, **layers)
+        item = {
             "image": _image_tensor(done["image"]),
             "target": _target_tensor(done["mask"]),
             "name": self.samples[number].name,
         }
+        if "beside" in done:
+            height, width = done["mask"].shape[:2]
+            beside = done["beside"].reshape(height, width, -1)  # albumentations may drop an axis of length 1
+            item["beside"] = torch.from_numpy(np.ascontiguousarray(beside.transpose(2, 0, 1)))
+        return item
 
     def without_augmentation(self) -> "SegmentationDataset":
         """The same pictures, cut anywhere or brought to the same size, and nothing else done to them."""
         plain = copy.copy(self)
-        plain.foreground = 0.0
+        plain.foreground, plain.beside = 0.0, None
         plain.augmentation = build_augmentation("none", crop=self.crop, channels=self.reader.channels)
         plain.window = self.crop
         return plain
@@ -151,16 +169,24 @@ class SegmentationDataset(Dataset[Item]):
         if bytes_ and self.reader.window is not None:
             image = np.rint(image * 255).astype(np.uint8)  # no finer than it came; augmentation is faster on bytes
         mask = mask if mask.ndim == 2 else np.ascontiguousarray(mask.transpose(1, 2, 0))
-        return (image, mask) if self.size is None else resized(image, mask, self.size)
+        return (image, mask) if self.size is None else (resized(image, self.size), resized_ids(mask, self.size))
 
-    def _read_all(self) -> list[tuple[Pixels, Ids]] | None:
+    def _read_all(self, decoded: Decoded) -> list[tuple[Pixels, Ids]] | None:
         """Every picture, or None where they would take too much memory."""
+
+        def pair_of(number: int) -> tuple[Pixels, Ids]:
+            key = (self.samples[number], self.reader, self.size, self.inside_roi)
+            if key not in decoded:
+                decoded[key] = self._read(number)
+            return decoded[key]
+
         pairs, taken = [], 0
         with ThreadPoolExecutor() as pool:
-            for pair in pool.map(self._read, range(len(self.samples))):
+            for pair in pool.map(pair_of, range(len(self.samples))):
                 taken += sum(array.nbytes for array in pair)
                 if taken > CACHE_BYTES:
                     pool.shutdown(cancel_futures=True)  # the rest would be read before leaving
+                    decoded.clear()
                     return None
                 pairs.append(pair)
         return pairs
@@ -225,12 +251,17 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 def collate(items: Sequence[Item]) -> Item:
-    """Return a batch: ``image`` [B, C, H, W], ``target`` [B, ...], ``name`` list; ``depth`` and ``weight`` are None."""
+    """Return a batch: ``image`` [B, C, H, W], ``target`` [B, ...], ``name`` list; ``depth`` and ``weight`` are None.
+
+    ``beside`` [B, E, H, W] is there where the items have it.
+    """
     sizes = {tuple(item["image"].shape[-2:]) for item in items}
     if len(sizes) > 1:
         listed = ", ".join(f"{width}×{height}" for height, width in sorted(sizes))
         raise DataError(f"{items[0]['name']}: pictures of different sizes ({listed}) in one batch; set data.crop")
+    beside = {"beside": torch.stack([item["beside"] for item in items])} if "beside" in items[0] else {}
     return {
+        **beside,
         "image": torch.stack([item["image"] for item in items]),
         "depth": None,
         "target": torch.stack([item["target"] for item in items]),
@@ -239,18 +270,24 @@ def collate(items: Sequence[Item]) -> Item:
     }
 
 
-def cut(image: Pixels, mask: Ids, corner: tuple[int, int], size: tuple[int, int]) -> tuple[Pixels, Ids]:
-    """Return a window of a picture and its mask; outside, the picture goes on as its reflection and the mask is 255."""
-    inside, outside = [], []
-    for start, length, side in zip(corner, size, mask.shape[:2], strict=True):
+def cut(
+    image: Pixels, layers: Mapping[str, Ids], corner: tuple[int, int], size: tuple[int, int]
+) -> tuple[Pixels, dict[str, Ids]]:
+    """A window of a picture and of its mask, by name; outside, the picture goes on as its reflection, masks are 255."""
+    rows_and_columns, outside = [], []
+    for start, length, side in zip(corner, size, image.shape[:2], strict=True):
         first, last = max(start, 0), min(start + length, side)
-        inside.append(slice(first, last))
+        rows_and_columns.append(slice(first, last))
         outside.append((first - start, start + length - last))
-    image, mask = image[tuple(inside)], mask[tuple(inside)]
+    inside = tuple(rows_and_columns)
     if not any(map(any, outside)):
-        return np.ascontiguousarray(image), np.ascontiguousarray(mask)
-    image = np.pad(image, [*outside, (0, 0)], mode="reflect")
-    return image, np.pad(mask, [*outside, (0, 0)][: mask.ndim], constant_values=IGNORE)
+        found = {name: np.ascontiguousarray(layer[inside]) for name, layer in layers.items()}
+        return np.ascontiguousarray(image[inside]), found
+    image = np.pad(image[inside], [*outside, (0, 0)], mode="reflect")
+    return image, {
+        name: np.pad(layer[inside], [*outside, (0, 0)][: layer.ndim], constant_values=IGNORE)
+        for name, layer in layers.items()
+    }
 
 
 def _read_pair(
@@ -263,6 +300,9 @@ def _read_pair(
         raise
     except ValueError as error:
         raise DataError(f"{sample.image}: {error}") from error
+    if sample.mask is None:  # an unlabelled picture; samples of a split all have one
+        shape = (len(folder.classes), *image.shape[:2]) if folder.task == "multilabel" else image.shape[:2]
+        return image, np.full(shape, IGNORE, np.uint8)
     return image, folder.read_mask(sample, image.shape[:2], inside_roi=inside_roi)
 
 

@@ -13,10 +13,14 @@ def shrunk_or_enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image, size, mode="bilinear", antialias=True)
 
 
-def resized(image: Pixels, mask: Ids, size: tuple[int, int]) -> tuple[Pixels, Ids]:
-    """A picture [H, W, C] (float32 or uint8, rounded) and its mask [H, W] or [H, W, K] (nearest) of another size."""
+def resized(image: Pixels, size: tuple[int, int]) -> Pixels:
+    """A picture [H, W, C], float32 or uint8 (rounded), of another size."""
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    return shrunk_or_enlarged(pixels, size)[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def resized_ids(mask: Ids, size: tuple[int, int]) -> Ids:
+    """A mask [H, W] or [H, W, K] of another size, by nearest neighbours."""
     ids = torch.from_numpy(mask if mask.ndim == 3 else mask[..., None]).permute(2, 0, 1)[None]
-    ids = F.interpolate(ids, size, mode="nearest-exact")[0].permute(1, 2, 0).contiguous()
-    found = shrunk_or_enlarged(pixels, size)[0].permute(1, 2, 0).contiguous()
-    return found.numpy(), ids.numpy() if mask.ndim == 3 else ids[..., 0].numpy()
+    found = F.interpolate(ids, size, mode="nearest-exact")[0].permute(1, 2, 0).contiguous().numpy()
+    return found if mask.ndim == 3 else found[..., 0]

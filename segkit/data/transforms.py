@@ -61,6 +61,8 @@ def build_augmentation(
 ) -> "albumentations.Compose":
     """Return the pipeline of a recipe's ``data.augment``, to be called ``pipeline(image=..., mask=...)``.
 
+    ``beside=...`` may be given too, and moves as the mask does.
+
     Geometry moves picture and mask alike, the mask by nearest neighbour; what comes in from outside the picture is 0
     in the picture and 255 (ignore) in the mask. Colour, noise and blur change the picture alone.
 
@@ -87,7 +89,7 @@ def build_augmentation(
         cut = A.CenterCrop(height, width, pad_if_needed=True, fill_mask=IGNORE, p=1.0)
         if after:
             transforms.insert(after, cut)
-    return A.Compose(transforms, mask_interpolation=cv2.INTER_NEAREST)
+    return A.Compose(transforms, mask_interpolation=cv2.INTER_NEAREST, additional_targets={"beside": "mask"})
 
 
 def window_size(specs: str | Sequence[Spec], crop: tuple[int, int]) -> tuple[int, int]:

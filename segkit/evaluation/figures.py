@@ -84,6 +84,23 @@ def threshold_curves(curves: Mapping[str, Sequence[Sequence[float]]], marks: Map
     return _svg(width, TOP + side + 80, "Dice by threshold", parts)
 
 
+def risk_coverage(curves: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Share of errors among the most certain pixels, against how many of them are taken, one line a model.
+
+    Args:
+        curves: pairs of coverage and risk by the model's name.
+    """
+    width, side = 420, 240
+    up = _ticks(0, max(risk for curve in curves.values() for _, risk in curve))
+    x, y = _scale(0, 1, LEFT, width - RIGHT), _scale(up[0], up[-1], TOP + side, TOP)
+    parts = [_grid(x, y, ticks=_ticks(0, 1), up=up)]
+    for i, curve in enumerate(curves.values()):
+        parts.append(f'<g class="s{i % SHADES}">{_line([(x(c), y(risk)) for c, risk in curve], "line")}</g>')
+    parts.append(_words(((LEFT + width - RIGHT) / 2, TOP + side + 36), "coverage: share of pixels taken"))
+    parts.append(_words((LEFT - 44, TOP + side / 2), "share of them that is wrong", turned=True))
+    return _svg(width, TOP + side + 46, "Risk by coverage", parts)
+
+
 def score_histogram(scores: Sequence[float], of: str) -> str:
     """How many images have which score, in bars over the range that occurs, with a dashed line at the mean."""
     width, side = 420, 170

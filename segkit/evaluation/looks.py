@@ -20,6 +20,7 @@ from segkit.errors import ModelError
 from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.given_masks import given_masks
 from segkit.evaluation.metrics import SegmentationMetrics
+from segkit.evaluation.selective import Selective
 from segkit.evaluation.thresholds import ThresholdCounts
 from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor
@@ -37,12 +38,14 @@ class Tally:
         part: whose probabilities they are made of: 0 the model's, from 1 on a member's.
         threshold: by which; a number, or one a map, [K, 1, 1].
         calibration: of its probabilities, if there are any.
+        selective: its errors by their uncertainty, likewise.
     """
 
     metrics: SegmentationMetrics
     part: int = 0
     threshold: Threshold = 0.5
     calibration: Calibration | None = None
+    selective: Selective | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def looks_of_model(
     tallies: Sequence[Tally],
     curve: ThresholdCounts | None = None,
 ) -> Iterator[Look]:
-    """A look at each image, in one pass of each member; calibrations, and the curve, are counted on the way.
+    """A look at each image, in one pass of each member; probabilities, and the curve, are counted on the way.
 
     Probabilities are held for one row of tiles at a time, labels and entropy, a byte a pixel each, for one image.
     """
@@ -94,6 +97,8 @@ def looks_of_model(
                 found.append(labels_of(parts[tally.part], model.task, tally.threshold))
                 if tally.calibration is not None:
                     tally.calibration.update(parts[tally.part], truth)
+                if tally.selective is not None:
+                    tally.selective.update(parts[tally.part], found[-1], truth)
             if curve is not None:
                 curve.update(parts[0], truth)
             nats = entropy(torch.from_numpy(parts[0][None]), model.task)[0].numpy()

@@ -24,6 +24,7 @@ from segkit.evaluation.looks import Tally, looks_of_masks, looks_of_model, proba
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report_page import report_page
 from segkit.evaluation.scores import image_score_name, image_scores
+from segkit.evaluation.selective import Selective
 from segkit.evaluation.table import score_table
 from segkit.evaluation.worst import Example, Worst
 from segkit.files import atomic_path
@@ -46,8 +47,8 @@ class Report:
 
     Attributes:
         metrics: what ``SegmentationMetrics.compute`` gives, with ``data``, ``split``, ``region`` and ``settings``, and
-            ``intervals``, ``calibration`` (None for masks), ``chosen_threshold`` (None unless asked for), ``worst`` and
-            ``notes``; docs/metrics.md defines them.
+            ``intervals``, ``calibration`` and ``selective`` (None for masks), ``chosen_threshold`` (None unless asked
+            for), ``worst`` and ``notes``; docs/metrics.md defines them.
         members: the same for each member of an ensemble, by name, without the last three.
         worst: the images with the lowest scores, with their pictures.
         counts: TP, FP, FN, TN of every class in every image, int64 [images, 4, classes].
@@ -119,7 +120,7 @@ def evaluate(
         model: a model, where one is saved, or a folder of masks named like the dataset's pictures (``NAME.png`` or
             ``NAME_mask.png``), which are then scored instead; the settings have no meaning for those.
         data: the dataset's folder.
-        split: which pictures.
+        split: which pictures; several splits are joined by ``+``.
         tile, overlap, tta, precision: as for ``Predictor``, by default those kept with the model.
         threshold: probability from which a pixel is foreground (binary and multilabel), by default the model's too.
         threshold_from: another split, on which the threshold with the highest pooled Dice is chosen first (one a class
@@ -133,7 +134,7 @@ def evaluate(
         UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning.
     """
     folder = open_dataset(data)
-    samples = folder.samples(split)
+    samples = folder.samples(*split.split("+"))
     source = open_source(model) if isinstance(model, str | Path) else model
     threshold = settings_for(source, threshold=threshold).threshold
     before = check_choice(folder, samples, split, threshold_from, is_model=not isinstance(source, Path))
@@ -160,7 +161,13 @@ def evaluate(
         settings = {key: getattr(predictor, key) for key in ("tile", "overlap", "tta", "precision")}
         notes = _seen_before(source, folder, split, threshold_from)
         tallies = [
-            Tally(_metrics(folder, threshold), part, threshold, Calibration(source.task, source.maps))
+            Tally(
+                _metrics(folder, threshold),
+                part,
+                threshold,
+                Calibration(source.task, source.maps),
+                Selective(source.task, source.maps),
+            )
             for part in range(1 + len(members))
         ]
         if threshold_from is not None:
@@ -239,6 +246,7 @@ def _figures(tally: Tally, units: NDArray[np.int64], unit: str) -> dict[str, Any
         **metrics.compute(),
         "intervals": intervals,
         "calibration": calibration.compute(names) if calibration is not None else None,
+        "selective": tally.selective.compute() if tally.selective is not None else None,
     }
 
 
@@ -246,13 +254,14 @@ def _seen_before(model: AnyModel, folder: DatasetFolder, split: str, threshold_f
     """What makes scores look better than they will be: the model was trained on the pictures that are used here."""
     notes = []
     fitted = model.about.get("fitted_on", {})
-    if (fitted.get("dataset"), fitted.get("split")) == (folder.name, split):
+    splits = split.split("+")
+    if fitted.get("dataset") == folder.name and fitted.get("split") in splits:
         notes.append(f"the ensemble's weights were fitted on split {split!r} of {folder.name}: these scores favour it")
     trained = model.about.get("trained_on", {})
     if trained.get("dataset") != folder.name:
         return notes
     names = str(trained.get("splits", "")).split(", ")
-    if split in names:
+    if set(splits) & set(names):
         notes.append(
             f"the model was trained on split {split!r} of {folder.name}: these scores say little about new images"
         )

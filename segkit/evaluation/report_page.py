@@ -6,13 +6,20 @@ from statistics import mean, median
 from typing import Any
 
 import segkit
-from segkit.evaluation.figures import interval_chart, reliability_diagram, score_histogram, threshold_curves
+from segkit.evaluation.figures import (
+    interval_chart,
+    reliability_diagram,
+    risk_coverage,
+    score_histogram,
+    threshold_curves,
+)
 from segkit.evaluation.metrics import headline
 from segkit.evaluation.score_rows import (
     ScoreRow,
     calibration_rows,
     class_rows,
     score_rows,
+    selective_rows,
     settings_line,
     title_line,
     written,
@@ -40,6 +47,7 @@ def report_page(metrics: Metrics, members: Mapping[str, Metrics], worst: Sequenc
         f"<p class=soft>{_text(interval_remark(metrics['intervals']))}</p>",
         *_classes(metrics),
         *_calibration(models),
+        *_selective(models),
         *_threshold(metrics),
         *_confusion(metrics),
         *_every_image(metrics),
@@ -150,6 +158,24 @@ def _calibration(models: Mapping[str, Metrics]) -> list[str]:
         f"<div class='card chart'><figure>{diagram}</figure><figure><ul class=legend>{legend}</ul>"
         f"<figcaption>{_text(caption.strip())}</figcaption></figure></div>",
         score_table(models, calibration_rows(metrics)),
+    ]
+
+
+def _selective(models: Mapping[str, Metrics]) -> list[str]:
+    metrics = next(iter(models.values()))
+    if metrics["selective"] is None or not metrics["selective"]["curve"]:
+        return []
+    curves = {label: each["selective"]["curve"] for label, each in list(models.items())[:6]}
+    legend = "".join(f'<li><i class="key s{i}"></i>{_text(label)}</li>' for i, label in enumerate(curves))
+    caption = (
+        "Pixels in the order of their entropy, the most certain first: the share of errors among as many of them as "
+        "coverage says. A line that stays low and rises only at its right end knows where it is wrong."
+    )
+    return [
+        "<h2>Errors and uncertainty</h2>",
+        f"<div class='card chart'><figure>{risk_coverage(curves)}</figure><figure><ul class=legend>{legend}</ul>"
+        f"<figcaption>{_text(caption)}</figcaption></figure></div>",
+        score_table(models, selective_rows(metrics)),
     ]
 
 

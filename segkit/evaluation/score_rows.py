@@ -63,8 +63,15 @@ def class_rows(metrics: Metrics, name: str) -> list[ScoreRow]:
 def calibration_rows(metrics: Metrics) -> list[ScoreRow]:
     """The figures of calibration."""
     defined = metrics["calibration"]["definitions"]
-    names = {"ece": "ECE", "brier": "Brier score", "nll": "NLL"}
+    names = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "brier": "Brier score", "nll": "NLL"}
     return [ScoreRow(name, defined[key], ("calibration", key)) for key, name in names.items()]
+
+
+def selective_rows(metrics: Metrics) -> list[ScoreRow]:
+    """The figures of how well uncertainty tells where the errors are."""
+    defined = metrics["selective"]["definitions"]
+    names = {"errors_in_most_uncertain": "errors in the most uncertain 10 %", "aurc": "AURC"}
+    return [ScoreRow(name, defined[key], ("selective", key)) for key, name in names.items()]
 
 
 def title_line(metrics: Metrics) -> str:

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from segkit.evaluation.score_rows import ScoreRow, calibration_rows, score_rows, settings_line, title_line, written
+from segkit.evaluation.score_rows import (
+    ScoreRow,
+    calibration_rows,
+    score_rows,
+    selective_rows,
+    settings_line,
+    title_line,
+    written,
+)
 
 Metrics = Mapping[str, Any]
 
@@ -45,6 +53,9 @@ def score_table(metrics: Metrics, members: Mapping[str, Metrics]) -> str:
     if metrics["calibration"] is not None:
         figures = ", ".join(f"{row.name} {written(row.of(metrics)[0])}" for row in calibration_rows(metrics))
         lines += ["", f"calibration: {figures}"]
+    if metrics["selective"] is not None:
+        figures = ", ".join(f"{row.name} {written(row.of(metrics)[0])}" for row in selective_rows(metrics))
+        lines += [f"uncertainty: {figures}"]
     lines += _chosen(metrics)
     lines += ["", *(f"note: {note}" for note in metrics["notes"])] if metrics["notes"] else []
     if any("–" in line for line in lines):

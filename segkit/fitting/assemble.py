@@ -21,20 +21,7 @@ def assemble(paths: Sequence[str | Path]) -> Ensemble:
         UsageError: fewer than two members, or members that don't fit together.
         ModelError: not a model, or an exported one.
     """
-    members: dict[str, Segmenter] = {}
-    for path in map(Path, paths):
-        model = load(path)
-        if isinstance(model, Ensemble):
-            inner = cast("list[Segmenter]", list(model.members))
-            for member in inner:
-                member.about = model.about
-            found = dict(zip(model.names, inner, strict=True))
-        elif isinstance(model, Segmenter):
-            found = {_name(path): model}
-        else:
-            raise ModelError(f"{path}: an exported file; an ensemble is made of the models themselves")
-        for name, member in found.items():
-            members[_free(name, members)] = member
+    members = loaded(paths)
     if len(members) < 2:
         raise UsageError("an ensemble needs at least two members; name more models")
     ensemble = Ensemble(list(members.values()), names=list(members))
@@ -58,6 +45,29 @@ def _about(members: Sequence[Segmenter]) -> dict[str, Any]:
             "recipe": ", ".join(recipes),
         }
     return about
+
+
+def loaded(paths: Sequence[str | Path]) -> dict[str, Segmenter]:
+    """Saved models by name, as :func:`assemble` names them; the members of a saved ensemble one by one.
+
+    Raises:
+        ModelError: not a model, or an exported one.
+    """
+    members: dict[str, Segmenter] = {}
+    for path in map(Path, paths):
+        model = load(path)
+        if isinstance(model, Ensemble):
+            inner = cast("list[Segmenter]", list(model.members))
+            for member in inner:
+                member.about = {**model.about, **member.about}
+            found = dict(zip(model.names, inner, strict=True))
+        elif isinstance(model, Segmenter):
+            found = {_name(path): model}
+        else:
+            raise ModelError(f"{path}: an exported file; an ensemble is made of the models themselves")
+        for name, member in found.items():
+            members[_free(name, members)] = member
+    return members
 
 
 def _name(path: Path) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from segkit.allocator import reused_memory
 from segkit.combining import Combination
-from segkit.data.folder import DatasetFolder, open_dataset
+from segkit.data.folder import open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.intervals import units_of
@@ -18,6 +18,7 @@ from segkit.fitting.heldout import hold_out, with_members
 from segkit.fitting.judge import Verdict, judge
 from segkit.fitting.learned import combined
 from segkit.fitting.scores import member_scores
+from segkit.fitting.seen import check_unseen
 from segkit.fitting.temperature import kept_temperature
 from segkit.fitting.ways import Of, Shape, Weights, ways_to_fit
 from segkit.model import Segmenter
@@ -87,7 +88,8 @@ def fit(
     folder = open_dataset(data)
     check_fit(ensemble, folder)
     samples = folder.samples(split)
-    _check_unseen(ensemble, folder, split)
+    for name, model in (("the ensemble", ensemble), *zip(ensemble.names, ensemble.members, strict=True)):
+        check_unseen(name, cast("Segmenter", model).about, folder, split)
     segmenters = cast("list[Segmenter]", list(ensemble.members))
     bare = Ensemble(segmenters, names=ensemble.names)
     bare.about = ensemble.about
@@ -155,14 +157,3 @@ def _check(weights: Weights, of: Of) -> None:
             raise UsageError(f"{name}={value!r}: expected one of {', '.join(choices)}")
     if weights == "gate" and of == "logits":
         raise UsageError("a gate averages probabilities; leave of='logits' out")
-
-
-def _check_unseen(ensemble: Ensemble, folder: DatasetFolder, split: str) -> None:
-    """Raise UsageError where the model says that it was trained on the split."""
-    for name, model in (("the ensemble", ensemble), *zip(ensemble.names, ensemble.members, strict=True)):
-        trained = cast("Segmenter", model).about.get("trained_on", {})
-        if trained.get("dataset") == folder.name and split in str(trained.get("splits", "")).split(", "):
-            raise UsageError(
-                f"{name} was trained on split {split!r} of {folder.name}: weights fitted there favour whoever learnt "
-                "it by heart; name a split that no member has seen"
-            )

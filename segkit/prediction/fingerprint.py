@@ -37,6 +37,7 @@ def fingerprint(predictor: "Predictor", *, threshold: float, kinds: Sequence[str
         "tta": predictor.tta,
         "precision": predictor.precision,
         "threshold": threshold,
+        "judge": None if predictor.judge is None else predictor.judge.model_dump(mode="json"),
         "kinds": list(kinds),
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -32,6 +32,8 @@ class Entry(BaseModel):
         error: one line, None where all went well.
         seconds: of reading, predicting and writing.
         run: fingerprint of the model and of all settings that the outputs depend on.
+        trust: what the model says of its own prediction, see :class:`segkit.trusting.verdict.Trust`; None where it
+            wasn't taught that, or there is no prediction.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +45,7 @@ class Entry(BaseModel):
     error: str | None
     seconds: float
     run: str
+    trust: dict[str, Any] | None = None
 
     def is_done(self, sha256: str | None, run: str, out: Path) -> bool:
         """Whether the same input was predicted by the same run, and every output below ``out`` is as it was left."""

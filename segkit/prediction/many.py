@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segkit.allocator import reused_memory
 from segkit.data.picture import Picture, open_picture
@@ -38,6 +38,7 @@ class Outcome:
         error: one line that says why there are none.
         seconds: of reading, predicting and writing.
         kept: whether an earlier run did it, and nothing had to be done.
+        trust: figures of ``Prediction.trust``; None where the model wasn't taught it.
     """
 
     source: Path
@@ -45,6 +46,7 @@ class Outcome:
     error: str | None = None
     seconds: float = 0.0
     kept: bool = False
+    trust: dict[str, Any] | None = None
 
 
 @reused_memory()
@@ -62,7 +64,7 @@ def predict_files(
     progress: Callable[[int, int, Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Predict many images and write what is asked for under ``out``; see ``Predictor.predict_files``."""
-    if disagreement and getattr(predictor.model, "members", None) is None:
+    if disagreement and not predictor.model.disagrees:
         why = getattr(predictor.model, "no_disagreement", "this model is a single one")
         raise UsageError(f"disagreement is between the members of an ensemble; {why}")
     kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
@@ -79,7 +81,7 @@ def predict_files(
             for source, (entry, kept) in zip(planned, finished, strict=True):
                 entries.append(entry)
                 paths = tuple(out / name for name in entry.outputs)
-                outcomes.append(Outcome(source.path, paths, entry.error, entry.seconds, kept))
+                outcomes.append(Outcome(source.path, paths, entry.error, entry.seconds, kept, entry.trust))
                 if progress is not None:
                     progress(len(outcomes), len(planned), outcomes[-1])
         manifest.finish(entries)
@@ -158,7 +160,9 @@ class _Line:
         start = time.perf_counter()
         paths: list[Path] = []
         error = step.error
+        trust = None
         if step.prediction is not None:
+            trust = step.prediction.trust.figures() if step.prediction.trust is not None else None
             asked = {kind: True for kind in self.kinds if kind != "mask"}
             try:
                 paths = step.prediction.save(step.source.folder, **asked)
@@ -176,6 +180,7 @@ class _Line:
             error=error,
             seconds=round(step.seconds + time.perf_counter() - start, 3),
             run=self.run,
+            trust=trust,
         )
         self.manifest.append(entry)
         return entry, False

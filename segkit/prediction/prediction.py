@@ -1,6 +1,7 @@
 """What a model says of one image, ready to look at or to save."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from segkit.prediction.scaled import AT_ONCE, Scaled
 from segkit.prediction.writers import output_paths, write_map, write_mask, write_pages, write_picture
 from segkit.statistics import maximum_entropy
 from segkit.task import Task
+from segkit.trusting.verdict import Judge, Trust
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class Prediction:
         palette: colour of each label, uint8 [labels, 3].
         scaled: what the model saw, by rows.
         source: the image's file, None for an array.
+        judge: what is kept with the model to judge its predictions by; None where it wasn't taught that.
     """
 
     name: str
@@ -46,6 +49,15 @@ class Prediction:
     palette: NDArray[np.uint8]
     scaled: Scaled
     source: Path | None = None
+    judge: Judge | None = None
+
+    @cached_property
+    def trust(self) -> Trust | None:
+        """The Dice to expect, whether to accept it, and in what the image is unlike those trained on.
+
+        None where the model wasn't taught it, see :func:`segkit.trust`.
+        """
+        return None if self.judge is None else self.judge.of(self)
 
     @property
     def image(self) -> NDArray[np.float32]:
@@ -86,7 +98,7 @@ class Prediction:
         """
         kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
         if disagreement and self.disagreement is None:
-            raise UsageError("disagreement is between the members of an ensemble; a single model has none")
+            raise UsageError("disagreement is between the members of an ensemble; this model has none")
         paths = output_paths(
             Path(folder),
             self.name,

@@ -35,6 +35,7 @@ from segkit.prediction.writers import output_folder
 from segkit.recipe import Precision
 from segkit.statistics import PixelStatistics
 from segkit.task import Task
+from segkit.trusting.verdict import kept_judge
 from segkit.tta import TTA
 
 __all__ = ["Outcome", "Precision", "Prediction", "Predictor", "evaluating"]
@@ -58,6 +59,8 @@ class Model(Protocol):
     def maps(self) -> int: ...
     @property
     def takes_whole_images(self) -> bool: ...
+    @property
+    def disagrees(self) -> bool: ...
 
     def statistics(self, image: Tensor) -> PixelStatistics: ...
     def modules(self) -> Iterator[nn.Module]: ...
@@ -122,6 +125,7 @@ class Predictor:
             raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}")
         self.tile, self.overlap, self.tta = settings.tile, settings.overlap, settings.tta
         self.threshold, self.limit = settings.threshold, limit
+        self.judge = kept_judge(getattr(model, "about", {}))
         if type(limit) is not int or limit < 1:
             raise UsageError(f"limit={limit!r}: expected a number of bytes, 1 or more")
         self.device = _named(device) if device is not None else _device_for(model)
@@ -206,6 +210,7 @@ class Predictor:
             palette=default_palette(task, maps, self.model.background),
             scaled=image,
             source=path,
+            judge=self.judge,
         )
 
     def predict_files(

@@ -52,6 +52,11 @@ class RunDirectory:
         """Of each finished member."""
         return self._state.minutes
 
+    @property
+    def scratch(self) -> Path:
+        """Folder for what is needed until the run is finished, and then removed."""
+        return self.path / CHECKPOINTS
+
     def checkpoint(self, member: str) -> Path:
         """Where the checkpoint of a member in training is."""
         return self.path / CHECKPOINTS / f"{member}.pt"

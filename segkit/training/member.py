@@ -1,5 +1,6 @@
 """One member, from its plan to its trained weights, with Lightning."""
 
+import hashlib
 import logging
 import os
 import signal
@@ -51,11 +52,19 @@ LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A member after training: ``minutes`` are those that led to its weights; not ``complete`` where it was stopped."""
+    """A member after training.
+
+    Attributes:
+        segmenter: on the CPU, in evaluation mode.
+        minutes: that led to its weights.
+        complete: whether training wasn't stopped.
+        ancestor: digest of the weights that it began with.
+    """
 
     segmenter: Segmenter
     minutes: float
     complete: bool
+    ancestor: str
 
 
 def train_member(
@@ -91,6 +100,7 @@ def train_member(
         L.seed_everything(plan.seed, workers=True, verbose=False)
         # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
         segmenter = build_segmenter(plan, folder).to(memory_format=torch.channels_last)
+        ancestor = _digest(segmenter)
         loader = _loader(plan)
         updates = train.epochs * -(-len(loader) // train.accumulate)
         log.say(
@@ -175,7 +185,17 @@ def train_member(
             round_weights(segmenter)
         draw()
     spent = time.perf_counter() - began + table.resumed_at
-    return Trained(segmenter, spent / 60, complete)
+    return Trained(segmenter, spent / 60, complete, ancestor)
+
+
+def _digest(segmenter: Segmenter) -> str:
+    """Sixteen hexadecimal digits of the weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(segmenter.state_dict().items()):
+        digest.update(
+            name.encode() + tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()[:16]
 
 
 def _parameters(segmenter: Segmenter) -> str:

@@ -12,6 +12,7 @@ from segkit.prediction.bands import tiled
 from segkit.prediction.labels import labels_of
 from segkit.recipe import PredictRecipe, TrainRecipe
 from segkit.training.average import WeightAverage
+from segkit.training.beside import spread_loss
 from segkit.training.coarse import coarse_target
 from segkit.training.optimizer import create_optimizer, schedule
 
@@ -35,14 +36,21 @@ class TrainingModule(L.LightningModule):
 
     def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
         """Scalar loss of a batch: the main logits', and the auxiliary heads' at a smaller weight."""
-        main, *auxiliary = self.segmenter.forward_levels(batch["image"], batch["depth"])
+        model, beside = self.segmenter, batch.get("beside")
+        spread = None
+        if model.spread is not None:
+            (main, *auxiliary), spread = model.forward_with_spread(batch["image"], batch["depth"])
+        else:
+            main, *auxiliary = model.forward_levels(batch["image"], batch["depth"])
         target, weight = batch["target"], batch["weight"]
-        model = self.segmenter
         if model.output_size is not None:
             target, weight = coarse_target(target, model.output_size, model.task, len(model.classes))
-        loss: Tensor = self.loss(main, target, weight)
+        further = () if beside is None else (beside,)
+        loss: Tensor = self.loss(main, target, weight, *further)
         for logits in auxiliary:
-            loss = loss + AUXILIARY_WEIGHT / len(auxiliary) * self.loss(logits, target, weight)
+            loss = loss + AUXILIARY_WEIGHT / len(auxiliary) * self.loss(logits, target, weight, *further)
+        if spread is not None and beside is not None:
+            loss = loss + spread_loss(spread, beside)
         return loss
 
     def configure_optimizers(self) -> Any:

@@ -7,14 +7,18 @@ from pathlib import Path
 
 from torch import nn
 
+from segkit.artifact import load
 from segkit.backbones.recompute import recompute_stages
-from segkit.data.dataset import SegmentationDataset
+from segkit.data.dataset import Decoded, SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.folds import draw_folds
 from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.errors import RecipeError
 from segkit.model import Segmenter, grids
-from segkit.recipe import DataRecipe, Member, Recipe
+from segkit.recipe import DataRecipe, Member, MemberRecipe, Recipe
+from segkit.task import output_maps
+from segkit.training.beside import Boosted, Taught
 from segkit.training.losses import build_loss
 
 
@@ -26,11 +30,13 @@ class Plan:
         member: its sections of the recipe.
         index: its place in the ensemble, from 0.
         reader: how its pictures are read.
-        samples: the pictures to train on.
+        samples: the labelled pictures to train on.
         validation: the pictures to score while training; empty for none.
-        dataset: crops of ``samples``.
-        loss: called with logits, target and weight.
+        held_out: the pictures of its fold, which it isn't trained on; empty without folds.
+        dataset: crops of ``samples``, and of the pictures that only a teacher labels.
+        loss: called with logits, target and weight, and with what is beside, where there is something.
         mean, std: normalisation; None for ImageNet's.
+        spread: whether it learns a teacher's disagreement too.
     """
 
     member: Member
@@ -38,10 +44,12 @@ class Plan:
     reader: Reader
     samples: list[Sample]
     validation: list[Sample]
+    held_out: list[Sample]
     dataset: SegmentationDataset
     loss: nn.Module
     mean: Sequence[float] | None
     std: Sequence[float] | None
+    spread: bool
 
     @property
     def seed(self) -> int:
@@ -49,8 +57,63 @@ class Plan:
         return self.dataset.seed
 
 
-def make_plan(member: Member, index: int, recipe: Recipe, folder: DatasetFolder) -> Plan:
+def make_plans(
+    recipe: Recipe, folder: DatasetFolder, *, unlabelled: Sequence[Sample] = (), spread: bool = False
+) -> list[Plan]:
+    """The plans of all members, in order; their pictures are decoded once.
+
+    Args:
+        recipe: what is to be trained.
+        folder: the dataset.
+        unlabelled: pictures that only a teacher labels.
+        spread: whether a teacher's disagreement is learnt too.
+
+    Raises:
+        RecipeError, UsageError, DataError: as :func:`make_plan`; folds of members that differ in their splits.
+    """
+    folds: list[list[Sample]] = []
+    if recipe.folds is not None:
+        if any("train_on" in member.data or "validate_on" in member.data for member in _members(recipe)):
+            raise RecipeError("folds are of the same pictures for all members; leave splits out of members' data")
+        folds = draw_folds(folder, folder.samples(*pool(recipe)), recipe.folds)
+    decoded: Decoded = {}
+    return [
+        make_plan(member, index, recipe, folder, folds=folds, unlabelled=unlabelled, spread=spread, decoded=decoded)
+        for index, member in enumerate(recipe.members(len(folds) or None))
+    ]
+
+
+def pool(recipe: Recipe) -> list[str]:
+    """The splits whose pictures are dealt out into folds."""
+    data = recipe.data
+    return list(dict.fromkeys([*data.train_on, *([data.validate_on] if data.validate_on else [])]))
+
+
+def _members(recipe: Recipe) -> Sequence[MemberRecipe]:
+    return recipe.ensemble.members if recipe.ensemble is not None else ()
+
+
+def make_plan(
+    member: Member,
+    index: int,
+    recipe: Recipe,
+    folder: DatasetFolder,
+    *,
+    folds: Sequence[Sequence[Sample]] = (),
+    unlabelled: Sequence[Sample] = (),
+    spread: bool = False,
+    decoded: Decoded | None = None,
+) -> Plan:
     """The plan of one member.
+
+    Args:
+        member: its sections of the recipe.
+        index: its place in the ensemble.
+        recipe: the whole.
+        folder: the dataset.
+        folds: the parts of the pictures, where it is trained without one of them.
+        unlabelled, spread: see :func:`make_plans`.
+        decoded: pictures that other members have decoded already.
 
     Raises:
         RecipeError, UsageError: values of the recipe that don't go together, or an unknown part, option or loss.
@@ -63,17 +126,37 @@ def make_plan(member: Member, index: int, recipe: Recipe, folder: DatasetFolder)
             "set data.validate_on, or train.keep=last"
         )
     reader = Reader(channels=data.channels, window=data.window)
-    samples = folder.samples(*data.train_on)
+    if member.fold is None:
+        samples, held_out = folder.samples(*data.train_on), []
+        validation = folder.samples(data.validate_on) if data.validate_on else []
+    else:
+        samples = [sample for i, fold in enumerate(folds) if i != member.fold for sample in fold]
+        held_out = list(folds[member.fold])
+        validation = held_out if data.validate_on else []
     mean, std = _normalisation(data, samples, reader)
+    loss: nn.Module = build_loss(
+        recipe.loss,
+        task=folder.task,
+        classes=len(folder.classes),
+        class_weights=recipe.class_weights,
+        background=folder.background,
+    )
+    if member.boost:
+        loss = Boosted(loss, member.boost)
+    if recipe.teacher is not None:
+        loss = Taught(loss, recipe.teacher.share, output_maps(folder.task, len(folder.classes)))
+    if member.model.output_size is not None and isinstance(loss, Boosted | Taught):
+        raise RecipeError(f"{member.name}: boost and teacher are of whole pixels; leave output_size out")
     plan = Plan(
         member=member,
         index=index,
         reader=reader,
         samples=samples,
-        validation=folder.samples(data.validate_on) if data.validate_on else [],
+        validation=validation,
+        held_out=held_out,
         dataset=SegmentationDataset(
             folder,
-            samples,
+            [*samples, *unlabelled],
             reader,
             crop=data.crop,
             size=grids(member.model.input_size, member.model.output_size)[0],
@@ -83,16 +166,12 @@ def make_plan(member: Member, index: int, recipe: Recipe, folder: DatasetFolder)
             inside_roi=data.inside_roi,
             seed=train.seed + index,  # members differ by their first weights and by their crops
             cache=data.cache,
+            decoded=decoded,
         ),
-        loss=build_loss(
-            recipe.loss,
-            task=folder.task,
-            classes=len(folder.classes),
-            class_weights=recipe.class_weights,
-            background=folder.background,
-        ),
+        loss=loss,
         mean=mean,
         std=std,
+        spread=spread,
     )
     build_segmenter(plan, folder)  # for its faults alone: the one that is trained is built from the member's seed
     return plan
@@ -123,7 +202,10 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
         auxiliary=model.auxiliary,
         input_size=model.input_size,
         output_size=model.output_size,
+        spread=plan.spread,
     )
+    if model.start is not None:
+        start_from(segmenter, model.start, f"{plan.member.name}: model.start={model.start}")
     try:
         segmenter.backbone.freeze(train.freeze)
     except ValueError as error:
@@ -131,6 +213,25 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
     if train.gradient_checkpointing:
         recompute_stages(segmenter.backbone)
     return segmenter
+
+
+def start_from(segmenter: Segmenter, path: str, where: str) -> None:
+    """Give a segmenter the weights of a saved one; only auxiliary heads and a second head keep their own.
+
+    Raises:
+        ModelError: there is none.
+        RecipeError: it is of another shape, naming the first tensor that differs.
+    """
+    first = load(path)
+    if not isinstance(first, Segmenter):
+        raise RecipeError(f"{where}: expected a single model; of an ensemble name one member's folder")
+    theirs, ours = first.state_dict(), segmenter.state_dict()
+    own = ("auxiliary.", "spread.")
+    for name in [name for name in {**ours, **theirs} if not name.startswith(own)]:
+        here, there = (list(each[name].shape) if name in each else "none" for each in (ours, theirs))
+        if here != there:
+            raise RecipeError(f"{where}: of another shape: {name} is {there} there, {here} here")
+    segmenter.load_state_dict({name: value for name, value in theirs.items() if name in ours}, strict=False)
 
 
 def data_digest(plans: Sequence[Plan], folder: DatasetFolder) -> str:
@@ -142,7 +243,7 @@ def data_digest(plans: Sequence[Plan], folder: DatasetFolder) -> str:
     digest = hashlib.sha256(repr((folder.task, folder.classes, folder.background, folder.ignore_index)).encode())
     for plan in plans:
         digest.update(repr((plan.mean, plan.std)).encode())
-        for sample in (*plan.samples, *plan.validation):
+        for sample in (*plan.dataset.samples, *plan.validation):
             digest.update(repr((sample.name, list(_sizes(sample)))).encode())
     return digest.hexdigest()
 

@@ -13,17 +13,22 @@ from rich.console import Console
 import segkit
 from segkit.allocator import reused_memory
 from segkit.artifact import load, save
-from segkit.data.folder import DatasetFolder, open_dataset
+from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import RecipeError, UsageError
-from segkit.evaluation.report import evaluate
+from segkit.evaluation.report import Report, evaluate
 from segkit.model import Segmenter
-from segkit.recipe import Member, Recipe, load_recipe
+from segkit.prediction.predictor import Predictor
+from segkit.recipe import Recipe, load_recipe
 from segkit.training.directory import RunDirectory, new_run, unfinished_run
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.member import train_member
-from segkit.training.plan import Plan, data_digest, make_plan
+from segkit.training.plan import Plan, data_digest, make_plans, pool
+from segkit.training.teacher import mistakes, open_teacher, teach, unlabelled_pictures
+
+OUT_OF_FOLD = "out_of_fold"
+"""Folder of a run with each picture's mask and probabilities by the members that weren't trained on it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,9 @@ def train(
 ) -> Run:
     """Train what the recipe describes and return the model with its run.
 
-    An ensemble's members are trained one after the other, each with its own optimiser, schedule and seed. The run's
+    An ensemble's members are trained one after the other, each with its own optimiser, schedule and seed; with
+    ``folds`` each once without every part of the pictures, with ``seeds`` each several times. With a ``teacher`` its
+    probabilities are learnt beside the masks. The run's
     folder ``out/NAME`` (``NAME-2``, … where that is taken) holds the resolved recipe, log, tables, curves, sample
     pictures and ``model/``. Ctrl-C or SIGTERM ends training after the step in hand and leaves a model that loads.
 
@@ -74,7 +81,12 @@ def train(
         raise UsageError("no dataset given; name its folder: segkit train RECIPE --data FOLDER")
     folder = open_dataset(recipe.data.path)
     unfinished = unfinished_run(Path(out), recipe) if resume else None
-    plans = [make_plan(member, index, recipe, folder) for index, member in enumerate(recipe.members())]
+    teacher = open_teacher(recipe.teacher, folder) if recipe.teacher is not None else None
+    unlabelled: list[Sample] = []
+    if recipe.teacher is not None:
+        unlabelled = unlabelled_pictures(recipe.teacher, Path(out), list(folder.files.values()))
+    spread = teacher is not None and teacher.disagrees
+    plans = make_plans(recipe, folder, unlabelled=unlabelled, spread=spread)
     _check_readers(plans)
     digest = data_digest(plans, folder)
     run = unfinished or new_run(Path(out), recipe, digest)
@@ -85,6 +97,9 @@ def train(
         log.say(f"{recipe.name}: {folder.name}, classes {', '.join(folder.classes)}; writing to {run.path}")
         for note in folder.notes:
             log.say(f"note: {note}")
+        if teacher is not None:
+            for plan in plans:
+                plan.dataset.beside = teach(teacher, plan.dataset.samples, run.scratch / "teacher", log.say)
         return _go_on(plans, recipe, folder, run, log)
 
 
@@ -93,21 +108,11 @@ def _go_on(plans: Sequence[Plan], recipe: Recipe, folder: DatasetFolder, run: Ru
     stop = StopRequest(log.say)
     with stop.listening():
         trained, minutes = _train_members(plans, recipe, folder, run, log, stop)
-        model = _assemble(recipe, trained)
+        model = _assemble(recipe, plans, trained)
+        pictures = {sample.name for plan in plans for sample in (*plan.samples, *plan.held_out)}
         model.about = {
-            "trained_on": {
-                "dataset": folder.name,
-                "splits": ", ".join(recipe.data.train_on),
-                "pictures": len(plans[0].samples),
-                "recipe": recipe.name,
-                "minutes": round(minutes, 1),
-                "finished": not stop.requested,
-                "date": date.today().isoformat(),
-                "segkit": segkit.__version__,
-                "torch": torch.__version__,
-            },
-            "metrics": {},
-            "predict": recipe.predict.model_dump(),
+            **model.about,
+            **_about(recipe, folder, minutes, pictures=len(pictures), finished=not stop.requested),
         }
         save(model, run.path / "model")  # before scoring: whatever happens then, the model is there
     if stop.requested:
@@ -115,8 +120,10 @@ def _go_on(plans: Sequence[Plan], recipe: Recipe, folder: DatasetFolder, run: Ru
         log.say("the same command with --resume goes on")
         return Run(model, run.path, interrupted=True)
     metrics: dict[str, Any] = {}
-    if recipe.data.validate_on:
-        with _deterministic(any(plan.member.train.deterministic for plan in plans)):
+    with _deterministic(any(plan.member.train.deterministic for plan in plans)):
+        if recipe.folds is not None:
+            metrics = _score_out_of_fold(model, plans, trained, folder, recipe, run.path, log)
+        elif recipe.data.validate_on:
             metrics = _score(model, folder, recipe, recipe.data.validate_on, run.path, log)
     log.say(f"model of {minutes:.1f} minutes saved in {run.path / 'model'}")
     run.finish()
@@ -125,18 +132,23 @@ def _go_on(plans: Sequence[Plan], recipe: Recipe, folder: DatasetFolder, run: Ru
 
 def _train_members(
     plans: Sequence[Plan], recipe: Recipe, folder: DatasetFolder, run: RunDirectory, log: Log, stop: StopRequest
-) -> tuple[list[tuple[Member, Segmenter]], float]:
+) -> tuple[list[Segmenter], float]:
     """The members in order, as far as training went, and the minutes that all of them took."""
-    trained: list[tuple[Member, Segmenter]] = []
+    trained: list[Segmenter] = []
     minutes = 0.0
     for plan in plans:
         name = plan.member.name
-        place = run.path if recipe.ensemble is None else run.path / "members" / name
+        place = run.path / "members" / name if _makes_ensemble(recipe) else run.path
         if name not in run.minutes:
             place.mkdir(parents=True, exist_ok=True)
             title = name if len(plans) == 1 else f"{name} ({plan.index + 1}/{len(plans)})"
+            if plan.member.boost:
+                log.say(f"{title}: looks where the members before it are wrong")
+                so_far = _together(recipe, plans, trained)
+                plan.dataset.beside = mistakes(so_far, plan.dataset.samples, folder)
             member = train_member(plan, folder, recipe.predict, place, run.checkpoint(name), title, log, stop)
-            member.segmenter.about = {"predict": recipe.predict.model_dump()}
+            about = _about(recipe, folder, member.minutes, pictures=len(plan.samples), finished=member.complete)
+            member.segmenter.about = {"ancestor": member.ancestor, **about}
             save(member.segmenter, place / "model")  # what happens to the next member can't take this one away
             minutes += member.minutes
             if member.complete:
@@ -145,7 +157,7 @@ def _train_members(
             minutes += run.minutes[name]
         segmenter = load(place / "model")  # also of a member just trained, so that resuming makes no difference
         assert isinstance(segmenter, Segmenter)
-        trained.append((plan.member, segmenter))
+        trained.append(segmenter)
         if stop.requested:
             break
     return trained, minutes
@@ -160,15 +172,43 @@ def _check_readers(plans: Sequence[Plan]) -> None:
             )
 
 
-def _assemble(recipe: Recipe, trained: list[tuple[Member, Segmenter]]) -> Segmenter | Ensemble:
-    if recipe.ensemble is None:
-        return trained[0][1]
-    weights = (recipe.ensemble.weights or [])[: len(trained)]  # fewer than named where training was stopped
-    return Ensemble(
-        [segmenter for _, segmenter in trained],
-        weights if sum(weights) > 0 else None,
-        names=[member.name for member, _ in trained],
-    ).eval()
+def _makes_ensemble(recipe: Recipe) -> bool:
+    return recipe.ensemble is not None or recipe.varied
+
+
+def _assemble(recipe: Recipe, plans: Sequence[Plan], trained: Sequence[Segmenter]) -> Segmenter | Ensemble:
+    return _together(recipe, plans, trained) if _makes_ensemble(recipe) else trained[0]
+
+
+def _together(recipe: Recipe, plans: Sequence[Plan], trained: Sequence[Segmenter]) -> Ensemble:
+    """An ensemble of those trained, the first of the plans; they are fewer where training was stopped."""
+    named = recipe.ensemble.weights if recipe.ensemble is not None else None
+    times = len(plans) // len(named) if named else 1  # each member once a fold and seed
+    weights = [weight for weight in named or [] for _ in range(times)][: len(trained)]
+    names = [plan.member.name for plan in plans[: len(trained)]]
+    ensemble = Ensemble(list(trained), weights if sum(weights) > 0 else None, names=names).eval()
+    ensemble.about = {"predict": recipe.predict.model_dump()}
+    return ensemble
+
+
+def _about(recipe: Recipe, folder: DatasetFolder, minutes: float, *, pictures: int, finished: bool) -> dict[str, Any]:
+    """What is kept with a model."""
+    splits = pool(recipe) if recipe.folds is not None else recipe.data.train_on
+    return {
+        "trained_on": {
+            "dataset": folder.name,
+            "splits": ", ".join(splits),
+            "pictures": pictures,
+            "recipe": recipe.name,
+            "minutes": round(minutes, 1),
+            "finished": finished,
+            "date": date.today().isoformat(),
+            "segkit": segkit.__version__,
+            "torch": torch.__version__,
+        },
+        "metrics": {},
+        "predict": recipe.predict.model_dump(),
+    }
 
 
 @contextmanager
@@ -185,8 +225,35 @@ def _score(
     model: Segmenter | Ensemble, folder: DatasetFolder, recipe: Recipe, split: str, directory: Path, log: Log
 ) -> dict[str, Any]:
     predict = recipe.predict.model_dump()
-    report = evaluate(model, folder.path, split, **predict)
-    report.save(directory / "validation")
+    return _reported(evaluate(model, folder.path, split, **predict), model, directory, "validation", log)
+
+
+def _score_out_of_fold(
+    model: Segmenter | Ensemble,
+    plans: Sequence[Plan],
+    trained: Sequence[Segmenter],
+    folder: DatasetFolder,
+    recipe: Recipe,
+    directory: Path,
+    log: Log,
+) -> dict[str, Any]:
+    """Every picture by the members that weren't trained on it: masks and probabilities, and their scores."""
+    out = directory / OUT_OF_FOLD
+    for fold in sorted({plan.member.fold or 0 for plan in plans}):
+        pairs = [(plan, each) for plan, each in zip(plans, trained, strict=True) if plan.member.fold == fold]
+        members = Ensemble([each for _, each in pairs], names=[plan.member.name for plan, _ in pairs]).eval()
+        members.about = {"predict": recipe.predict.model_dump()}
+        predictor = Predictor(members)
+        for sample in pairs[0][0].held_out:
+            predictor.predict(sample.image).save(out, probability=True)
+    log.say(f"every picture by the members that weren't trained on it: {out}")
+    report = evaluate(out, folder.path, "+".join(pool(recipe)))
+    return _reported(report, model, directory, "validation", log)
+
+
+def _reported(report: Report, model: Segmenter | Ensemble, directory: Path, folder: str, log: Log) -> dict[str, Any]:
+    """The report's metrics, after it is written, said, and kept with the model."""
+    report.save(directory / folder)
     log.say(report.table())
     model.about["metrics"] = report.headline()
     save(model, directory / "model")

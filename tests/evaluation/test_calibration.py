@@ -100,3 +100,24 @@ def test_where_nothing_is_counted_every_figure_is_none():
     found = computed("binary", [[[0.5]]], [[255]])
     assert (found["ece"], found["brier"], found["nll"]) == (None, None, None)
     json.dumps(found, allow_nan=False)
+
+
+def test_bins_of_equal_mass_by_hand():
+    # Two bins of two pixels: 0.1 and 0.2 with one foreground, 0.3 and 0.9 with one.
+    found = computed("binary", [[[0.3, 0.1, 0.9, 0.2]]], [[0, 0, 1, 1]], bins=2)
+    assert found["adaptive_ece"] == pytest.approx((abs(0.3 - 1) + abs(1.2 - 1)) / 4, abs=1e-6)
+    # Of three pixels half of the middle one is in each bin.
+    found = computed("binary", [[[0.1, 0.4, 0.9]]], [[0, 1, 1]], bins=2)
+    assert found["adaptive_ece"] == pytest.approx((abs(0.3 - 0.5) + abs(1.1 - 1.5)) / 3, abs=1e-6)
+
+
+def test_bins_of_equal_mass_are_those_of_a_sort():
+    probabilities, target = random_pixels(1)
+    counted = target != 255
+    order = np.argsort(probabilities[0][counted])
+    p, y = probabilities[0][counted][order], target[counted][order]
+    at = np.linspace(0, len(p), 16)
+    sums = (np.interp(at, np.arange(len(p) + 1), np.concatenate([[0], v.cumsum()])) for v in (p.astype(float), y))
+    confidence, right = (np.diff(each) for each in sums)
+    found = computed("binary", probabilities, target)["adaptive_ece"]
+    assert found == pytest.approx(np.abs(confidence - right).sum() / len(p), abs=1e-4)

@@ -1,0 +1,17 @@
+"""Whether pictures to fit on were trained on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from segkit.data.folder import DatasetFolder
+from segkit.errors import UsageError
+
+
+def check_unseen(name: str, about: Mapping[str, Any], folder: DatasetFolder, split: str) -> None:
+    """Raise UsageError where a model, by what is kept with it, was trained on the split."""
+    trained = about.get("trained_on", {})
+    if trained.get("dataset") == folder.name and split in str(trained.get("splits", "")).split(", "):
+        raise UsageError(
+            f"{name} was trained on split {split!r} of {folder.name}: what is fitted there favours whoever learnt it "
+            "by heart; name a split that no model has seen"
+        )

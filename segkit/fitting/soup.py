@@ -1,0 +1,148 @@
+"""A greedy soup: weights of several trainings from one beginning, averaged into one model."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segkit.allocator import reused_memory
+from segkit.data.dataset import SegmentationDataset
+from segkit.data.folder import DatasetFolder, open_dataset
+from segkit.errors import ModelError, UsageError
+from segkit.evaluation.metrics import headline
+from segkit.evaluation.report import check_fit, evaluate
+from segkit.fitting.seen import check_unseen
+from segkit.model import Segmenter
+from segkit.prediction.settings import settings_for
+from segkit.training.population import learning_norms, measure_norms, plain_batches
+
+BATCH, EPOCHS, CROP = 8, 100, 256  # of the crops that statistics are measured on
+
+
+@dataclass(frozen=True)
+class Soup:
+    """A model averaged from several, and how it came about.
+
+    Attributes:
+        model: the soup.
+        kept: names of the models that are in it, in the order in which they were added.
+        scores: of each model by itself, by name.
+        score: what the scores are, in words.
+        whole: the soup's.
+    """
+
+    model: Segmenter
+    kept: tuple[str, ...]
+    scores: dict[str, float]
+    score: str
+    whole: float
+
+
+@reused_memory()
+def soup(
+    models: Mapping[str, Segmenter],
+    data: str | Path,
+    split: str = "val",
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+    **how: Any,
+) -> Soup:
+    """Average weights greedily (Wortsman et al., ICML 2022, recipe 1).
+
+    From the model with the best score on, each next one is taken into the average if the average doesn't get worse by
+    it. So the soup is never worse on the split than the best of the models. BatchNorm's statistics are measured anew on
+    training pictures for each average.
+
+    Args:
+        models: by name, of one architecture, trained from the same first weights.
+        data: the dataset's folder.
+        split: its pictures are not among those that the models were trained on.
+        progress: called after each model or average that is scored, with the number done, the number of all, its name.
+        **how: settings of the predictor: tile, overlap, tta, precision.
+
+    Raises:
+        UsageError: fewer than two models; of several architectures or ancestors; a split that one was trained on.
+        ModelError: models of other classes than the dataset.
+    """
+    _check_related(models)
+    folder = open_dataset(data)
+    for name, model in models.items():
+        check_fit(model, folder)
+        check_unseen(name, model.about, folder, split)
+    steps = count(1)
+
+    def score_of(model: Segmenter, name: str) -> tuple[str, float]:
+        what, value = headline(evaluate(model, data, split, **how).metrics)
+        if progress is not None:
+            progress(next(steps), 2 * len(models) - 1, name)
+        return what, value
+
+    found = {name: score_of(model, name) for name, model in models.items()}
+    scores, what = {name: value for name, (_, value) in found.items()}, next(iter(found.values()))[0]
+    order = sorted(models, key=lambda name: -scores[name])
+    kept, whole = [order[0]], scores[order[0]]
+    best = copy.deepcopy(models[order[0]])
+    for name in order[1:]:
+        mixed = _average([models[each] for each in (*kept, name)], folder)
+        value = score_of(mixed, f"with {name}")[1]
+        if value >= whole:
+            kept, whole, best = [*kept, name], value, mixed
+    on = {"dataset": folder.name, "split": split, "soup_of": kept}
+    best.about = {**models[order[0]].about, "fitted_on": on}
+    return Soup(best.eval(), tuple(kept), scores, what, whole)
+
+
+def _check_related(models: Mapping[str, Segmenter]) -> None:
+    """Raise UsageError unless these are two models or more that an average of weights can mean something of."""
+    if len(models) < 2:
+        raise UsageError("a soup needs at least two models; name more")
+    first, *others = models
+    for name in (first, *others):
+        if not isinstance(models[name], Segmenter):
+            raise UsageError(f"{name}: a soup is made of single models")
+        if "ancestor" not in models[name].about:
+            raise UsageError(f"{name}: it isn't recorded what weights it began with, so it can't go into a soup")
+    for name in others:
+        if models[name].architecture != models[first].architecture:
+            raise UsageError(f"{name} and {first} are of different architectures; a soup averages equal ones")
+        if models[name].about["ancestor"] != models[first].about["ancestor"]:
+            raise UsageError(
+                f"{name} and {first} share no ancestor: they began with different weights, between which an average "
+                "means nothing. Train them from one saved model (model.start), or make an ensemble of them"
+            )
+
+
+def _average(models: Sequence[Segmenter], folder: DatasetFolder) -> Segmenter:
+    """The mean of the weights, with BatchNorm's statistics of training pictures."""
+    states = [model.state_dict() for model in models]
+    mixed = copy.deepcopy(models[0])
+    mixed.load_state_dict({name: _mean([state[name] for state in states]) for name in states[0]})
+    if learning_norms(mixed):
+        trained = mixed.about.get("trained_on", {})
+        if trained.get("dataset") != folder.name:
+            raise ModelError(
+                f"the models were trained on {trained.get('dataset')!r}, whose pictures BatchNorm's statistics are to "
+                f"be measured on; {folder.name} is another dataset"
+            )
+        samples = folder.samples(*str(trained["splits"]).split(", "))
+        tile = settings_for(mixed).tile
+        dataset = SegmentationDataset(
+            folder,
+            samples,
+            mixed.reader,
+            crop=None if mixed.input_size else min(tile or CROP, CROP),
+            size=mixed.input_size,
+        )
+        measure_norms(mixed, plain_batches(dataset, BATCH, EPOCHS))
+    return mixed.eval()
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    if not tensors[0].is_floating_point():
+        return tensors[0]
+    return torch.stack(list(tensors)).mean(0)

@@ -1,0 +1,255 @@
+"""Curves of score against the strength of corruptions and attacks, of a model and of each member of an ensemble."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segkit.allocator import reused_memory
+from segkit.artifact import AnyModel
+from segkit.data.folder import DatasetFolder, Sample, open_dataset
+from segkit.data.masks import IGNORE, Ids
+from segkit.ensemble import Ensemble
+from segkit.errors import UsageError
+from segkit.evaluation.looks import probabilities_with_members
+from segkit.evaluation.metrics import SegmentationMetrics, headline
+from segkit.evaluation.report import check_fit
+from segkit.files import atomic_path
+from segkit.onnx_model import OnnxModel
+from segkit.prediction.labels import at_temperature, labels_of
+from segkit.prediction.predictor import Predictor, evaluating
+from segkit.recipe import nearest
+from segkit.stressing.corruptions import STRENGTHS, corrupted
+from segkit.stressing.fgsm import STRENGTHS as ATTACKS
+from segkit.stressing.fgsm import gradient_sign
+from segkit.training.losses import build_loss
+
+WINDOW = 512  # side of the middle of a picture that is attacked: gradients of more take much memory
+KINDS: dict[str, tuple[float, ...]] = {"fgsm": ATTACKS, **STRENGTHS}
+ACROSS = {
+    "fgsm": "FGSM: largest change of a value in 0..1",
+    "noise": "noise: deviation in 0..1",
+    "blur": "blur: deviation in pixels",
+    "contrast": "contrast left",
+    "jpeg": "quality of the JPEG",
+}
+
+Curves = dict[str, dict[str, list[tuple[float, float]]]]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """How scores fall.
+
+    Attributes:
+        curves: by kind and then by model, ``model`` or ``ensemble`` first and then its members: pairs of strength and
+            score, from weak to strong.
+        clean: the score of each without any change; for attacks the same, on the windows that are attacked.
+        score: what scores are, in words.
+        on: the pictures, in words.
+    """
+
+    curves: Curves
+    clean: dict[str, dict[str, float]]
+    score: str
+    on: str
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {"score": self.score, "on": self.on, "clean": self.clean, "curves": self.curves}
+
+    def table(self) -> str:
+        """The same as text: a line a model and kind."""
+        lines = [f"{self.score}, on {self.on}"]
+        for kind, by_model in self.curves.items():
+            strengths = [strength for strength, _ in next(iter(by_model.values()))]
+            width = max(map(len, by_model))
+            lines += ["", ACROSS[kind], f"{'':{width}}  none    " + "  ".join(f"{each:<6.4g}" for each in strengths)]
+            for name, curve in by_model.items():
+                values = [self.clean[kind][name], *(value for _, value in curve)]
+                lines.append(f"{name:{width}}  " + "  ".join(f"{value:.4f}" for value in values))
+        return "\n".join(lines)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``robustness.json``, ``table.txt`` and ``robustness.png`` and return the folder."""
+        folder = Path(folder)
+        with atomic_path(folder / "robustness.json") as path:
+            path.write_text(json.dumps(self.figures, indent=2), encoding="utf-8")
+        with atomic_path(folder / "table.txt") as path:
+            path.write_text(self.table() + "\n", encoding="utf-8")
+        with atomic_path(folder / "robustness.png") as path:
+            self._draw(path)
+        return folder
+
+    def _draw(self, path: Path) -> None:
+        figure = Figure(figsize=(4.2 * len(self.curves), 3.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        plots = figure.subplots(1, len(self.curves), squeeze=False, sharey=True)[0]
+        for axes, (kind, by_model) in zip(plots, self.curves.items(), strict=True):
+            for number, (name, curve) in enumerate(by_model.items()):
+                values = [self.clean[kind][name], *(value for _, value in curve)]
+                axes.plot(range(len(values)), values, "o-", label=name, linewidth=2.2 if number == 0 else 1.1)
+            axes.set_xticks(range(len(KINDS[kind]) + 1), ["none", *(f"{each:.3g}" for each in KINDS[kind])])
+            axes.set_xlabel(ACROSS[kind])
+            axes.grid(alpha=0.3)
+        plots[0].set_ylabel(self.score)
+        plots[0].legend(fontsize="small")
+        figure.suptitle(self.on, fontsize="medium")
+        figure.savefig(path, dpi=130, format="png")
+
+
+@reused_memory()
+def stress(
+    model: AnyModel,
+    data: str | Path,
+    split: str = "test",
+    *,
+    kinds: Sequence[str] = tuple(KINDS),
+    most: int = 50,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+    **how: Any,
+) -> Robustness:
+    """Score a model, and each member of an ensemble, on pictures that are corrupted or attacked.
+
+    Corrupted pictures are the same for all. An attack is made for each model by its own gradient, the ensemble's by
+    that of the whole, on the middle of the picture, at most 512 × 512 pixels.
+
+    Args:
+        model: a model.
+        data: the dataset's folder.
+        split: its pictures.
+        kinds: of corruptions: fgsm, noise, blur, contrast, jpeg.
+        most: so many pictures at most, evenly spread over the split.
+        seed: of the noise.
+        progress: called after each picture and kind with the number done, the number of all, and what it was.
+        **how: settings of the predictor: tile, overlap, tta, precision.
+
+    Raises:
+        UsageError: an unknown kind; an attack on an exported model, which has no gradient.
+        ModelError: the model is of other classes than the dataset.
+        DataError: a picture or mask that can't be used.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UsageError(f"no corruption {kind!r}{nearest(kind, KINDS)}")
+    if not kinds or most < 1:
+        raise UsageError("nothing to do: name at least one kind, and at least one picture")
+    if "fgsm" in kinds and isinstance(model, OnnxModel):
+        raise UsageError("fgsm: an exported model has no gradient; leave it out, or take the model itself")
+    folder = open_dataset(data)
+    check_fit(model, folder)
+    samples = folder.samples(split)
+    samples = [samples[i] for i in np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)]
+    predictor = Predictor(model, **how)
+    scoring = _Scoring(model, predictor, folder)
+    steps, total = count(1), len(samples) * len(kinds)
+
+    def tell(what: str) -> None:
+        if progress is not None:
+            progress(next(steps), total, what)
+
+    for number, sample in enumerate(samples):
+        image = model.reader.read(sample.image)
+        target = folder.read_mask(sample, image.shape[:2])
+        common = [kind for kind in kinds if kind != "fgsm"]
+        if common:
+            scoring.count("", 0, sample, image, target)
+        for kind in common:
+            for place, strength in enumerate(KINDS[kind]):
+                scoring.count(kind, place, sample, corrupted(image, kind, strength, seed + number), target)
+            tell(f"{sample.name}, {kind}")
+        if "fgsm" in kinds:
+            scoring.attack(sample, image, target)
+            tell(f"{sample.name}, fgsm")
+    return scoring.result(kinds, f"{len(samples)} pictures of {split} of {folder.name}")
+
+
+class _Scoring:
+    """Counts of every model at every strength of every kind."""
+
+    def __init__(self, model: AnyModel, predictor: Predictor, folder: DatasetFolder) -> None:
+        self.model, self.predictor, self.folder = model, predictor, folder
+        members = model.names if isinstance(model, Ensemble) else ()
+        self.names = ("ensemble", *members) if members else ("model",)
+        self.threshold = predictor.threshold
+        self._metrics: dict[tuple[str, int, str], SegmentationMetrics] = {}
+        self._loss = build_loss({"cross_entropy": 1.0}, task=folder.task, classes=len(folder.classes))
+
+    def count(self, kind: str, place: int, sample: Sample, image: NDArray[np.float32], target: Ids) -> None:
+        """Count one picture for all models."""
+        ready = cast("AnyModel", self.predictor.prepared)
+
+        def ask(tiles: Tensor) -> Tensor:
+            return torch.cat(probabilities_with_members(ready, tiles), dim=1)
+
+        maps = np.concatenate(list(self.predictor.rows(ask, image)), axis=1)
+        parts = np.split(maps, len(self.names))
+        parts[0] = at_temperature(parts[0], self.predictor.temperature, self.folder.task)
+        for part, name in zip(parts, self.names, strict=True):
+            self._add(kind, place, name, sample, part, target)
+
+    def attack(self, sample: Sample, image: NDArray[np.float32], target: Ids) -> None:
+        """Attack each model on the middle of one picture."""
+        rows, columns = (_middle(side) for side in image.shape[:2])
+        inside = torch.from_numpy(np.ascontiguousarray(image[rows, columns].transpose(2, 0, 1)))[None]
+        truth = torch.from_numpy(np.ascontiguousarray(target[..., rows, columns]))[None]
+        truth = truth.float() if self.folder.task == "multilabel" else truth.long()
+        if bool((truth == IGNORE).all()):
+            return
+        inside, truth = inside.to(self.predictor.device), truth.to(self.predictor.device)
+        for name, probabilities in zip(self.names, self._questions(), strict=True):
+            with evaluating(self.model):
+                sign = gradient_sign(probabilities, inside, truth, self._loss, self.folder.task)
+            for place, strength in enumerate((0.0, *KINDS["fgsm"])):
+                attacked = (inside + strength * sign).clamp(0, 1)[0].permute(1, 2, 0).cpu().numpy()
+                maps = np.concatenate(list(self.predictor.rows(probabilities, attacked)), axis=1)
+                kind = "fgsm" if place else "fgsm, none"
+                self._add(kind, max(place - 1, 0), name, sample, maps, target[..., rows, columns])
+
+    def result(self, kinds: Sequence[str], on: str) -> Robustness:
+        """The curves."""
+        what = headline(next(iter(self._metrics.values())).compute())[0]
+        curves: Curves = {
+            kind: {
+                name: [(strength, self._score(kind, place, name)) for place, strength in enumerate(KINDS[kind])]
+                for name in self.names
+            }
+            for kind in kinds
+        }
+        clean = {
+            kind: {name: self._score("fgsm, none" if kind == "fgsm" else "", 0, name) for name in self.names}
+            for kind in kinds
+        }
+        return Robustness(curves, clean, what, on)
+
+    def _questions(self) -> Iterator[Callable[[Tensor], Tensor]]:
+        """Of the whole, and of each member at its temperature."""
+        yield self.model.probabilities
+        if isinstance(self.model, Ensemble):
+            for member in self.model.members:
+                yield cast("Any", member).probabilities
+
+    def _score(self, kind: str, place: int, name: str) -> float:
+        return float(headline(self._metrics[kind, place, name].compute())[1])
+
+    def _add(self, kind: str, place: int, name: str, sample: Sample, maps: NDArray[np.float32], target: Ids) -> None:
+        key, task = (kind, place, name), self.folder.task
+        if key not in self._metrics:
+            self._metrics[key] = SegmentationMetrics(self.folder.classes, task, self.folder.background, self.threshold)
+        self._metrics[key].update(sample.name, labels_of(maps, task, self.threshold), target)
+
+
+def _middle(side: int) -> slice:
+    start = max(0, (side - WINDOW) // 2)
+    return slice(start, start + WINDOW)

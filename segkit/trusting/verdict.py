@@ -1,0 +1,86 @@
+"""What is kept with a model to judge its predictions by, and the judgement of one prediction."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from segkit.errors import ModelError
+from segkit.trusting.familiar import Range, properties_of, unlike
+from segkit.trusting.quality import Quality
+from segkit.trusting.signs import signs_of
+
+if TYPE_CHECKING:
+    from segkit.prediction.prediction import Prediction
+
+KEY = "trust"  # of what is kept with a model
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far one prediction is to be trusted.
+
+    Attributes:
+        predicted_dice: to expect of it, 0..1: the mean over the classes that it shows.
+        bound: a Dice that at most a share ``risk`` of such predictions stay below.
+        verdict: ``accept``, or ``review`` where the bound is below what counts as good, or the picture is unlike those
+            trained on.
+        unlike: in what the picture is unlike them; empty where in nothing.
+    """
+
+    predicted_dice: float
+    bound: float
+    verdict: Literal["accept", "review"]
+    unlike: tuple[str, ...]
+
+    def figures(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        rounded = {"predicted_dice": round(self.predicted_dice, 4), "bound": round(self.bound, 4)}
+        return {**asdict(self), **rounded, "unlike": list(self.unlike)}
+
+
+class Judge(BaseModel):
+    """What predictions are judged by; :func:`segkit.trusting.run.trust` fits it.
+
+    Attributes:
+        quality: the regression.
+        ranges: of the pictures trained on; empty where they weren't there to be looked at.
+        good: the Dice from which on a prediction is as good as wanted.
+        risk: share of accepted predictions that may be worse.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    quality: Quality
+    ranges: list[Range]
+    good: float = Field(gt=0, lt=1)
+    risk: float = Field(gt=0, lt=1)
+
+    def of(self, prediction: "Prediction") -> Trust:
+        """The judgement of a prediction."""
+        signs = signs_of(
+            prediction.labels,
+            prediction.probabilities,
+            prediction.entropy,
+            prediction.disagreement,
+            task=prediction.task,
+            background=prediction.background if prediction.task == "multiclass" else None,
+        )
+        strange = tuple(unlike(self.ranges, properties_of(prediction.scaled))) if self.ranges else ()
+        bound = self.quality.bound(signs, self.risk)
+        accepted = bound >= self.good and not strange
+        return Trust(self.quality.predicted(signs), bound, "accept" if accepted else "review", strange)
+
+
+def kept_judge(about: Mapping[str, Any]) -> Judge | None:
+    """What is kept with a model; None where nothing is.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    if KEY not in about:
+        return None
+    try:
+        return Judge.model_validate(about[KEY])
+    except ValidationError as error:
+        raise ModelError(f"what is kept with the model under {KEY!r} is damaged: {error.errors()[0]['msg']}") from None
