@@ -170,7 +170,8 @@ def ours(plan: Plan, folder: DatasetFolder, recipe: Recipe, place: Path) -> floa
     place.mkdir()
     log = Log(place / "log.txt", Console(quiet=True))
     checkpoint = place / "checkpoints" / "member.pt"
-    training.train_member(plan, folder, recipe.predict, place, checkpoint, "", log, StopRequest(log.say))
+    where = [training.Place("", place)]
+    training.train_members([plan], folder, recipe.predict, where, checkpoint, log, StopRequest(log.say))
     return Timed.seconds
 
 

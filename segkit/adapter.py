@@ -81,7 +81,7 @@ class Adapter(nn.Module):
         self.disagrees = False
         self.architecture = None
         self.about: dict[str, Any] = {}
-        channels = len(mean) if mean is not None else len(std) if std is not None else self.reader.channels
+        channels = len(mean or std or (0.0,))  # one, where nothing is to be done, fits any number
         mean, std = normalisation(mean or (0.0,) * channels, std or (1.0,) * channels, channels)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
@@ -110,6 +110,8 @@ class Adapter(nn.Module):
             raise UsageError("an adapter takes images alone, no depth")
         check_images(image, self._incoming)
         x = image if self.convert is None else _tensor(self.convert(image), image)
+        if self.mean.shape[1] not in (1, x.shape[1]):
+            raise ModelError(f"images of {x.shape[1]} channels for a model with {self.mean.shape[1]} means")
         x = (x.float() - self.mean) / self.std
         height, width = x.shape[-2:]
         missing = (0, -width % self.multiple_of, 0, -height % self.multiple_of)
@@ -151,7 +153,8 @@ class _Call:
 def _onnx(path: Path) -> Function:
     """A function that runs an .onnx file's first output of its only input."""
     try:
-        session = start(path.read_bytes())
+        with path.open("rb"):
+            session = start(str(path))  # from its place: its weights may lie in a file beside it
     except OSError as error:
         raise ModelError(f"{path}: can't be read ({error.strerror})") from None
     except UsageError:

@@ -142,7 +142,7 @@ class Segmenter(nn.Module):
             if stem:
                 body = Stemmed(body, in_channels=in_channels, **({} if stem is True else {"width": int(stem)}))
             middle = necks.create(**part(neck), channels=body.channels, strides=body.strides)
-            below = {"channels": middle.channels[0], "stride": middle.strides[0]}
+            below: dict[str, Any] = {"channels": middle.channels[0], "stride": middle.strides[0]}
             top = heads.create(**part(head), **below, classes=output_maps(task, len(names)))
             second = heads.create(**part(head), **below, classes=1) if spread else None
         except (ValueError, TypeError) as error:

@@ -183,8 +183,11 @@ def from_image(proto: "onnx.ModelProto") -> "onnx.ModelProto":
     return onnx.utils.Extractor(proto).extract_model([IMAGE], [PROBABILITIES])
 
 
-def start(graph: bytes) -> "onnxruntime.InferenceSession":
-    """A session of ONNX Runtime with the threads that PyTorch has, on a GPU where the runtime was built for one."""
+def start(graph: bytes | str) -> "onnxruntime.InferenceSession":
+    """A session of a graph, or of the file that it is in, by ONNX Runtime.
+
+    It has as many threads as PyTorch, and runs on a GPU where the runtime was built for one.
+    """
     _, runtime = require_onnx()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

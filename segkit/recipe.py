@@ -17,6 +17,11 @@ from segkit.tta import TTA, parse_tta
 Share = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(ge=1)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+SHARED = (
+    *("epochs", "batch", "accumulate", "precision", "validate_every", "workers", "deterministic", "data_seed"),
+    "keep",
+)
+"""Keys of ``train`` that members trained together have in common."""
 
 
 class Strict(BaseModel):
@@ -110,6 +115,9 @@ class EnsembleRecipe(Strict):
 
     members: list[MemberRecipe] = Field(min_length=1)
     weights: list[float] | None = Field(None, description="one weight a member; null: all equal")
+    joint: bool = Field(
+        False, description="train all members in one pass over the data, on the same batches; each for itself, though"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "EnsembleRecipe":
@@ -152,7 +160,8 @@ class TrainRecipe(Strict):
     early_stopping: int | None = Field(None, ge=1, description="validations without a better score before stopping")
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     keep: Literal["best", "last"] = Field("best", description="weights to keep; best needs data.validate_on")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of first weights and crops; each further member has the next number")
+    data_seed: int | None = Field(None, ge=0, description="of the crops and their order alone; null: that of seed")
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="processes that prepare crops")
     deterministic: bool = Field(False, description="only operations that give the same bits each time")
 
@@ -235,9 +244,28 @@ class Recipe(Strict):
         boosted = [member.name for member in (self.ensemble.members if self.ensemble else ()) if member.boost]
         if boosted and (self.varied or self.teacher is not None):
             raise ValueError(f"{boosted[0]}: boost looks at the members before it; leave folds, seeds and teacher out")
+        if self.joint:
+            self._check_joint(boosted)
         if self.folds is not None and self.teacher is not None:
             raise ValueError("folds: the teacher has seen all of them; leave folds or the teacher out")
         return self
+
+    def _check_joint(self, boosted: list[str]) -> None:
+        if boosted or self.folds is not None:
+            raise ValueError("ensemble.joint: all members see the same batches; leave boost and folds out")
+        first, *others = self.members()
+        if any(member.train.early_stopping for member in (first, *others)):
+            raise ValueError("ensemble.joint: members end together; leave train.early_stopping out")
+        for member in others:
+            for section, keys in (("data", DataRecipe.model_fields), ("train", SHARED)):
+                for key in keys:
+                    if getattr(getattr(member, section), key) != getattr(getattr(first, section), key):
+                        raise ValueError(
+                            f"ensemble.joint: {section}.{key} of {member.name!r} isn't that of {first.name!r}, but "
+                            "their batches are the same"
+                        )
+            if member.model.input_size != first.model.input_size or member.model.output_size != first.model.output_size:
+                raise ValueError(f"ensemble.joint: {member.name!r} takes images of another size than {first.name!r}")
 
     @model_validator(mode="after")
     def _whole_pictures_stay_whole(self) -> "Recipe":
@@ -248,6 +276,11 @@ class Recipe(Strict):
                 if value is not None:
                     raise ValueError(f"{member.name}: input_size and output_size are of whole pictures; set {key}=null")
         return self
+
+    @property
+    def joint(self) -> bool:
+        """Whether all members are trained on the same batches."""
+        return self.ensemble is not None and self.ensemble.joint
 
     @property
     def varied(self) -> bool:

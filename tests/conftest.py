@@ -66,6 +66,15 @@ def prepared(tmp_path_factory):
             ({"name": "stem", "width": 4}, "unet"),
         )
     ]
+    draw_cells(folder / "more_cells", images=20, size=48, splits=(0.2, 0.6, 0.2))
+    (folder / "small.yaml").write_text(
+        "name: small\nmodel: {backbone: {name: stem, width: 4}, neck: unet}\n"
+        "data: {crop: 32}\ntrain: {epochs: 1, batch: 2, workers: 0}\n"
+    )
+    for name in ("a", "b"):
+        first = Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=["background", "cell"])
+        first.about = {"ancestor": "0123456789abcdef", "trained_on": {"dataset": "cells", "splits": "train"}}
+        save(first, folder / "runs" / name / "model")
     model = Ensemble(members, names=["swin_fpn", "stem_unet"])
     model.about = {"trained_on": {"recipe": "demo"}, "predict": {"tile": 48, "overlap": 0.25, "threshold": 0.99}}
     save(model, folder / "runs" / "demo" / "model")

@@ -45,6 +45,9 @@ def predict(
         bool,
         typer.Option("--compile", help="Compile the model first: up to a minute, that some hundred tiles pay back."),
     ] = False,
+    offload: Annotated[
+        bool, typer.Option("--offload", help="Keep one member of an ensemble on the GPU at a time.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Draw the masks of pictures of any size.
@@ -73,7 +76,7 @@ def predict(
     if compile_model:
         for name in ("torch._inductor", "torch.utils.cpp_extension"):  # what they say meanwhile is no one's concern
             logging.getLogger(name).setLevel(logging.ERROR)
-    predictor = Predictor(load(model), **how, compile=compile_model)
+    predictor = Predictor(load(model), **how, compile=compile_model, offload=offload)
     if video:
         _predict_video(predictor, Path(inputs[0]), out, threshold, as_json)
         return

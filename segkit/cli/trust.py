@@ -8,7 +8,7 @@ import typer
 from segkit.cli.options import Json, Overlap, Precision, Tile, Tta, print_json, told
 from segkit.cli.progress import progress_bar
 
-EPILOG = "Example: segkit trust runs/demo/model cells --good 0.85 -o trusted"
+EPILOG = "Example: segkit trust runs/demo/model more_cells --good 0.85 -o trusted"
 
 
 def trust(

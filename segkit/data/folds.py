@@ -45,8 +45,9 @@ def classes_in(folder: DatasetFolder, sample: Sample) -> NDArray[np.int64]:
     """1 for each class that occurs in a picture's mask, else 0: [classes]."""
     ids = folder.read_mask(sample)
     if ids.ndim == 3:
-        return (ids == 1).any((1, 2)).astype(np.int64)
-    present = np.bincount(ids[ids != IGNORE], minlength=max(2, len(folder.classes))) > 0
+        present: NDArray[np.bool_] = (ids == 1).any((1, 2))
+    else:
+        present = np.bincount(ids[ids != IGNORE], minlength=max(2, len(folder.classes))) > 0
     return present.astype(np.int64)
 
 

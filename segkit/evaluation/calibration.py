@@ -72,7 +72,8 @@ class Calibration:
 
     def _add(self, row: int, confidence: Array, right: NDArray[np.bool_], squared: Array, of_truth: Array) -> None:
         into = np.minimum((confidence * self.bins).astype(np.int64), self.bins - 1)
-        finely = ((logit(confidence).clip(-STEEPEST, STEEPEST) / STEEPEST + 1) * ((FINE - 1) / 2)).astype(np.int64)
+        steep = logit(confidence.clip(0, 1)).clip(-STEEPEST, STEEPEST)  # a softmax may exceed 1 by rounding
+        finely = ((steep / STEEPEST + 1) * ((FINE - 1) / 2)).astype(np.int64)
         for i, weights in enumerate((None, confidence, right)):
             self._binned[row, i] += np.bincount(into, weights, minlength=self.bins)
             self._fine[row, i] += np.bincount(finely, weights, minlength=FINE)

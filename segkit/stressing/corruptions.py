@@ -33,11 +33,12 @@ def corrupted(image: Picture, kind: str, strength: float, seed: int) -> Picture:
 
 def _noise(image: Picture, strength: float, seed: int) -> Picture:
     noise = np.random.default_rng(seed).standard_normal(image.shape, np.float32)
-    return (image + np.float32(strength) * noise).clip(0, 1)
+    found: Picture = (image + np.float32(strength) * noise).clip(0, 1).astype(np.float32)
+    return found
 
 
 def _blur(image: Picture, strength: float, _seed: int) -> Picture:
-    found = cv2.GaussianBlur(image, (0, 0), strength, borderType=cv2.BORDER_REFLECT)
+    found: Picture = cv2.GaussianBlur(image, (0, 0), strength, borderType=cv2.BORDER_REFLECT)
     return found.reshape(image.shape)  # OpenCV drops an axis of length 1
 
 

@@ -22,7 +22,8 @@ CROPS = 128  # at least so many an epoch
 RARE = 0.05  # of all pixels
 RAREST = 0.001  # below it a class gets no larger weight
 LEARNING_RATE = 1e-3
-SHARE_OF_MINUTES = 0.88  # for steps as fast as those measured; cutting crops beside them and saving take the rest
+SHARE_OF_MINUTES = 0.95  # for steps as fast as those measured; cutting crops beside them takes the rest
+SPARE_SECONDS = 15  # for reading the pictures and saving the model
 CROPS_OF_A_MEMBER = 4000  # before two networks are worth more than one trained twice as long
 
 # Swin learns more from many small updates. Batches of 4 are too few for the statistics of a ResNet's BatchNorm where
@@ -68,7 +69,8 @@ def choose(
         """How many crops each network sees; all see equally many, so the slower ones take more of the minutes."""
         values = [{key: choice.value for key, choice in network.items()} for network in networks.values()]
         speeds = [speed(ModelRecipe.model_validate(parts), settings, batch) for parts in values]
-        return minutes * 60 * SHARE_OF_MINUTES / sum(1 / each for each in speeds)
+        seconds = max(minutes * 60 * SHARE_OF_MINUTES - SPARE_SECONDS, minutes * 30)
+        return seconds / sum(1 / each for each in speeds)
 
     kind, members = "pair", pair(facts)
     seen = together = crops(members, BATCH["pair"])

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.types import LRSchedulerConfig
 from segkit.errors import ModelError, SegkitError
 from segkit.files import atomic_path
 from segkit.training.allowance import Allowance
+from segkit.training.module import TrainingModule
 
 FORMAT = 1
 AGAIN = "remove it, and --resume begins this member again from its first epoch"
@@ -68,7 +69,7 @@ class Checkpoints(Checkpoint):
         self._path, self._parts, self._saved, self._say = path, parts, saved, say
         self._allowance = Allowance()
 
-    def on_fit_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Put everything back: the model is on its device by now, and the optimiser is there.
 
         Raises:
@@ -85,7 +86,14 @@ class Checkpoints(Checkpoint):
             raise ModelError(f"{saved.path}: doesn't fit this model ({_first_line(error)}); {AGAIN}") from error
         # Lightning has no other way to be told where it is.
         trainer.fit_loop.epoch_progress.current.increment_by(saved.epoch)
-        trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = saved.updates
+        loop = trainer.fit_loop.epoch_loop
+        if module.automatic_optimization:
+            loop.automatic_optimization.optim_progress.optimizer.step.total.completed = saved.updates
+        else:
+            loop.manual_optimization.optim_step_progress.total.completed = saved.updates
+        for part in module.modules():
+            if isinstance(part, TrainingModule):
+                part.done = saved.updates // len(trainer.optimizers)
 
     def on_train_epoch_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Write the checkpoint, if it is time."""
@@ -103,8 +111,8 @@ class Checkpoints(Checkpoint):
         schedules: list[LRSchedulerConfig] = trainer.lr_scheduler_configs
         return {
             **self._parts,
-            "optimiser": trainer.optimizers[0],
-            "schedule": schedules[0].scheduler,
+            **{f"optimiser {place}": optimizer for place, optimizer in enumerate(trainer.optimizers)},
+            **{f"schedule {place}": schedule.scheduler for place, schedule in enumerate(schedules)},
             "scaling": trainer.precision_plugin,
         }
 

@@ -1,4 +1,4 @@
-"""One member, from its plan to its trained weights, with Lightning."""
+"""Members, from their plans to their trained weights, with Lightning."""
 
 import hashlib
 import logging
@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from segkit.training.plan import Plan, build_segmenter
 from segkit.training.progress import Bar, EpochTable
 from segkit.training.rounding import round_weights
 from segkit.training.samples import draw_samples
+from segkit.training.together import Each, Together
 
 SAMPLES = 4  # pictures drawn of each member
 ADVICE = (  # of Lightning's, on what is meant as it is
@@ -67,25 +68,39 @@ class Trained:
     ancestor: str
 
 
-def train_member(
-    plan: Plan,
+@dataclass(frozen=True)
+class Place:
+    """Where a member's files go, and what it is called on the console.
+
+    Attributes:
+        title: the name.
+        folder: for tables, curves, samples and TensorBoard's events.
+    """
+
+    title: str
+    folder: Path
+
+
+def train_members(
+    plans: Sequence[Plan],
     folder: DatasetFolder,
     predict: PredictRecipe,
-    place: Path,
+    places: Sequence[Place],
     checkpoint: Path,
-    title: str,
     log: Log,
     stop: StopRequest,
-) -> Trained:
-    """Train what the plan holds, from its checkpoint if there is one, and return it on the CPU, in eval mode.
+) -> list[Trained]:
+    """Train what the plans hold, from the checkpoint if there is one, and return it on the CPU, in eval mode.
+
+    Several plans are trained together: every batch is one of the first plan's, and is given to all of them. They agree
+    in all that decides what the batches are.
 
     Args:
-        plan: what to train, on what.
+        plans: what to train, on what.
         folder: the dataset.
         predict: how validation pictures are cut and thresholded.
-        place: folder for tables, curves, samples and TensorBoard's events.
+        places: of each.
         checkpoint: the file to go on from, and to write checkpoints to.
-        title: the member's name on the console.
         log: where to say what is done.
         stop: asked for by Ctrl-C; ends training after the step in hand.
 
@@ -94,62 +109,35 @@ def train_member(
         ModelError: the checkpoint is damaged.
     """
     began = time.perf_counter()
-    train = plan.member.train
+    first, place = plans[0], places[0]
+    train = first.member.train
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with _without_advice():
-        L.seed_everything(plan.seed, workers=True, verbose=False)
-        # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
-        segmenter = build_segmenter(plan, folder).to(memory_format=torch.channels_last)
-        ancestor = _digest(segmenter)
-        loader = _loader(plan)
-        updates = train.epochs * -(-len(loader) // train.accumulate)
-        log.say(
-            f"{title}: {_parameters(segmenter)}, {len(plan.samples)} pictures, "
-            f"{train.epochs} epochs of {len(loader)} steps"
-        )
-        if segmenter.backbone.pretrained is not None:
-            log.say(f"{title}: weights: {segmenter.backbone.pretrained}")
-        if train.freeze and plan.member.model.backbone.model_dump().get("weights") is None:
-            log.say(f"{title}: note: the backbone was given no weights; what is frozen stays as it began")
+        loader = _loader(first)
+        trainees = [
+            _trainee(plan, folder, predict, where, len(loader), log) for plan, where in zip(plans, places, strict=True)
+        ]
         saved = read_checkpoint(checkpoint)
         if saved is not None:
-            log.say(f"{title}: resumed at epoch {saved.epoch + 1}")
+            log.say(f"{place.title}: resumed at epoch {saved.epoch + 1}")
         done = saved.epoch if saved is not None else 0
-        module = TrainingModule(segmenter, plan.loss, train, predict, updates=updates)
-        shown = (plan.validation or plan.samples)[:SAMPLES]
-
-        def draw() -> None:
-            try:
-                draw_samples(segmenter, folder, shown, predict, place / "samples")
-            except (OSError, SegkitError) as error:  # pictures to look at must not cost the model
-                log.say(f"sample pictures not drawn: {error}")
-
-        best = KeepBest() if train.keep == "best" else None
         early = None
         if train.early_stopping:
             early = EarlyStopping("score", mode="max", patience=train.early_stopping, check_finite=False)
-        table = EpochTable(place, log.say)
-        kept: dict[str, Stateful | None] = {
-            "segmenter": segmenter,
-            "average": module.average,
-            "best": best,
-            "early_stopping": early,
-            "table": table,
-        }
-        parts = {name: part for name, part in kept.items() if part is not None}
-        callbacks: list[L.Callback | None] = [
-            EpochSeed(plan.seed),
-            FixedNorms(plan.dataset, train.batch, train.epochs),
-            # The first two look at the averaged weights, which the third puts in and takes out again.
-            best,
-            SamplePictures(draw),
-            AveragedValidation(),
-            table,
-            Bar(title, log.console),
-            stop,
-            early,
-            Checkpoints(checkpoint, parts, saved, log.say),
-        ]
+        parts: dict[str, Stateful] = {"early_stopping": early} if early is not None else {}
+        for trainee in trainees:
+            parts |= {f"{trainee.plan.member.name} {name}": part for name, part in trainee.parts.items()}
+        bar = Bar(place.title if len(plans) == 1 else f"{len(plans)} members", log.console)
+        trainees[0].callbacks.append(bar)
+        callbacks: list[L.Callback | None]
+        module: L.LightningModule
+        if len(trainees) == 1:
+            module, callbacks = trainees[0].module, [EpochSeed(first.seed), *trainees[0].callbacks]
+        else:
+            seeds = [plan.seed for plan in plans]
+            module = Together([trainee.module for trainee in trainees], seeds, train.accumulate)
+            callbacks = [Each(number, trainee.callbacks) for number, trainee in enumerate(trainees)]
+        callbacks += [stop, early, Checkpoints(checkpoint, parts, saved, log.say)]
         precision = fastest(device) if train.precision == "auto" else train.precision
         deterministic_before = torch.are_deterministic_algorithms_enabled()
         trainer = L.Trainer(
@@ -157,44 +145,119 @@ def train_member(
             devices=1,
             precision=LIGHTNING_PRECISION[precision],
             max_epochs=train.epochs,
-            accumulate_grad_batches=train.accumulate,
+            accumulate_grad_batches=train.accumulate if len(plans) == 1 else 1,
             check_val_every_n_epoch=train.validate_every,
             num_sanity_val_steps=0,
             deterministic=train.deterministic,
             # What a killed process logged of the epochs that come again is hidden.
-            logger=TensorBoardLogger(place, name="", version="tensorboard", purge_step=done + 1 if saved else None),
+            logger=TensorBoardLogger(
+                place.folder, name="", version="tensorboard", purge_step=done + 1 if saved else None
+            ),
             callbacks=[callback for callback in callbacks if callback is not None],
             plugins=LightningEnvironment(),  # one process, also where a cluster's scheduler offers more
-            default_root_dir=place,
+            default_root_dir=place.folder,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-        validation = DataLoader(EvaluationDataset(folder, plan.validation, plan.reader), 1, collate_fn=collate)
+        validation = DataLoader(EvaluationDataset(folder, first.validation, first.reader), 1, collate_fn=collate)
         del saved  # the trainer's callback has it now, and lets go of it
         try:
-            trainer.fit(module, loader, validation if plan.validation else None)
+            trainer.fit(module, loader, validation if first.validation else None)
         finally:
             torch.use_deterministic_algorithms(deterministic_before)
-        if module.diverged is not None and (best is None or best.weights is None):
-            raise RecipeError(f"{title}: {module.diverged}; lower train.learning_rate, or set train.precision=fp32")
-        complete = not stop.requested
-        segmenter.load_state_dict(dict(kept_weights(module, best)))
-        segmenter = segmenter.cpu().eval()
-        if precision == "bf16":
-            round_weights(segmenter)
-        draw()
-    spent = time.perf_counter() - began + table.resumed_at
-    return Trained(segmenter, spent / 60, complete, ancestor)
+        for trainee in trainees:
+            trainee.finish(low=precision == "bf16")
+    spent = time.perf_counter() - began + trainees[0].table.resumed_at
+    return [
+        Trained(trainee.segmenter.eval(), spent / 60 / len(plans), not stop.requested, trainee.ancestor)
+        for trainee in trainees
+    ]
+
+
+@dataclass(frozen=True)
+class _Trainee:
+    """A member in training: its model, what is done beside its steps, and what a checkpoint keeps of it."""
+
+    plan: Plan
+    title: str
+    segmenter: Segmenter
+    ancestor: str
+    module: TrainingModule
+    best: KeepBest | None
+    table: EpochTable
+    draw: Callable[[], None]
+    callbacks: list[L.Callback]
+    parts: dict[str, Stateful]
+
+    def finish(self, *, low: bool) -> None:
+        """Give the segmenter the weights that training was for, in values of bfloat16 where it was trained in it."""
+        if self.module.diverged is not None and (self.best is None or self.best.weights is None):
+            raise RecipeError(
+                f"{self.title}: {self.module.diverged}; lower train.learning_rate, or set train.precision=fp32"
+            )
+        self.segmenter.load_state_dict(dict(kept_weights(self.module, self.best)))
+        self.segmenter.cpu().eval()
+        if low:
+            round_weights(self.segmenter)
+        self.draw()
+
+
+def _trainee(plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: Place, steps: int, log: Log) -> _Trainee:
+    train, title = plan.member.train, place.title
+    L.seed_everything(plan.seed, workers=True, verbose=False)
+    # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
+    segmenter = build_segmenter(plan, folder).to(memory_format=torch.channels_last)
+    log.say(f"{title}: {_parameters(segmenter)}, {len(plan.samples)} pictures, {train.epochs} epochs of {steps} steps")
+    if segmenter.backbone.pretrained is not None:
+        log.say(f"{title}: weights: {segmenter.backbone.pretrained}")
+    if train.freeze and plan.member.model.backbone.model_dump().get("weights") is None and not plan.member.model.start:
+        log.say(f"{title}: note: the backbone was given no weights; what is frozen stays as it began")
+    module = TrainingModule(segmenter, plan.loss, train, predict, updates=train.epochs * -(-steps // train.accumulate))
+    shown = (plan.validation or plan.samples)[:SAMPLES]
+
+    def draw() -> None:
+        try:
+            draw_samples(segmenter, folder, shown, predict, place.folder / "samples")
+        except (OSError, SegkitError) as error:  # pictures to look at must not cost the model
+            log.say(f"sample pictures not drawn: {error}")
+
+    best = KeepBest() if train.keep == "best" else None
+    table = EpochTable(place.folder, log.say, plan.index if plan.joint else 0)
+    kept: dict[str, Stateful | None] = {
+        "segmenter": segmenter,
+        "average": module.average,
+        "best": best,
+        "table": table,
+    }
+    callbacks: list[L.Callback | None] = [
+        FixedNorms(plan.dataset, train.batch, train.epochs),
+        # The first two look at the averaged weights, which the third puts in and takes out again.
+        best,
+        SamplePictures(draw),
+        AveragedValidation(),
+        table,
+    ]
+    return _Trainee(
+        plan=plan,
+        title=title,
+        segmenter=segmenter,
+        ancestor=_digest(segmenter),
+        module=module,
+        best=best,
+        table=table,
+        draw=draw,
+        callbacks=[callback for callback in callbacks if callback is not None],
+        parts={name: part for name, part in kept.items() if part is not None},
+    )
 
 
 def _digest(segmenter: Segmenter) -> str:
     """Sixteen hexadecimal digits of the weights."""
     digest = hashlib.sha256()
     for name, tensor in sorted(segmenter.state_dict().items()):
-        digest.update(
-            name.encode() + tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        )
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -213,7 +276,7 @@ def _loader(plan: Plan) -> DataLoader[dict[str, Any]]:
     return DataLoader(
         plan.dataset,
         batch_size=train.batch,
-        sampler=EpochSampler(len(plan.dataset), seed=plan.seed),
+        sampler=EpochSampler(len(plan.dataset), seed=plan.dataset.seed),
         num_workers=workers,
         collate_fn=collate,
         drop_last=len(plan.dataset) >= train.batch,  # a last batch of one picture would break batch statistics

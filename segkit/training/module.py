@@ -29,6 +29,7 @@ class TrainingModule(L.LightningModule):
         self.segmenter, self.loss = segmenter, loss
         self.train_recipe, self.predict_recipe, self.updates = train, predict, updates
         self.average = WeightAverage(segmenter, decay=train.ema) if train.ema else None
+        self.done = 0  # updates
         self.score: tuple[str, float] | None = None  # of the last validation
         self.scored_epoch: int | None = None
         self.diverged: str | None = None  # why training can't go on
@@ -86,7 +87,13 @@ class TrainingModule(L.LightningModule):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Follow the weights after each update, not after each accumulated batch."""
-        if self.average is not None and self.trainer.global_step > self.average.updates:
+        if self.trainer.global_step > self.done:
+            self.updated()
+
+    def updated(self) -> None:
+        """Count an update, and let the averaged weights follow."""
+        self.done += 1
+        if self.average is not None:
             self.average.update(self.segmenter)
 
     def on_validation_epoch_start(self) -> None:
@@ -104,8 +111,12 @@ class TrainingModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Read the score off, for early stopping and the tables."""
+        self.log("score", self.read_score(), logger=False)  # the table logs it, by epoch
+
+    def read_score(self) -> float:
+        """The score of the pictures counted."""
         assert self._metrics is not None
         name, value = headline(self._metrics.compute())
         self.score = name, float(value)
-        self.scored_epoch = self.current_epoch
-        self.log("score", self.score[1], logger=False)  # the table logs it, by epoch
+        self.scored_epoch = self.trainer.current_epoch
+        return self.score[1]

@@ -16,7 +16,7 @@ from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.errors import RecipeError
 from segkit.model import Segmenter, grids
-from segkit.recipe import DataRecipe, Member, MemberRecipe, Recipe
+from segkit.recipe import DataRecipe, Member, MemberRecipe, Recipe, TrainRecipe
 from segkit.task import output_maps
 from segkit.training.beside import Boosted, Taught
 from segkit.training.losses import build_loss
@@ -37,6 +37,7 @@ class Plan:
         loss: called with logits, target and weight, and with what is beside, where there is something.
         mean, std: normalisation; None for ImageNet's.
         spread: whether it learns a teacher's disagreement too.
+        joint: whether it is trained on the same batches as the other members, together with them.
     """
 
     member: Member
@@ -50,11 +51,12 @@ class Plan:
     mean: Sequence[float] | None
     std: Sequence[float] | None
     spread: bool
+    joint: bool
 
     @property
     def seed(self) -> int:
-        """Of all the member's randomness."""
-        return self.dataset.seed
+        """Of the member's first weights, and of all randomness but its crops'."""
+        return self.member.train.seed + self.index
 
 
 def make_plans(
@@ -164,7 +166,7 @@ def make_plan(
             foreground=data.foreground,
             augment=data.augment,
             inside_roi=data.inside_roi,
-            seed=train.seed + index,  # members differ by their first weights and by their crops
+            seed=_data_seed(recipe, train, index),
             cache=data.cache,
             decoded=decoded,
         ),
@@ -172,9 +174,17 @@ def make_plan(
         mean=mean,
         std=std,
         spread=spread,
+        joint=recipe.joint,
     )
     build_segmenter(plan, folder)  # for its faults alone: the one that is trained is built from the member's seed
     return plan
+
+
+def _data_seed(recipe: Recipe, train: TrainRecipe, index: int) -> int:
+    """Members differ by their first weights and by their crops, unless they are trained together."""
+    if train.data_seed is not None:
+        return train.data_seed
+    return train.seed if recipe.joint else train.seed + index
 
 
 def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:

@@ -20,10 +20,16 @@ from segkit.training.module import TrainingModule
 
 
 class EpochTable(L.Callback):
-    """One row an epoch in ``metrics.csv`` and in the log, curves in ``curves.png``."""
+    """One row an epoch in ``metrics.csv`` and in the log, curves in ``curves.png``.
 
-    def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
-        self.directory, self.say = directory, say
+    Args:
+        directory: for the files.
+        say: told each row.
+        place: the member's, where several are trained together.
+    """
+
+    def __init__(self, directory: Path, say: Callable[[str], None], place: int = 0) -> None:
+        self.directory, self.say, self._place = directory, say, place
         self.rows: list[dict[str, Any]] = []
         self.resumed_at = 0.0  # seconds that earlier processes took for the rows they left
         self._allowance = Allowance()  # of the curves
@@ -49,7 +55,7 @@ class EpochTable(L.Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Note the rate of the step to come; after it the schedule has already moved on."""
-        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._rate = trainer.optimizers[self._place].param_groups[0]["lr"]
 
     def on_train_batch_end(
         self, trainer: L.Trainer, _module: L.LightningModule, outputs: Any, batch: Any, _index: int
@@ -73,7 +79,7 @@ class EpochTable(L.Callback):
             return
         row = {
             "epoch": trainer.current_epoch + 1,
-            "updates": trainer.global_step,
+            "updates": module.done,
             "seconds": round(time.perf_counter() - self._began, 1),
             "learning_rate": self._rate,
             "loss": round(loss, 6),

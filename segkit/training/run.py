@@ -23,10 +23,11 @@ from segkit.recipe import Recipe, load_recipe
 from segkit.training.directory import RunDirectory, new_run, unfinished_run
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
-from segkit.training.member import train_member
+from segkit.training.member import Place, train_members
 from segkit.training.plan import Plan, data_digest, make_plans, pool
 from segkit.training.teacher import mistakes, open_teacher, teach, unlabelled_pictures
 
+JOINT = "_joint"  # checkpoint of members trained together; no member can be called so
 OUT_OF_FOLD = "out_of_fold"
 """Folder of a run with each picture's mask and probabilities by the members that weren't trained on it."""
 
@@ -136,28 +137,36 @@ def _train_members(
     """The members in order, as far as training went, and the minutes that all of them took."""
     trained: list[Segmenter] = []
     minutes = 0.0
-    for plan in plans:
-        name = plan.member.name
-        place = run.path / "members" / name if _makes_ensemble(recipe) else run.path
-        if name not in run.minutes:
-            place.mkdir(parents=True, exist_ok=True)
-            title = name if len(plans) == 1 else f"{name} ({plan.index + 1}/{len(plans)})"
-            if plan.member.boost:
-                log.say(f"{title}: looks where the members before it are wrong")
-                so_far = _together(recipe, plans, trained)
-                plan.dataset.beside = mistakes(so_far, plan.dataset.samples, folder)
-            member = train_member(plan, folder, recipe.predict, place, run.checkpoint(name), title, log, stop)
-            about = _about(recipe, folder, member.minutes, pictures=len(plan.samples), finished=member.complete)
-            member.segmenter.about = {"ancestor": member.ancestor, **about}
-            save(member.segmenter, place / "model")  # what happens to the next member can't take this one away
-            minutes += member.minutes
-            if member.complete:
-                run.finish_member(name, member.minutes)
+    for group in [plans] if recipe.joint else [[plan] for plan in plans]:
+        names = [plan.member.name for plan in group]
+        titles = [f"{name} ({plan.index + 1}/{len(plans)})" for name, plan in zip(names, group, strict=True)]
+        folders = [run.path / "members" / name for name in names] if _makes_ensemble(recipe) else [run.path]
+        places = [Place(*each) for each in zip(names if len(plans) == 1 else titles, folders, strict=True)]
+        if all(name in run.minutes for name in names):
+            minutes += sum(run.minutes[name] for name in names)
         else:
-            minutes += run.minutes[name]
-        segmenter = load(place / "model")  # also of a member just trained, so that resuming makes no difference
-        assert isinstance(segmenter, Segmenter)
-        trained.append(segmenter)
+            if group[0].member.boost:
+                log.say(f"{titles[0]}: looks where the members before it are wrong")
+                so_far = _together(recipe, plans, trained)
+                group[0].dataset.beside = mistakes(so_far, group[0].dataset.samples, folder)
+            for place in places:
+                place.folder.mkdir(parents=True, exist_ok=True)
+            checkpoint = run.checkpoint(names[0] if len(names) == 1 else JOINT)
+            members = train_members(group, folder, recipe.predict, places, checkpoint, log, stop)
+            minutes += sum(member.minutes for member in members)
+            for plan, place, member in zip(group, places, members, strict=True):
+                about = _about(recipe, folder, member.minutes, pictures=len(plan.samples), finished=member.complete)
+                member.segmenter.about = {"ancestor": member.ancestor, **about}
+                # What happens to the next member can't take this one away.
+                save(member.segmenter, place.folder / "model")
+            for name, member in zip(names, members, strict=True):
+                if member.complete:
+                    run.finish_member(name, member.minutes)
+        for place in places:
+            # Also of a member just trained, so that resuming makes no difference.
+            segmenter = load(place.folder / "model")
+            assert isinstance(segmenter, Segmenter)
+            trained.append(segmenter)
         if stop.requested:
             break
     return trained, minutes

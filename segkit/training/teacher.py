@@ -99,10 +99,11 @@ def wrongness(probabilities: NDArray[np.float32], truth: Ids, task: Task) -> NDA
     counted = truth != IGNORE
     ids = np.where(counted, truth, 0)
     if task == "multiclass":
-        wrong = 1 - np.take_along_axis(probabilities, ids[None].astype(np.int64), axis=0)
+        wrong: NDArray[np.float32] = 1 - np.take_along_axis(probabilities, ids[None].astype(np.int64), axis=0)
     else:
         wrong = np.abs((ids == 1) - probabilities)
-    return np.where(counted, wrong, 0).max(0).astype(np.float32)
+    worst: NDArray[np.float32] = np.where(counted, wrong, np.float32(0)).max(0)
+    return worst
 
 
 def _bytes(maps: NDArray[np.float32]) -> Maps:

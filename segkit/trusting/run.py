@@ -22,8 +22,8 @@ from segkit.prediction.predictor import Predictor
 from segkit.prediction.scaled import scaled
 from segkit.trusting.familiar import Range, properties_of, ranges_of
 from segkit.trusting.quality import FEWEST, fit_quality
-from segkit.trusting.signs import SIGNS, signs_of
-from segkit.trusting.verdict import KEY, Judge
+from segkit.trusting.signs import SIGNS
+from segkit.trusting.verdict import KEY, Judge, signs_in
 
 GOOD, RISK = 0.8, 0.1
 
@@ -100,18 +100,8 @@ def trust(
         prediction = predictor.predict(sample.image)
         truth = folder.read_mask(sample, prediction.labels.shape[-2:])
         counts = metrics.update(sample.name, prediction.labels, truth)
-        each = overlap_scores(counts[None], metrics.kept)["dice"][0, metrics.kept]
-        dice.append(float(mean_of_defined(each[None])[0]))
-        signs.append(
-            signs_of(
-                prediction.labels,
-                prediction.probabilities,
-                prediction.entropy,
-                prediction.disagreement,
-                task=folder.task,
-                background=folder.background if folder.task == "multiclass" else None,
-            )
-        )
+        dice.append(float(mean_of_defined(overlap_scores(counts[None], metrics.kept)["dice"][:, metrics.kept])[0]))
+        signs.append(signs_in(prediction))
         tell(sample.name)
     scored = ~np.isnan(dice)
     if scored.sum() < FEWEST:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segkit.errors import ModelError
@@ -58,18 +60,23 @@ class Judge(BaseModel):
 
     def of(self, prediction: "Prediction") -> Trust:
         """The judgement of a prediction."""
-        signs = signs_of(
-            prediction.labels,
-            prediction.probabilities,
-            prediction.entropy,
-            prediction.disagreement,
-            task=prediction.task,
-            background=prediction.background if prediction.task == "multiclass" else None,
-        )
+        signs = signs_in(prediction)
         strange = tuple(unlike(self.ranges, properties_of(prediction.scaled))) if self.ranges else ()
         bound = self.quality.bound(signs, self.risk)
         accepted = bound >= self.good and not strange
         return Trust(self.quality.predicted(signs), bound, "accept" if accepted else "review", strange)
+
+
+def signs_in(prediction: "Prediction") -> NDArray[np.float64]:
+    """The signs of a prediction, see :func:`segkit.trusting.signs.signs_of`."""
+    return signs_of(
+        prediction.labels,
+        prediction.probabilities,
+        prediction.entropy,
+        prediction.disagreement,
+        task=prediction.task,
+        background=prediction.background,
+    )
 
 
 def kept_judge(about: Mapping[str, Any]) -> Judge | None:

@@ -49,9 +49,9 @@ def report(prepared):
 def test_all_parts_are_there(report):
     page = Page(report.page())
     assert page.open == []
-    for part in ("Scores", "Calibration", "Threshold", "Every image by itself", "The worst"):
+    for part in ("Scores", "Calibration", "Errors and uncertainty", "Threshold", "Every image by itself", "The worst"):
         assert part in page.text
-    assert page.count("svg") == 3
+    assert page.count("svg") == 4
     assert page.count("img") == 5 * len(report.worst)
     for name in ("ensemble", *report.members):
         assert name in page.text

@@ -125,7 +125,7 @@ def test_what_has_no_meaning_is_refused(spots, three, options, message):
 
 def test_a_split_that_a_member_was_trained_on_is_refused(spots, three):
     three.members[1].about = {"trained_on": {"dataset": "spots", "splits": "train, val"}}
-    with pytest.raises(UsageError, match=r"fair was trained on split 'val' of spots.*name a split that no member"):
+    with pytest.raises(UsageError, match=r"fair was trained on split 'val' of spots.*name a split that no model"):
         fit(three, spots)
 
 

@@ -45,17 +45,17 @@ def changed(**facts):
 
 
 def test_the_minutes_are_filled_with_epochs():
-    # Two networks at 10 crops a second share 88 % of 60 minutes: 15,840 crops each.
+    # Two networks at 10 crops a second share 95 % of 60 minutes, less 15 seconds: 17,025 crops each.
     recipe, _ = recipe_of()
     per_epoch = 20 * recipe.data.crops_per_image
-    assert recipe.train.epochs == round(15840 / per_epoch)
+    assert recipe.train.epochs == round(17025 / per_epoch)
     assert [member.name for member in recipe.ensemble.members] == ["unet", "attention_unet"]
 
 
 def test_few_minutes_are_for_one_network():
     recipe, text = recipe_of(minutes=4)
-    assert recipe.train.epochs == round(4 * 60 * 10 * 0.88 / (20 * recipe.data.crops_per_image))
-    assert "model:  # one fast network: two large ones would see only 1,056 crops each in the minutes\n" in text
+    assert recipe.train.epochs == round((4 * 60 * 0.95 - 15) * 10 / (20 * recipe.data.crops_per_image))
+    assert "model:  # one fast network: two large ones would see only 1,065 crops each in the minutes\n" in text
 
 
 def test_thin_things_get_maps_at_full_resolution():

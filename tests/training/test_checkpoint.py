@@ -88,7 +88,7 @@ def test_a_checkpoint_of_another_model_is_refused(recipe, cells, tmp_path, monke
     stopped(recipe(members=("only",)), cells, tmp_path, monkeypatch)
     (file,) = tmp_path.glob("tiny/checkpoints/*.pt")
     content = read_checkpoint(file)
-    del content.parts["segmenter"]["head.classify.bias"]
+    del content.parts["only segmenter"]["head.classify.bias"]
     write_checkpoint(content)
     with pytest.raises(ModelError, match=r"only\.pt: doesn't fit this model .*; remove it, and --resume begins"):
         train(recipe(members=("only",)), cells, out=tmp_path, resume=True, console=False)

@@ -1,0 +1,215 @@
+"""Ensembles of 2 to 20 members: time and memory of segkit, a plain loop, MONAI and torch-uncertainty.
+
+    python benchmarks/ensemble_memory.py [--members 2 5 10 20] [--rounds 3]
+
+Every member is a U-Net with a ResNet18 encoder of segmentation-models-pytorch with random weights, the same for all
+systems, in float32. One picture of 512² goes through all members, and comes out as mean probabilities and, where a
+system gives it, their spread:
+
+* ``segkit``: ``segkit.Ensemble`` of ``segkit.Adapter``s, ``probabilities``; ``segkit statistics`` adds entropy, mutual
+  information and standard deviation;
+* ``smp loop``: the sigmoid maps of all members in a list, stacked, and their mean, as anyone would write it;
+* ``smp loop with spread``: the same with the entropy of the mean, mutual information and standard deviation;
+* ``monai``: ``SimpleInferer`` a member, its sigmoid maps stacked, ``MeanEnsemble``;
+* ``torch-uncertainty``: ``deep_ensembles(models)``, which gives all members' logits at once; then the mean sigmoid.
+
+Systems take turns in every round; a time is the median over the rounds. Memory is the peak resident size of a fresh
+process above that with the members loaded and the picture there, the smallest of three processes. About ten minutes on
+two cores; results in ``benchmarks/results/ensemble_memory.json``. `pip install monai torch-uncertainty` first.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from machine import machine
+from torch import Tensor, nn
+
+import segkit
+
+RESULTS = Path(__file__).parent / "results" / "ensemble_memory.json"
+SIDE, PROCESSES = 512, 3
+
+System = Callable[[Tensor], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--members", type=int, nargs="+", default=[2, 5, 10, 20])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory_of:
+        name, count = arguments.memory_of
+        print(json.dumps(peak_above(name, int(count))))
+        return
+    rows: dict[str, dict[str, Any]] = {}
+    for count in arguments.members:
+        rows[str(count)] = {"seconds": seconds_of(count, arguments.rounds), "MiB": memory_of(count)}
+        print(count, json.dumps(rows[str(count)]), flush=True)
+    few, many = (str(each(arguments.members)) for each in (min, max))
+    results = {
+        "members": rows,
+        f"memory of {many} over {few}": {
+            name: round(rows[many]["MiB"][name] / rows[few]["MiB"][name], 3) for name in rows[few]["MiB"]
+        },
+        "seconds over segkit": {
+            count: {name: round(taken / row["seconds"]["segkit"], 3) for name, taken in row["seconds"].items()}
+            for count, row in rows.items()
+        },
+        "rounds": arguments.rounds,
+        "picture": SIDE,
+        "peers": {name: installed(name) for name in ("segmentation_models_pytorch", "monai", "torch-uncertainty")},
+        "machine": machine(),
+    }
+    print(json.dumps(results, indent=1))
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def seconds_of(count: int, rounds: int) -> dict[str, float]:
+    models, image = members(count), picture()
+    systems = {name: build(models) for name, build in SYSTEMS.items()}
+    times: dict[str, list[float]] = {name: [] for name in systems}
+    with torch.inference_mode():
+        means = [run(image) for run in systems.values()]
+        for mean in means:
+            torch.testing.assert_close(first_of(mean), first_of(means[0]), atol=1e-5, rtol=0)
+        for _ in range(rounds):
+            for name, run in systems.items():
+                began = time.perf_counter()
+                run(image)
+                times[name].append(time.perf_counter() - began)
+    return {name: round(median(taken), 3) for name, taken in times.items()}
+
+
+def first_of(found: Any) -> Tensor:
+    return found if isinstance(found, Tensor) else found.probabilities if hasattr(found, "probabilities") else found[0]
+
+
+def memory_of(count: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--memory-of"]
+    found = {}
+    for name in SYSTEMS:
+        peaks = [
+            json.loads(subprocess.run([*command, name, str(count)], check=True, capture_output=True, text=True).stdout)
+            for _ in range(PROCESSES)
+        ]
+        found[name] = min(peaks)
+    return found
+
+
+def peak_above(name: str, count: int) -> float:
+    """MiB of the highest resident size while a picture goes through, above that before; looked at every millisecond."""
+    run, image = SYSTEMS[name](members(count)), picture()
+    with torch.inference_mode():
+        run(image[..., :64, :64])  # what is made once is there
+        before = peak = resident()
+        done = threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not done.wait(0.001):
+                peak = max(peak, resident())
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        run(image)
+        done.set()
+        watcher.join()
+    return round((peak - before) / 2**20, 1)
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def members(count: int) -> list[nn.Module]:
+    torch.manual_seed(0)
+    return [smp.Unet("resnet18", encoder_weights=None, classes=1).eval() for _ in range(count)]
+
+
+def picture() -> Tensor:
+    return torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+
+
+def installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+# What takes turns
+
+
+def ensemble(models: list[nn.Module]) -> segkit.Ensemble:
+    classes = ["background", "foreground"]
+    return segkit.Ensemble([segkit.Adapter(model, classes=classes, multiple_of=32) for model in models]).eval()
+
+
+def by_segkit(models: list[nn.Module]) -> System:
+    return ensemble(models).probabilities
+
+
+def by_segkit_with_spread(models: list[nn.Module]) -> System:
+    return ensemble(models).statistics
+
+
+def by_loop(models: list[nn.Module]) -> System:
+    return lambda image: torch.stack([model(image).sigmoid() for model in models]).mean(0)
+
+
+def by_loop_with_spread(models: list[nn.Module]) -> System:
+    def run(image: Tensor) -> tuple[Tensor, ...]:
+        maps = torch.stack([model(image).sigmoid() for model in models])
+        mean = maps.mean(0)
+        return mean, entropy(mean), entropy(mean) - entropy(maps).mean(0), maps.std(0, correction=0)
+
+    return run
+
+
+def entropy(p: Tensor) -> Tensor:
+    return torch.special.entr(p) + torch.special.entr(1 - p)
+
+
+def by_monai(models: list[nn.Module]) -> System:
+    from monai.inferers import SimpleInferer
+    from monai.transforms import MeanEnsemble
+
+    inferer, mean = SimpleInferer(), MeanEnsemble()
+    return lambda image: mean(torch.stack([inferer(image, model).sigmoid() for model in models]))
+
+
+def by_torch_uncertainty(models: list[nn.Module]) -> System:
+    from torch_uncertainty.models import deep_ensembles
+
+    together = deep_ensembles(models).eval()
+
+    def run(image: Tensor) -> Tensor:
+        logits = together(image)  # [members · batch, 1, H, W]
+        return logits.sigmoid().view(len(models), len(image), *logits.shape[1:]).mean(0)
+
+    return run
+
+
+SYSTEMS: dict[str, Callable[[list[nn.Module]], System]] = {
+    "segkit": by_segkit,
+    "segkit statistics": by_segkit_with_spread,
+    "smp loop": by_loop,
+    "smp loop with spread": by_loop_with_spread,
+    "monai": by_monai,
+    "torch-uncertainty": by_torch_uncertainty,
+}
+
+if __name__ == "__main__":
+    main()

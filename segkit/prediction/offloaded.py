@@ -1,0 +1,46 @@
+"""An ensemble of which one member at a time is on the device."""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from segkit.combining.sums import Spread
+from segkit.ensemble import Ensemble, Member
+from segkit.prediction.bands import Batches
+from segkit.statistics import PixelStatistics, tempered
+
+HOME = torch.device("cpu")
+
+
+class Offloaded:
+    """Asks the members of an ensemble one after the other, each on the device only while it is asked.
+
+    It is given a row of tiles at a time, so that every member's weights go to the device and back once a row (and once
+    a view, with ``tta``), whatever the number of tiles. The device holds one member, the row's sums, and what one batch
+    of tiles needs.
+
+    Args:
+        ensemble: in evaluation mode, on the CPU.
+        device: where members are asked.
+        batches: says how many tiles at a time.
+    """
+
+    def __init__(self, ensemble: Ensemble, device: torch.device, batches: Batches) -> None:
+        self.ensemble, self.device, self.batches = ensemble, device, batches
+        ensemble.combination.to(device)
+
+    def statistics(self, tiles: Tensor) -> PixelStatistics:
+        """What ``Ensemble.statistics`` gives, before the temperature of the whole, of tiles [b, C, h, w]."""
+        ensemble = self.ensemble
+        sums = Spread(ensemble.combination)
+        for place, temperature in enumerate(ensemble.temperatures):
+            member = ensemble.members[place]
+            ask = cast("Member", member).probabilities
+            member.to(self.device)
+            try:
+                found = tempered(self.batches.ask(ask, tiles), temperature, ensemble.task)
+            finally:
+                member.to(HOME)
+            sums.add(place, found, tiles)
+        return sums.statistics(1.0)

@@ -1,0 +1,69 @@
+"""Greedy soups: their weights are means, they are never worse, and strangers aren't mixed."""
+
+import pytest
+import torch
+
+import segkit
+from segkit.data.synthetic import draw_cells
+from segkit.errors import UsageError
+from segkit.fitting.soup import soup
+
+PART = {"backbone": {"name": "stem", "width": 4}, "neck": {"name": "unet", "widths": [4]}}
+
+
+def cell_model(seed, *, ancestor="same", **options):
+    torch.manual_seed(seed)
+    model = segkit.Segmenter.create(**{**PART, **options}, classes=["background", "cell"]).eval()
+    trained = {"dataset": "cells", "splits": "train"}
+    model.about = {"ancestor": ancestor, "trained_on": trained, "predict": {"tile": 32}}
+    return model
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    return draw_cells(tmp_path_factory.mktemp("soup") / "cells", images=10, size=48)
+
+
+def test_a_soup_is_the_mean_of_what_is_kept_and_never_worse_than_the_best(cells):
+    models = {f"m{seed}": cell_model(seed) for seed in range(3)}
+    made = soup(models, cells)
+    best = max(made.scores.values())
+    assert made.whole >= best
+    for name, parameter in made.model.named_parameters():
+        of_kept = [dict(models[each].named_parameters())[name] for each in made.kept]
+        torch.testing.assert_close(parameter, torch.stack(of_kept).mean(0))
+    again = segkit.evaluate(made.model, cells, "val").metrics["pooled"]["per_class"]["cell"]["dice"]
+    assert again == pytest.approx(made.whole, nan_ok=True)
+
+
+def test_equal_models_make_the_same_model_again(cells):
+    first = cell_model(0)
+    made = soup({"a": first, "b": cell_model(0)}, cells)
+    for name, parameter in made.model.named_parameters():
+        torch.testing.assert_close(parameter, dict(first.named_parameters())[name])
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"ancestor": "another"}, "b and a share no ancestor: they began with different weights"),
+        ({"neck": {"name": "unet", "widths": [8]}}, "b and a are of different architectures"),
+    ],
+)
+def test_strangers_make_no_soup(cells, second, message):
+    with pytest.raises(UsageError, match=message):
+        soup({"a": cell_model(0), "b": cell_model(1, **second)}, cells)
+
+
+def test_what_is_not_known_to_be_related_is_refused(cells):
+    stranger = cell_model(1)
+    del stranger.about["ancestor"]
+    with pytest.raises(UsageError, match="b: it isn't recorded what weights it began with"):
+        soup({"a": cell_model(0), "b": stranger}, cells)
+    with pytest.raises(UsageError, match="at least two models"):
+        soup({"a": cell_model(0)}, cells)
+
+
+def test_the_split_trained_on_is_refused(cells):
+    with pytest.raises(UsageError, match="a was trained on split 'train' of cells"):
+        soup({"a": cell_model(0), "b": cell_model(1)}, cells, "train")

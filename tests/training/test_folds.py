@@ -1,0 +1,101 @@
+"""Folds and seeds, as a run trains them."""
+
+import pytest
+import torch
+
+import segkit
+from segkit.data.folder import open_dataset
+from segkit.errors import RecipeError
+from segkit.recipe import load_recipe
+from segkit.training.plan import make_plans
+from segkit.training.run import train
+
+PART = {"backbone": {"name": "stem", "width": 4}, "neck": {"name": "unet", "widths": [4]}}
+
+
+def test_every_picture_is_held_out_of_one_fold_and_scores_it(recipe, cells):
+    folder = open_dataset(cells)
+    plans = make_plans(recipe(folds=3, seeds=2), folder)
+    assert [plan.member.name for plan in plans[:4]] == [
+        "first-fold1-seed1",
+        "first-fold1-seed2",
+        "first-fold2-seed1",
+        "first-fold2-seed2",
+    ]
+    assert len(plans) == 12
+    assert len({plan.seed for plan in plans}) == 12
+    everyone = {sample.name for sample in folder.samples("train", "val")}
+    for plan in plans:
+        inside, outside = ({sample.name for sample in samples} for samples in (plan.samples, plan.held_out))
+        assert inside | outside == everyone
+        assert not inside & outside
+        assert plan.validation == plan.held_out
+    assert {sample.name for plan in plans[::4] for sample in plan.held_out} <= everyone
+    # Pictures are in memory once, however many members see them.
+    arrays = {id(image) for plan in plans for image, _ in plan.dataset._cache}
+    assert len(arrays) == len(everyone)
+
+
+def test_a_run_with_folds_leaves_out_of_fold_masks_and_their_score(recipe, cells, tmp_path):
+    asked = recipe(members=("one",), train={"epochs": 1}, folds=2)
+    run = train(asked, cells, out=tmp_path, console=False)
+    assert run.model.names == ("one-fold1", "one-fold2")
+    folder = open_dataset(cells)
+    plans = make_plans(asked, folder)
+    for plan, name in zip(plans, run.model.names, strict=True):
+        member = segkit.load(run.directory / "members" / name / "model")
+        predictor = segkit.Predictor(member)
+        for sample in plan.held_out:
+            alone = predictor.predict(sample.image)
+            alone.save(tmp_path / "alone", probability=True)
+            for kind in ("mask", "probability"):
+                file = f"{sample.name}_{kind}.png"
+                assert (run.directory / "out_of_fold" / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
+    assert run.model.about["metrics"]["split"] == "train+val of cells"
+    assert run.model.about["metrics"]["images"] == len(folder.samples("train", "val"))
+    assert run.model.about["trained_on"]["splits"] == "train, val"
+
+
+def test_seeds_are_trainings_that_differ_in_nothing_else(recipe, cells, tmp_path):
+    asked = recipe(members=("one",), train={"epochs": 1, "seed": 4}, seeds=2)
+    run = train(asked, cells, out=tmp_path, console=False)
+    assert run.model.names == ("one-seed1", "one-seed2")
+    alone = train(recipe(members=("one",), train={"epochs": 1, "seed": 5}), cells, out=tmp_path / "a", console=False)
+    second, same = run.model.members[1].state_dict(), alone.model.members[0].state_dict()
+    assert all(torch.equal(second[name], same[name]) for name in same)
+
+
+def test_weights_are_those_of_the_members_named(recipe):
+    changed = recipe(seeds=2).model_copy(deep=True)
+    assert [member.name for member in changed.members()] == [
+        "first-seed1",
+        "first-seed2",
+        "second-seed1",
+        "second-seed2",
+    ]
+
+
+def test_members_with_splits_of_their_own_have_no_folds(recipe, cells):
+    asked = load_recipe(recipe(folds=2), ["ensemble.members.0.data={train_on: [val]}"])
+    with pytest.raises(RecipeError, match="folds are of the same pictures for all members"):
+        make_plans(asked, open_dataset(cells))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("ensemble.members.0.boost=2", "member 'first': boost=2, but no member comes before it"),
+        ("ensemble.members.1.boost=-1", "greater than or equal to 0"),
+        ("folds=1", "greater than or equal to 2"),
+        ("seeds=0", "greater than or equal to 1"),
+    ],
+)
+def test_values_without_a_meaning_are_refused(recipe, override, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(recipe(), [override])
+
+
+@pytest.mark.parametrize("override", ["folds=2", "seeds=2", "teacher={model: somewhere}"])
+def test_boosting_goes_with_one_training_a_member(recipe, override):
+    with pytest.raises(RecipeError, match="second: boost looks at the members before it; leave folds, seeds and"):
+        load_recipe(recipe(), ["ensemble.members.1.boost=2", override])

@@ -1,0 +1,64 @@
+"""The regression of Dice: against scikit-learn, its bounds on new images, and what it is judged by."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from segkit.trusting.quality import PENALTIES, Quality, fit_quality
+
+
+def made(count, noise=0.05, seed=0):
+    random = np.random.default_rng(seed)
+    signs = random.random((count, 3)) * [1, 5, 0] + [0, 2, 7]
+    dice = np.clip(0.2 + 0.5 * signs[:, 0] + random.normal(0, noise, count), 0, 1)
+    return signs, dice
+
+
+def fitted(signs, dice, units=None):
+    return fit_quality(["a", "b", "c"], signs, dice, np.arange(len(dice)) if units is None else units)
+
+
+def test_it_is_a_ridge_regression():
+    signs, dice = made(60)
+    quality = fitted(signs, dice)
+    scale = np.where(signs.std(0) > 0, signs.std(0), 1)
+    x = (signs - signs.mean(0)) / scale
+    found = [Ridge(alpha=each).fit(x, dice).predict(x).clip(0, 1) for each in PENALTIES]
+    ours = np.array([quality.predicted(each) for each in signs])
+    assert min(np.abs(ours - each).max() for each in found) < 1e-9
+
+
+def test_figures_are_of_images_held_out():
+    quality = fitted(*made(80))
+    assert quality.correlation > 0.9
+    assert quality.mean_error == pytest.approx(0.04, abs=0.012)
+    random = np.random.default_rng(1)
+    noise = fitted(random.random((80, 3)), random.random(80))
+    assert abs(noise.correlation) < 0.35
+
+
+def test_units_stay_together():
+    # Images of a unit are the same: who has seen one knows the other, and would be judged too well.
+    random = np.random.default_rng(2)
+    signs, dice = random.random((20, 3)).repeat(6, axis=0), random.random(20).repeat(6)
+    apart = fitted(signs, dice, np.arange(20).repeat(6))
+    assert apart.mean_error > fitted(signs, dice).mean_error
+
+
+@pytest.mark.parametrize("risk", [0.05, 0.1, 0.3])
+def test_bounds_hold_on_new_images_as_often_as_said(risk):
+    quality = fitted(*made(150, seed=3))
+    signs, dice = made(4000, seed=4)
+    below = np.mean([d < quality.bound(s, risk) for s, d in zip(signs, dice, strict=True)])
+    assert below == pytest.approx(risk, abs=0.05)
+
+
+def test_too_few_images_promise_nothing():
+    quality = fitted(*made(12))
+    assert quality.bound(np.array([0.9, 3, 7]), 0.05) == 0
+    assert quality.bound(np.array([0.9, 3, 7]), 0.5) > 0.4
+
+
+def test_it_is_kept_as_text():
+    quality = fitted(*made(30))
+    assert Quality.model_validate_json(quality.model_dump_json()) == quality
