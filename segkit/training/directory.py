@@ -65,8 +65,8 @@ class RunDirectory:
         """Refuse (DataError) a dataset whose digest is not that of the run's beginning."""
         if digest != self._state.data:
             raise DataError(
-                f"{dataset}: other pictures or masks than {self.path} began with, so it can't be resumed; put them "
-                "back, or leave --resume out to start a new run"
+                f"{dataset}: other pictures or masks, or another teacher, than {self.path} began with, so it can't be "
+                "resumed; put them back, or leave --resume out to start a new run"
             )
 
     def finish_member(self, name: str, minutes: float) -> None:

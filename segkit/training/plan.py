@@ -4,16 +4,18 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 
-from segkit.artifact import load
+from segkit.artifact import AnyModel, load, member_digests
 from segkit.backbones.recompute import recompute_stages
 from segkit.data.dataset import Decoded, SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.folds import draw_folds
 from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
+from segkit.ensemble import Ensemble
 from segkit.errors import RecipeError
 from segkit.model import Segmenter, grids
 from segkit.recipe import DataRecipe, Member, MemberRecipe, Recipe, TrainRecipe
@@ -244,13 +246,15 @@ def start_from(segmenter: Segmenter, path: str, where: str) -> None:
     segmenter.load_state_dict({name: value for name, value in theirs.items() if name in ours}, strict=False)
 
 
-def data_digest(plans: Sequence[Plan], folder: DatasetFolder) -> str:
+def data_digest(plans: Sequence[Plan], folder: DatasetFolder, teacher: AnyModel | None = None) -> str:
     """Hexadecimal digest of what is trained and validated on, the same for a copy of the dataset elsewhere.
 
     It covers what values mean, the files' names and sizes in order, and the measured normalisation: reading every byte
     would take long where there are many.
     """
     digest = hashlib.sha256(repr((folder.task, folder.classes, folder.background, folder.ignore_index)).encode())
+    if teacher is not None:
+        digest.update(repr(getattr(teacher, "digest", None) or member_digests(cast("Ensemble", teacher))).encode())
     for plan in plans:
         digest.update(repr((plan.mean, plan.std)).encode())
         for sample in (*plan.dataset.samples, *plan.validation):

@@ -89,7 +89,7 @@ def train(
     spread = teacher is not None and teacher.disagrees
     plans = make_plans(recipe, folder, unlabelled=unlabelled, spread=spread)
     _check_readers(plans)
-    digest = data_digest(plans, folder)
+    digest = data_digest(plans, folder, teacher)
     run = unfinished or new_run(Path(out), recipe, digest)
     run.check_data(digest, folder.path)
     log = Log(run.path / "log.txt", Console(quiet=not console, soft_wrap=True))

@@ -1,6 +1,7 @@
 """What is laid beside the training pictures: a teacher's maps, or where the members before are wrong."""
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +62,12 @@ def teach(teacher: AnyModel, samples: Sequence[Sample], folder: Path, say: Calla
     """
     predictor = Predictor(teacher)
     found: list[Maps] = []
-    for number, sample in enumerate(samples):
-        path = folder / f"{number:06d}.npy"
+    paths = [folder / f"{sha256(str(sample.image).encode()).hexdigest()[:32]}.npy" for sample in samples]
+    missing = sum(not path.is_file() for path in paths)
+    if missing:
+        say(f"the teacher looks at {missing} pictures")
+    for sample, path in zip(samples, paths, strict=True):
         if not path.is_file():
-            if number == 0:
-                say(f"the teacher looks at {len(samples)} pictures")
             with atomic_path(path) as temporary:
                 np.save(temporary, _taught(predictor, sample))
         found.append(np.load(path, mmap_mode="r"))
