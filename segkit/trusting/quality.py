@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 PENALTIES = (0.1, 1.0, 10.0, 100.0)
 FOLDS = 10
 FEWEST = 10  # images to fit on
-MOST_KEPT = 200  # of the errors that bounds are read from
+MOST_KEPT = 2000  # of the errors that bounds are read from
 
 Array = NDArray[np.float64]
 
