@@ -1,8 +1,10 @@
 """A model from elsewhere, any module, function or ONNX file, as a member of an ensemble or a predictor's model."""
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -88,13 +90,16 @@ class Adapter(nn.Module):
         self._incoming = torch.zeros(1, self.reader.channels, 1, 1)
         self.convert = _Call(convert) if convert is not None else None
         if isinstance(source, str | Path):
-            self.source: nn.Module | _Call = _Call(_onnx(Path(source)), str(source))
+            self.source: nn.Module | _Call = _Call(_onnx(Path(source)))
+            what = sha256(Path(source).read_bytes()).hexdigest()
         elif isinstance(source, nn.Module):
-            self.source = source
+            self.source, what = source, f"{type(source).__module__}.{type(source).__qualname__}"
         elif callable(source):
-            self.source = _Call(source)
+            self.source, what = _Call(source), uuid4().hex
         else:
             raise UsageError(f"{type(source).__name__}: expected a module, a function, or an .onnx file's path")
+        # What a function does can't be told from outside: each one counts as another.
+        self.identity = f"{what} {gives} {multiple_of} {'' if convert is None else uuid4().hex}"
 
     def forward(self, image: Tensor) -> Tensor:
         """The same as :meth:`probabilities`."""
@@ -140,8 +145,8 @@ class Adapter(nn.Module):
 class _Call:
     """A function; copies of a model share it, because it may hold what can't be copied."""
 
-    def __init__(self, function: Function, name: str = "") -> None:
-        self.function, self.name = function, name
+    def __init__(self, function: Function) -> None:
+        self.function = function
 
     def __call__(self, image: Tensor) -> Any:
         return self.function(image)

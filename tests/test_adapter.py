@@ -1,5 +1,6 @@
 """Models from elsewhere as members: what they are given, what is made of what they give, and what is refused."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -140,3 +141,13 @@ def test_it_can_not_be_saved(tmp_path):
     ensemble = segkit.Ensemble([small(), Adapter(lambda x: x[:, :1], classes=CLASSES)], names=["ours", "theirs"])
     with pytest.raises(UsageError, match=r"theirs: only models built with Segmenter\.create can be saved"):
         segkit.save(ensemble, tmp_path / "m")
+
+
+def test_what_was_predicted_with_another_function_is_not_kept(tmp_path):
+    picture = tmp_path / "a.png"
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8))
+    red = Adapter(lambda x: x[:, :1], classes=CLASSES, gives="probabilities")
+    blue = Adapter(lambda x: x[:, 2:], classes=CLASSES, gives="probabilities")
+    for model, resume, kept in ((red, False, False), (red, True, True), (blue, True, False)):
+        (outcome,) = segkit.Predictor(model).predict_files(picture, tmp_path / "out", resume=resume)
+        assert outcome.kept is kept

@@ -38,12 +38,13 @@ def reader(tmp_path, monkeypatch):
 
 
 def test_the_page_from_its_first_line_to_its_last(reader, words_of, capsys):
+    session = {}
     for kind, text in BLOCKS:
         title = TITLE.match(text)
         if title:
             (reader / title[1]).write_text(text)
         elif kind == "python":
-            exec(compile(text.replace("cells_119", "cells_039"), "ensembles.md", "exec"), {})
+            exec(compile(text.replace("cells_119", "cells_039"), "ensembles.md", "exec"), session)
         else:
             for line in text.splitlines():
                 program, *words = words_of(line)

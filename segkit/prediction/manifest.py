@@ -120,7 +120,7 @@ def file_hash(path: Path) -> str | None:
 
 
 def _line(entry: Entry) -> bytes:
-    return entry.model_dump_json().encode() + b"\n"
+    return entry.model_dump_json(exclude={"trust"} if entry.trust is None else None).encode() + b"\n"
 
 
 def _entries(content: bytes) -> Iterable[Entry]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from segkit.errors import UsageError
 from segkit.statistics import logits_of
 from segkit.task import Task
 
@@ -25,9 +26,14 @@ def gradient_sign(
         target: ids int64 [B, H, W], or 0/1 maps float32 [B, K, H, W] for multilabel; 255 is ignored.
         loss: called with logits and target.
         task: what the maps are.
+
+    Raises:
+        UsageError: the probabilities don't depend on the image by anything that has a gradient.
     """
     with torch.enable_grad():
         attacked = image.detach().clone().requires_grad_()
         found = loss(logits_of(probabilities(attacked), task), target)
+        if not found.requires_grad:
+            raise UsageError("fgsm: a model here has no gradient (an exported file, or a function); leave fgsm out")
         (gradient,) = torch.autograd.grad(found, attacked)
     return gradient.sign()

@@ -24,7 +24,6 @@ from segkit.evaluation.looks import probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report import check_fit
 from segkit.files import atomic_path
-from segkit.onnx_model import OnnxModel
 from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor, evaluating
 from segkit.recipe import nearest
@@ -136,7 +135,7 @@ def stress(
         **how: settings of the predictor: tile, overlap, tta, precision.
 
     Raises:
-        UsageError: an unknown kind; an attack on an exported model, which has no gradient.
+        UsageError: an unknown kind; an attack on a model that has no gradient, such as an exported one.
         ModelError: the model is of other classes than the dataset.
         DataError: a picture or mask that can't be used.
     """
@@ -145,8 +144,6 @@ def stress(
             raise UsageError(f"no corruption {kind!r}{nearest(kind, KINDS)}")
     if not kinds or most < 1:
         raise UsageError("nothing to do: name at least one kind, and at least one picture")
-    if "fgsm" in kinds and isinstance(model, OnnxModel):
-        raise UsageError("fgsm: an exported model has no gradient; leave it out, or take the model itself")
     folder = open_dataset(data)
     check_fit(model, folder)
     samples = folder.samples(split)

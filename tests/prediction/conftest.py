@@ -21,6 +21,7 @@ class Colours(nn.Module):
         self.frozen = nn.BatchNorm2d(1).eval()
         self.scale = nn.Parameter(torch.ones(()))
         self.takes_whole_images = False
+        self.disagrees = False
         self.sizes, self.trained = [], []
 
     def probabilities(self, image):

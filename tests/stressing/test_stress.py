@@ -133,3 +133,9 @@ def test_what_has_no_meaning_is_refused(ensemble, cells):
         segkit.stress(ensemble, cells, kinds=["nose"])
     with pytest.raises(UsageError, match="at least one picture"):
         segkit.stress(ensemble, cells, most=0)
+
+
+def test_a_model_without_a_gradient_is_not_attacked(cells):
+    blind = segkit.Adapter(lambda x: x[:, :1].detach(), classes=["background", "cell"], gives="probabilities")
+    with pytest.raises(UsageError, match="fgsm: a model here has no gradient"):
+        segkit.stress(blind, cells, kinds=["fgsm"])
