@@ -43,6 +43,8 @@ class Adapter(nn.Module):
             to such sides, and the maps cut.
         takes_whole_images: a piece of an image means something else to it, so that it isn't used in tiles.
 
+    Images come on the predictor's device: the model's own, and the processor where it has no parameters.
+
     Raises:
         UsageError: a value that isn't one of these.
         ModelError: an .onnx file that can't be used.
@@ -69,12 +71,20 @@ class Adapter(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = class_names(classes)
+        if window is not None and window != "picture" and (isinstance(window, str) or not window[0] < window[1]):
+            raise UsageError(f"window {window!r}: expected two rising intensities, 'picture' or None")
         self.task: Task = task or ("binary" if len(self.classes) <= 2 else "multiclass")
         for name, value, choices in (("task", self.task, get_args(Task)), ("gives", gives, get_args(Gives))):
             if value not in choices:
                 raise UsageError(f"{name}={value!r}: expected one of {', '.join(choices)}")
         if type(multiple_of) is not int or multiple_of < 1:
             raise UsageError(f"multiple_of={multiple_of!r}: expected a whole number, 1 or more")
+        if self.task == "binary" and len(self.classes) > 2:
+            raise UsageError(
+                f"task 'binary' with {len(self.classes)} classes; name two at most, or choose another task"
+            )
+        if background is not None and (type(background) is not int or not 0 <= background < len(self.classes)):
+            raise UsageError(f"background={background!r}: expected a class id from 0 to {len(self.classes) - 1}")
         self.maps = output_maps(self.task, len(self.classes))
         default = 0 if self.task == "binary" and len(self.classes) == 2 else None
         self.background = background if background is not None else default
@@ -83,22 +93,21 @@ class Adapter(nn.Module):
         self.disagrees = False
         self.architecture = None
         self.about: dict[str, Any] = {}
-        channels = len(mean or std or (0.0,))  # one, where nothing is to be done, fits any number
-        mean, std = normalisation(mean or (0.0,) * channels, std or (1.0,) * channels, channels)
+        given = [None if values is None else [float(value) for value in values] for values in (mean, std)]
+        channels = len(given[0] or given[1] or (0.0,))  # one, where nothing is to be done, fits any number
+        mean, std = normalisation(given[0] or (0.0,) * channels, given[1] or (1.0,) * channels, channels)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
         self._incoming = torch.zeros(1, self.reader.channels, 1, 1)
         self.convert = _Call(convert) if convert is not None else None
         if isinstance(source, str | Path):
             self.source: nn.Module | _Call = _Call(_onnx(Path(source)))
-            what = sha256(Path(source).read_bytes()).hexdigest()
-        elif isinstance(source, nn.Module):
-            self.source, what = source, f"{type(source).__module__}.{type(source).__qualname__}"
-        elif callable(source):
-            self.source, what = _Call(source), uuid4().hex
+            what = _digest(Path(source))
+        elif isinstance(source, nn.Module) or callable(source):
+            # What code does can't be told from outside: each one counts as another.
+            self.source, what = source if isinstance(source, nn.Module) else _Call(source), uuid4().hex
         else:
             raise UsageError(f"{type(source).__name__}: expected a module, a function, or an .onnx file's path")
-        # What a function does can't be told from outside: each one counts as another.
         self.identity = f"{what} {gives} {multiple_of} {'' if convert is None else uuid4().hex}"
 
     def forward(self, image: Tensor) -> Tensor:
@@ -153,6 +162,15 @@ class _Call:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of an .onnx file, and of the files beside it that it names: there its weights may be."""
+    digest = sha256(content := path.read_bytes())
+    for other in sorted(path.parent.iterdir()):
+        if other != path and other.is_file() and other.name.encode() in content:
+            digest.update(other.read_bytes())
+    return digest.hexdigest()
 
 
 def _onnx(path: Path) -> Function:

@@ -107,6 +107,8 @@ def predict(
             f"{len(outcomes) - failed} of {len(outcomes)} pictures predicted into {out} in "
             f"{time.perf_counter() - start:.1f} s{f', {kept} of them by an earlier run' if kept else ''}"
         )
+        if predictor.unjudged is not None:
+            typer.echo(f"note: how far to trust each picture isn't known: {predictor.unjudged}")
         for outcome in outcomes:
             if outcome.trust is not None and outcome.trust["verdict"] == "review":
                 why = "; ".join(outcome.trust["unlike"]) or f"may be as bad as {outcome.trust['bound']:.2f}"

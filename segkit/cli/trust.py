@@ -48,7 +48,7 @@ def trust(
     quality = trusted.judge.quality
     if as_json:
         figures = {"images": quality.images, "correlation": quality.correlation, "mean_error": quality.mean_error}
-        shares = {"accepted": trusted.accepted, "worse": trusted.worse}
+        shares = {"accepted": quality.accepted, "worse": quality.worse}
         print_json({**figures, "good": good, "risk": risk, **shares, "notes": trusted.notes, "model": str(out)})
         return
     correlation = "undefined" if quality.correlation is None else f"{quality.correlation:.3f}"
@@ -56,8 +56,8 @@ def trust(
         f"predicted against true Dice of {quality.images} pictures, each held out of its fit: correlation "
         f"{correlation}, mean error {quality.mean_error:.3f}"
     )
-    worse = "" if trusted.worse is None else f"; {trusted.worse:.0%} of these are worse than that"
-    typer.echo(f"accepted at Dice {good:g} and risk {risk:g}: {trusted.accepted:.0%}{worse}")
+    worse = "" if quality.worse is None else f"; {quality.worse:.0%} of these are worse than that"
+    typer.echo(f"accepted at Dice {good:g} and risk {risk:g}: {quality.accepted:.0%} of the same pictures{worse}")
     for note in trusted.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"model saved in {out}")

@@ -255,7 +255,7 @@ def _seen_before(model: AnyModel, folder: DatasetFolder, split: str, threshold_f
     notes = []
     fitted = model.about.get("fitted_on", {})
     splits = split.split("+")
-    if fitted.get("dataset") == folder.name and fitted.get("split") in splits:
+    if fitted.get("dataset") == folder.name and set(str(fitted.get("split")).split("+")) & set(splits):
         notes.append(f"the ensemble's weights were fitted on split {split!r} of {folder.name}: these scores favour it")
     trained = model.about.get("trained_on", {})
     if trained.get("dataset") != folder.name:

@@ -9,6 +9,7 @@ from segkit.artifact import load
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
 from segkit.model import Segmenter
+from segkit.trusting.verdict import without_judge
 
 
 def assemble(paths: Sequence[str | Path]) -> Ensemble:
@@ -59,7 +60,7 @@ def loaded(paths: Sequence[str | Path]) -> dict[str, Segmenter]:
         if isinstance(model, Ensemble):
             inner = cast("list[Segmenter]", list(model.members))
             for member in inner:
-                member.about = {**model.about, **member.about}
+                member.about = {**without_judge(model.about), **member.about}
             found = dict(zip(model.names, inner, strict=True))
         elif isinstance(model, Segmenter):
             found = {_name(path): model}

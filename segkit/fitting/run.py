@@ -25,6 +25,7 @@ from segkit.model import Segmenter
 from segkit.prediction.predictor import Predictor
 from segkit.statistics import tempered
 from segkit.training.losses import build_loss
+from segkit.trusting.verdict import without_judge
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def fit(
     if verdict is not None:
         about["kept"] = verdict.best != "plain"
         notes.insert(0, f"{weights}: {verdict.reason}")
-    model.about = {**ensemble.about, "fitted_on": about}
+    model.about = {**without_judge(ensemble.about), "fitted_on": about}
     return Fitted(model, verdict, scores, score, tuple(notes))
 
 

@@ -8,10 +8,12 @@ from segkit.errors import UsageError
 
 
 def check_unseen(name: str, about: Mapping[str, Any], folder: DatasetFolder, split: str) -> None:
-    """Raise UsageError where a model, by what is kept with it, was trained on the split."""
+    """Raise UsageError where a model, by what is kept with it, was trained on the split, or on one of several."""
     trained = about.get("trained_on", {})
-    if trained.get("dataset") == folder.name and split in str(trained.get("splits", "")).split(", "):
-        raise UsageError(
-            f"{name} was trained on split {split!r} of {folder.name}: what is fitted there favours whoever learnt it "
-            "by heart; name a split that no model has seen"
-        )
+    seen = str(trained.get("splits", "")).split(", ") if trained.get("dataset") == folder.name else []
+    for each in split.split("+"):
+        if each in seen:
+            raise UsageError(
+                f"{name} was trained on split {each!r} of {folder.name}: what is fitted there favours whoever learnt "
+                "it by heart; name a split that no model has seen"
+            )

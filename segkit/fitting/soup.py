@@ -20,6 +20,7 @@ from segkit.fitting.seen import check_unseen
 from segkit.model import Segmenter
 from segkit.prediction.settings import settings_for
 from segkit.training.population import learning_norms, measure_norms, plain_batches
+from segkit.trusting.verdict import without_judge
 
 BATCH, EPOCHS, CROP = 8, 100, 256  # of the crops that statistics are measured on
 
@@ -67,10 +68,10 @@ def soup(
 
     Raises:
         UsageError: fewer than two models; of several architectures or ancestors; a split that one was trained on.
-        ModelError: models of other classes than the dataset.
+        ModelError: models of other classes than the dataset, or trained on another one, although they have BatchNorm.
     """
-    _check_related(models)
     folder = open_dataset(data)
+    _check_related(models, folder.name)
     for name, model in models.items():
         check_fit(model, folder)
         check_unseen(name, model.about, folder, split)
@@ -93,11 +94,11 @@ def soup(
         if value >= whole:
             kept, whole, best = [*kept, name], value, mixed
     on = {"dataset": folder.name, "split": split, "soup_of": kept}
-    best.about = {**models[order[0]].about, "fitted_on": on}
+    best.about = {**without_judge(models[order[0]].about), "fitted_on": on}
     return Soup(best.eval(), tuple(kept), scores, what, whole)
 
 
-def _check_related(models: Mapping[str, Segmenter]) -> None:
+def _check_related(models: Mapping[str, Segmenter], dataset: str) -> None:
     """Raise UsageError unless these are two models or more that an average of weights can mean something of."""
     if len(models) < 2:
         raise UsageError("a soup needs at least two models; name more")
@@ -107,6 +108,11 @@ def _check_related(models: Mapping[str, Segmenter]) -> None:
             raise UsageError(f"{name}: a soup is made of single models")
         if "ancestor" not in models[name].about:
             raise UsageError(f"{name}: it isn't recorded what weights it began with, so it can't go into a soup")
+        if learning_norms(models[name]) and models[name].about.get("trained_on", {}).get("dataset") != dataset:
+            raise ModelError(
+                f"{name}: trained on {models[name].about.get('trained_on', {}).get('dataset')!r}, whose pictures "
+                f"BatchNorm's statistics are measured on; {dataset} is another dataset"
+            )
     for name in others:
         if models[name].architecture != models[first].architecture:
             raise UsageError(f"{name} and {first} are of different architectures; a soup averages equal ones")
@@ -122,13 +128,9 @@ def _average(models: Sequence[Segmenter], folder: DatasetFolder) -> Segmenter:
     states = [model.state_dict() for model in models]
     mixed = copy.deepcopy(models[0])
     mixed.load_state_dict({name: _mean([state[name] for state in states]) for name in states[0]})
-    if learning_norms(mixed):
-        trained = mixed.about.get("trained_on", {})
-        if trained.get("dataset") != folder.name:
-            raise ModelError(
-                f"the models were trained on {trained.get('dataset')!r}, whose pictures BatchNorm's statistics are to "
-                f"be measured on; {folder.name} is another dataset"
-            )
+    fixed = _equal_norms(models)
+    if len(learning_norms(mixed)) > len(fixed):
+        trained = mixed.about["trained_on"]
         samples = folder.samples(*str(trained["splits"]).split(", "))
         tile = settings_for(mixed).tile
         dataset = SegmentationDataset(
@@ -138,8 +140,20 @@ def _average(models: Sequence[Segmenter], folder: DatasetFolder) -> Segmenter:
             crop=None if mixed.input_size else min(tile or CROP, CROP),
             size=mixed.input_size,
         )
+        for name, norm in mixed.named_modules():
+            if name in fixed:
+                norm.requires_grad_(False)  # which keeps its statistics
         measure_norms(mixed, plain_batches(dataset, BATCH, EPOCHS))
+        mixed.requires_grad_(True)
     return mixed.eval()
+
+
+def _equal_norms(models: Sequence[Segmenter]) -> set[str]:
+    """Names of the norms whose statistics are the same in all models: those that were frozen in training."""
+    first, *others = [dict(model.named_buffers()) for model in models]
+    means = [name for name in first if name.endswith(".running_mean")]
+    equal = [name for name in means if all(torch.equal(first[name], each[name]) for each in others)]
+    return {name.removesuffix(".running_mean") for name in equal}
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

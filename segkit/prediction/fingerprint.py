@@ -27,7 +27,12 @@ def fingerprint(predictor: "Predictor", *, threshold: float, kinds: Sequence[str
         "program": segkit.__version__,
         "model": getattr(model, "digest", repr(model)),
         "architecture": [module.architecture for module in model.modules() if hasattr(module, "architecture")],
-        "from elsewhere": [module.identity for module in model.modules() if hasattr(module, "identity")],
+        "from elsewhere": [
+            getattr(module, name)
+            for module in model.modules()
+            for name in ("identity", "digest")
+            if hasattr(module, name)
+        ],
         "temperatures": [getattr(model, name, None) for name in ("temperatures", "temperature")],
         "task": model.task,
         "classes": list(model.classes),

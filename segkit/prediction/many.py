@@ -162,9 +162,10 @@ class _Line:
         error = step.error
         trust = None
         if step.prediction is not None:
-            trust = step.prediction.trust.figures() if step.prediction.trust is not None else None
             asked = {kind: True for kind in self.kinds if kind != "mask"}
             try:
+                judged = step.prediction.trust
+                trust = judged.figures() if judged is not None else None
                 paths = step.prediction.save(step.source.folder, **asked)
             except SegkitError as problem:
                 error = str(problem)

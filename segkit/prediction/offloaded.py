@@ -3,7 +3,7 @@
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segkit.combining.sums import Spread
 from segkit.ensemble import Ensemble, Member
@@ -11,6 +11,12 @@ from segkit.prediction.bands import Batches
 from segkit.statistics import PixelStatistics, tempered
 
 HOME = torch.device("cpu")
+
+
+def _move(member: nn.Module, device: torch.device) -> None:
+    """Move a member; outside of inference mode, in which its weights would never have a gradient again."""
+    with torch.inference_mode(False), torch.no_grad():
+        member.to(device)
 
 
 class Offloaded:
@@ -37,10 +43,10 @@ class Offloaded:
         for place, temperature in enumerate(ensemble.temperatures):
             member = ensemble.members[place]
             ask = cast("Member", member).probabilities
-            member.to(self.device)
             try:
+                _move(member, self.device)
                 found = tempered(self.batches.ask(ask, tiles), temperature, ensemble.task)
             finally:
-                member.to(HOME)
+                _move(member, HOME)
             sums.add(place, found, tiles)
         return sums.statistics(1.0)

@@ -37,7 +37,7 @@ from segkit.prediction.writers import output_folder
 from segkit.recipe import Precision
 from segkit.statistics import PixelStatistics
 from segkit.task import Task
-from segkit.trusting.verdict import kept_judge
+from segkit.trusting.verdict import kept_judge, settings_of
 from segkit.tta import TTA
 
 __all__ = ["Outcome", "Precision", "Prediction", "Predictor", "evaluating"]
@@ -99,6 +99,8 @@ class Predictor:
     Attributes:
         prepared: the model made ready for the precision, BatchNorm folded: a copy, unless there is nothing to do.
             After changes to the model's weights make another predictor. It leaves out an ensemble's ``temperature``.
+        judge: what predictions are judged by; None where the model wasn't taught that, or not for these settings.
+        unjudged: why not, where it was taught.
         temperature: what blended probabilities of the whole are then tempered by; 1 for a single model.
 
     Raises:
@@ -135,6 +137,11 @@ class Predictor:
         self.tile, self.overlap, self.tta = settings.tile, settings.overlap, settings.tta
         self.threshold, self.limit = settings.threshold, limit
         self.judge = kept_judge(getattr(model, "about", {}))
+        self.unjudged: str | None = None
+        if self.judge is not None:
+            own = settings.model_copy(update={"tile": self.tile})
+            self.unjudged = self.judge.unfit(settings_of(own), disagrees=model.disagrees)
+            self.judge = None if self.unjudged else self.judge
         if type(limit) is not int or limit < 1:
             raise UsageError(f"limit={limit!r}: expected a number of bytes, 1 or more")
         self.device = _named(device) if device is not None else _device_for(model)
@@ -223,7 +230,7 @@ class Predictor:
             palette=default_palette(task, maps, self.model.background),
             scaled=image,
             source=path,
-            judge=self.judge,
+            judge=self.judge if threshold == self.threshold else None,
         )
 
     def predict_files(
@@ -353,7 +360,9 @@ def _named(device: str | torch.device) -> torch.device:
 
 def _device_for(model: Model) -> torch.device:
     first = next(iter(model.parameters()), None)
-    here = first.device if first is not None else torch.device("cpu")
+    if first is None:  # functions and exported files: they say themselves where they compute
+        return torch.device("cpu")
+    here = first.device
     return torch.device("cuda") if here.type == "cpu" and torch.cuda.is_available() else here
 
 

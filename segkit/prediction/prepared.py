@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from segkit.adapter import Adapter
 from segkit.backbones.linear import Linear
-from segkit.errors import UsageError
+from segkit.errors import ModelError, UsageError
 from segkit.folding import fold_norms
 from segkit.prediction.packed import PackedLinear
 from segkit.statistics import PixelStatistics
@@ -44,7 +45,12 @@ def prepared(
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     faster = copy.deepcopy(model, shared).eval()
     if folds:
-        fold_norms(faster, probe)
+        try:
+            fold_norms(faster, probe)
+        except (RuntimeError, ModelError):
+            if not any(isinstance(module, Adapter) for module in model.modules()):
+                raise
+            faster = copy.deepcopy(model, shared).eval()  # a model from elsewhere may not take so small an image
     if lows:
         for module in faster.modules():
             if type(module) in LOW:

@@ -32,7 +32,12 @@ def gradient_sign(
     """
     with torch.enable_grad():
         attacked = image.detach().clone().requires_grad_()
-        found = loss(logits_of(probabilities(attacked), task), target)
+        try:
+            found = loss(logits_of(probabilities(attacked), task), target)
+        except RuntimeError as error:
+            if "requires grad" not in str(error):
+                raise
+            raise UsageError("fgsm: a function here can't be differentiated; leave fgsm out") from error
         if not found.requires_grad:
             raise UsageError("fgsm: a model here has no gradient (an exported file, or a function); leave fgsm out")
         (gradient,) = torch.autograd.grad(found, attacked)

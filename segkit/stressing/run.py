@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +19,8 @@ from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import IGNORE, Ids
-from segkit.ensemble import Ensemble
-from segkit.errors import UsageError
+from segkit.ensemble import Ensemble, Member
+from segkit.errors import DataError, ModelError, UsageError
 from segkit.evaluation.looks import probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report import check_fit
@@ -27,9 +28,11 @@ from segkit.files import atomic_path
 from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor, evaluating
 from segkit.recipe import nearest
+from segkit.statistics import tempered
 from segkit.stressing.corruptions import STRENGTHS, corrupted
 from segkit.stressing.fgsm import STRENGTHS as ATTACKS
 from segkit.stressing.fgsm import gradient_sign
+from segkit.task import Task
 from segkit.training.losses import build_loss
 
 WINDOW = 512  # side of the middle of a picture that is attacked: gradients of more take much memory
@@ -83,7 +86,7 @@ class Robustness:
         """Write ``robustness.json``, ``table.txt`` and ``robustness.png`` and return the folder."""
         folder = Path(folder)
         with atomic_path(folder / "robustness.json") as path:
-            path.write_text(json.dumps(self.figures, indent=2), encoding="utf-8")
+            path.write_text(json.dumps(_defined(self.figures), indent=2, allow_nan=False), encoding="utf-8")
         with atomic_path(folder / "table.txt") as path:
             path.write_text(self.table() + "\n", encoding="utf-8")
         with atomic_path(folder / "robustness.png") as path:
@@ -142,8 +145,8 @@ def stress(
     for kind in kinds:
         if kind not in KINDS:
             raise UsageError(f"no corruption {kind!r}{nearest(kind, KINDS)}")
-    if not kinds or most < 1:
-        raise UsageError("nothing to do: name at least one kind, and at least one picture")
+    if not kinds or most < 1 or seed < 0:
+        raise UsageError(f"most={most}, seed={seed}: expected at least one kind and one picture, and a seed from 0 on")
     folder = open_dataset(data)
     check_fit(model, folder)
     samples = folder.samples(split)
@@ -198,7 +201,8 @@ class _Scoring:
 
     def attack(self, sample: Sample, image: NDArray[np.float32], target: Ids) -> None:
         """Attack each model on the middle of one picture."""
-        rows, columns = (_middle(side) for side in image.shape[:2])
+        most = max(image.shape[:2]) if self.model.takes_whole_images else WINDOW
+        rows, columns = (_middle(side, most) for side in image.shape[:2])
         inside = torch.from_numpy(np.ascontiguousarray(image[rows, columns].transpose(2, 0, 1)))[None]
         truth = torch.from_numpy(np.ascontiguousarray(target[..., rows, columns]))[None]
         truth = truth.float() if self.folder.task == "multilabel" else truth.long()
@@ -216,6 +220,8 @@ class _Scoring:
 
     def result(self, kinds: Sequence[str], on: str) -> Robustness:
         """The curves."""
+        if ("fgsm" in kinds and ("fgsm", 0, self.names[0]) not in self._metrics) or not self._metrics:
+            raise DataError(f"{on}: nothing counts in the middle of any picture, so there is nothing to attack there")
         what = headline(next(iter(self._metrics.values())).compute())[0]
         curves: Curves = {
             kind: {
@@ -234,19 +240,34 @@ class _Scoring:
         """Of the whole, and of each member at its temperature."""
         yield self.model.probabilities
         if isinstance(self.model, Ensemble):
-            for member in self.model.members:
-                yield cast("Any", member).probabilities
+            for member, temperature in zip(self.model.members, self.model.temperatures, strict=True):
+                yield partial(_tempered, cast("Member", member).probabilities, temperature, self.folder.task)
 
     def _score(self, kind: str, place: int, name: str) -> float:
         return float(headline(self._metrics[kind, place, name].compute())[1])
 
     def _add(self, kind: str, place: int, name: str, sample: Sample, maps: NDArray[np.float32], target: Ids) -> None:
+        if not np.isfinite(maps).all():
+            raise ModelError(f"{sample.name}: {name} gives values that are not finite; was its training finite?")
         key, task = (kind, place, name), self.folder.task
         if key not in self._metrics:
             self._metrics[key] = SegmentationMetrics(self.folder.classes, task, self.folder.background, self.threshold)
         self._metrics[key].update(sample.name, labels_of(maps, task, self.threshold), target)
 
 
-def _middle(side: int) -> slice:
-    start = max(0, (side - WINDOW) // 2)
-    return slice(start, start + WINDOW)
+def _defined(value: Any) -> Any:
+    """The same, with None in the place of scores that are undefined."""
+    if isinstance(value, dict):
+        return {key: _defined(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_defined(each) for each in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def _tempered(ask: Callable[[Tensor], Tensor], temperature: float, task: Task, image: Tensor) -> Tensor:
+    return tempered(ask(image), temperature, task)
+
+
+def _middle(side: int, most: int) -> slice:
+    start = max(0, (side - most) // 2)
+    return slice(start, start + most)

@@ -1,6 +1,7 @@
 """Dice expected of a prediction from its own signs: a ridge regression, and how far off it has been."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ class Quality(BaseModel):
         centre, scale: of each sign, by which it is brought to mean 0 and deviation 1.
         slopes, intercept: of the brought ones.
         errors: true minus predicted Dice of images that were held out of each fit, rising.
+        cut: the predicted Dice from which on a prediction is accepted; None: none ever is.
+        accepted: share of the held-out images that it accepts.
+        worse: share of those accepted whose Dice is not good; None where none is accepted.
         correlation: Pearson's, of the same predictions with the truth.
         mean_error: mean absolute error of the same.
         images: how many.
@@ -34,6 +38,9 @@ class Quality(BaseModel):
     slopes: list[float]
     intercept: float
     errors: list[float]
+    cut: float | None
+    accepted: float
+    worse: float | None
     correlation: float | None
     mean_error: float
     images: int
@@ -44,7 +51,7 @@ class Quality(BaseModel):
         return float(np.clip(self.intercept + brought @ np.array(self.slopes), 0, 1))
 
     def bound(self, signs: Array, risk: float) -> float:
-        """A Dice that at most a share ``risk`` of such images stay below: conformal, so for exchangeable images.
+        """A Dice that at most a share ``risk`` of all images stay below theirs: conformal, for exchangeable images.
 
         The prediction plus the error of that rank among the errors on held-out images (Papadopoulos et al., ECML 2002,
         with errors of cross-validation as in Vovk, 2015); 0 where there are too few of them for so small a risk.
@@ -53,22 +60,30 @@ class Quality(BaseModel):
         return 0.0 if rank < 1 else float(np.clip(self.predicted(signs) + self.errors[rank - 1], 0, 1))
 
 
-def fit_quality(names: Sequence[str], signs: Array, dice: Array, units: NDArray[np.int64]) -> Quality:
-    """Fit Dice on signs, and judge the fit on images held out of it.
+def fit_quality(
+    names: Sequence[str], signs: Array, dice: Array, units: NDArray[np.int64], *, good: float, risk: float
+) -> Quality:
+    """Fit Dice on signs, judge the fit on images held out of it, and say from where on a prediction is accepted.
 
     The penalty is the one with the smallest leave-one-out error, in every fit anew. Errors, and the figures, are those
     of at most ten fits, each without a tenth of the units.
+
+    Accepted are as many of the held-out images, those with the highest predicted Dice, as leave (worse + 1) /
+    (accepted + 1) at ``risk`` or below. The added image makes up for the cut being chosen on the same ones, as in
+    knockoff+ (Barber and Candès, Annals of Statistics, 2015).
 
     Args:
         names: of the signs.
         signs: [N, S].
         dice: of each image, [N] in 0..1.
-        units: which unit each image is of, [N]; units, such as patients, stay together.
+        units: which unit each image is of, [N], two or more; units, such as patients, stay together.
+        good: the Dice from which on an image is as good as wanted.
+        risk: share of those accepted that may be worse.
     """
     count = min(FOLDS, len(set(units.tolist())))
     order = np.random.default_rng(0).permutation(sorted(set(units.tolist())))
     held = np.full(len(dice), np.nan)
-    for start in range(count if count > 1 else 0):
+    for start in range(count):
         out = np.isin(units, order[start::count])
         centre, scale, slopes, intercept = _ridge(signs[~out], dice[~out])
         held[out] = np.clip(intercept + (signs[out] - centre) / scale @ slopes, 0, 1)
@@ -83,10 +98,28 @@ def fit_quality(names: Sequence[str], signs: Array, dice: Array, units: NDArray[
         slopes=slopes.tolist(),
         intercept=intercept,
         errors=errors[ranks].tolist(),
+        **_accepted(held, dice, good, risk),
         correlation=float(np.corrcoef(held, dice)[0, 1]) if varied else None,
         mean_error=float(np.abs(errors).mean()),
         images=len(dice),
     )
+
+
+def _accepted(held: Array, dice: Array, good: float, risk: float) -> dict[str, Any]:
+    """``cut``, ``accepted`` and ``worse`` of held-out predictions."""
+    order = np.argsort(-held, kind="stable")
+    predicted, bad = held[order], (dice[order] < good).cumsum()
+    last = np.append(predicted[1:] < predicted[:-1], True)  # equal predictions are accepted together
+    taken = np.arange(1, len(order) + 1)
+    allowed = np.flatnonzero(last & ((bad + 1) / (taken + 1) <= risk))
+    if not len(allowed):
+        return {"cut": None, "accepted": 0.0, "worse": None}
+    place = int(allowed[-1])
+    return {
+        "cut": float(predicted[place]),
+        "accepted": float((place + 1) / len(order)),
+        "worse": float(bad[place] / (place + 1)),
+    }
 
 
 def _ridge(signs: Array, dice: Array) -> tuple[Array, Array, Array, float]:

@@ -1,10 +1,10 @@
 """A model taught how good its predictions are, on pictures that it hasn't seen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,20 +12,24 @@ from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.picture import open_picture
+from segkit.ensemble import Ensemble
 from segkit.errors import DataError, UsageError
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.report import check_fit
 from segkit.evaluation.scores import mean_of_defined, overlap_scores
 from segkit.fitting.seen import check_unseen
+from segkit.model import Segmenter
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.scaled import scaled
+from segkit.recipe import PredictRecipe
 from segkit.trusting.familiar import Range, properties_of, ranges_of
 from segkit.trusting.quality import FEWEST, fit_quality
 from segkit.trusting.signs import SIGNS
-from segkit.trusting.verdict import KEY, Judge, signs_in
+from segkit.trusting.verdict import KEY, Judge, settings_of, signs_in
 
 GOOD, RISK = 0.8, 0.1
+FEWEST_UNITS = 5
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,11 @@ class Trusted:
     Attributes:
         model: the same model; what it judges by is in ``about``.
         judge: that.
-        accepted: share of the pictures that it was fitted on that it would accept.
-        worse: share of those accepted whose Dice is below what counts as good.
         notes: what is to be said.
     """
 
     model: AnyModel
     judge: Judge
-    accepted: float
-    worse: float | None
     notes: tuple[str, ...]
 
 
@@ -83,10 +83,11 @@ def trust(
             raise UsageError(f"{name}={value:g}: expected a share, above 0 and below 1")
     folder = open_dataset(data)
     check_fit(model, folder)
-    for each in split.split("+"):
-        check_unseen("the model", model.about, folder, each)
+    known = _known(model)
+    for name, about in known.items():
+        check_unseen(name, about, folder, split)
     samples = folder.samples(*split.split("+"))
-    familiar = _trained_on(model, folder)
+    familiar = _trained_on(known.values(), folder)
     steps, total = count(1), len(samples) + len(familiar)
 
     def tell(name: str) -> None:
@@ -109,8 +110,13 @@ def trust(
             f"{folder.path}: split {split!r} has {int(scored.sum())} pictures with anything to find; at least {FEWEST} "
             "are needed to learn how good predictions are"
         )
-    units = units_of(folder, samples)[0][scored]
-    quality = fit_quality(SIGNS, np.array(signs)[scored], np.array(dice)[scored], units)
+    units, unit = units_of(folder, samples)
+    if len(set(units[scored].tolist())) < FEWEST_UNITS:
+        raise DataError(
+            f"{folder.path}: the pictures of split {split!r} with anything to find are of fewer than {FEWEST_UNITS} "
+            f"{unit}s: nothing tells how predictions on others will be"
+        )
+    quality = fit_quality(SIGNS, np.array(signs)[scored], np.array(dice)[scored], units[scored], good=good, risk=risk)
     ranges: list[Range] = []
     if familiar:
         met = []
@@ -118,35 +124,52 @@ def trust(
             met.append(properties_of(scaled(open_picture(sample.image), model.reader, str(sample.image))))
             tell(sample.name)
         ranges = ranges_of(met)
-    judge = Judge(quality=quality, ranges=ranges, good=good, risk=risk)
-    bounds = np.array([quality.bound(each, risk) for each in np.array(signs)[scored]])
-    accepted, true = bounds >= good, np.array(dice)[scored]
-    model.about = {**model.about, KEY: judge.model_dump(mode="json")}
-    return Trusted(
-        model,
-        judge,
-        accepted=float(accepted.mean()),
-        worse=float((true[accepted] < good).mean()) if accepted.any() else None,
-        notes=tuple(_notes(judge, int(scored.sum()), accepted=bool(accepted.any()))),
+    settings = PredictRecipe(tile=predictor.tile, tta=predictor.tta, threshold=predictor.threshold)
+    judge = Judge(
+        quality=quality,
+        ranges=ranges,
+        good=good,
+        risk=risk,
+        settings=settings_of(settings),
+        disagrees=model.disagrees,
     )
+    model.about = {**model.about, KEY: judge.model_dump(mode="json")}
+    return Trusted(model, judge, tuple(_notes(judge, model, folder, split)))
 
 
-def _trained_on(model: AnyModel, folder: DatasetFolder) -> Sequence[Sample]:
-    """The pictures that the model was trained on, if they are in this dataset."""
-    trained = model.about.get("trained_on", {})
-    splits = [split for split in str(trained.get("splits", "")).split(", ") if split in folder.splits]
-    return folder.samples(*splits) if trained.get("dataset") == folder.name and splits else []
+def _known(model: AnyModel) -> dict[str, Mapping[str, Any]]:
+    """What is kept with the model, and with each of its members."""
+    members = zip(model.names, model.members, strict=True) if isinstance(model, Ensemble) else ()
+    return {"the model": model.about, **{name: cast("Segmenter", member).about for name, member in members}}
 
 
-def _notes(judge: Judge, images: int, *, accepted: bool) -> list[str]:
-    notes = []
+def _trained_on(known: Iterable[Mapping[str, Any]], folder: DatasetFolder) -> Sequence[Sample]:
+    """The pictures that the model, or a member, was trained on, if they are in this dataset."""
+    splits: dict[str, None] = {}
+    for about in known:
+        trained = about.get("trained_on", {})
+        if trained.get("dataset") == folder.name:
+            splits |= dict.fromkeys(
+                split for split in str(trained.get("splits", "")).split(", ") if split in folder.splits
+            )
+    return folder.samples(*splits) if splits else []
+
+
+def _notes(judge: Judge, model: AnyModel, folder: DatasetFolder, split: str) -> list[str]:
+    notes, images = [], judge.quality.images
+    fitted = model.about.get("fitted_on", {})
+    if fitted.get("dataset") == folder.name and set(str(fitted.get("split")).split("+")) & set(split.split("+")):
+        notes.append(
+            f"the model itself was fitted on split {split!r}, where it now looks a little better than it is: take "
+            "another split where there is one"
+        )
     if not judge.ranges:
         notes.append("the pictures trained on aren't in this dataset: none will be called unlike them")
-    if judge.risk * (images + 1) < 1:
+    fewest = int(np.ceil(1 / judge.risk)) - 1
+    if images < fewest:
         notes.append(
-            f"{images} pictures are too few for a risk of {judge.risk:g}: nothing will be accepted; "
-            f"it takes {int(np.ceil(1 / judge.risk)) - 1}"
+            f"{images} pictures are too few for a risk of {judge.risk:g}: nothing will be accepted; it takes {fewest}"
         )
-    elif not accepted:
-        notes.append(f"no picture would be accepted: none is surely better than {judge.good:g}")
+    elif judge.quality.cut is None:
+        notes.append(f"no picture will be accepted: none is surely better than {judge.good:g}")
     return notes

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from segkit.statistics import maximum_entropy
 from segkit.task import Task
 
-ROWS = 512  # looked at at a time: maps may be files
+VALUES = 1 << 22  # of probabilities looked at at a time: maps may be files
 
 SIGNS = (
     "expected_dice",
@@ -42,18 +42,21 @@ def signs_of(
         probabilities: [K, H, W].
         entropy, disagreement: nats [H, W]; disagreement is None for a model that has none.
         task: binary, multilabel or multiclass.
-        background: the label that is background, if any.
+        background: the label that is background, if any; without meaning for a binary task's one map.
     """
     maps, height, width = probabilities.shape
-    kept = [k for k in range(maps) if task != "multiclass" or k != background]
+    kept = [k for k in range(maps) if maps == 1 or k != background]
+    together = max(1, VALUES // (maps * width))
     mass, found, both = (np.zeros(len(kept)) for _ in range(3))
     nats, inside = np.zeros(2), np.zeros(3)  # entropy and disagreement; the same inside, and its pixels
-    for top in range(0, height, ROWS):
-        rows = slice(top, top + ROWS)
-        p = np.asarray(probabilities[:, rows], np.float64)[kept]
+    for top in range(0, height, together):
+        rows = slice(top, top + together)
+        p = np.asarray(probabilities[kept, rows], np.float64)
         ids = np.asarray(labels[..., rows, :])
         here = (
-            ids[None] == np.reshape(kept, (-1, 1, 1)) if task == "multiclass" else ids.reshape(maps, *p.shape[1:]) == 1
+            ids[None] == np.reshape(kept, (-1, 1, 1))
+            if task == "multiclass"
+            else ids.reshape(maps, -1, width)[kept] == 1
         )
         mass += p.sum((1, 2))
         found += here.sum((1, 2))

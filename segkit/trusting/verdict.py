@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from segkit.errors import ModelError
+from segkit.recipe import PredictRecipe
 from segkit.trusting.familiar import Range, properties_of, unlike
 from segkit.trusting.quality import Quality
-from segkit.trusting.signs import signs_of
+from segkit.trusting.signs import SIGNS, signs_of
 
 if TYPE_CHECKING:
     from segkit.prediction.prediction import Prediction
@@ -24,10 +25,10 @@ class Trust:
     """How far one prediction is to be trusted.
 
     Attributes:
-        predicted_dice: to expect of it, 0..1: the mean over the classes that it shows.
-        bound: a Dice that at most a share ``risk`` of such predictions stay below.
-        verdict: ``accept``, or ``review`` where the bound is below what counts as good, or the picture is unlike those
-            trained on.
+        predicted_dice: to expect of it, 0..1: the mean over the classes that it shows, or should.
+        bound: at most a share ``risk`` of all pictures have a Dice below their bound.
+        verdict: ``accept``, or ``review`` where the predicted Dice is below the judge's cut, or the picture is unlike
+            those trained on.
         unlike: in what the picture is unlike them; empty where in nothing.
     """
 
@@ -50,6 +51,8 @@ class Judge(BaseModel):
         ranges: of the pictures trained on; empty where they weren't there to be looked at.
         good: the Dice from which on a prediction is as good as wanted.
         risk: share of accepted predictions that may be worse.
+        settings: of prediction that it was fitted at, which change the signs.
+        disagrees: whether the model told its disagreement.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -57,14 +60,34 @@ class Judge(BaseModel):
     ranges: list[Range]
     good: float = Field(gt=0, lt=1)
     risk: float = Field(gt=0, lt=1)
+    settings: dict[str, Any]
+    disagrees: bool
+
+    @model_validator(mode="after")
+    def _fits_the_signs(self) -> Self:
+        quality = self.quality
+        if tuple(quality.signs) != SIGNS or any(
+            len(values) != len(SIGNS) for values in (quality.centre, quality.scale, quality.slopes)
+        ):
+            raise ValueError("its signs aren't those of this segkit; teach the model again")
+        return self
+
+    def unfit(self, settings: Mapping[str, Any], *, disagrees: bool) -> str | None:
+        """Why predictions with these settings can't be judged; None where they can."""
+        for key, value in self.settings.items():
+            if settings[key] != value:
+                return f"it was taught with {key}={value}, not {settings[key]}"
+        if disagrees != self.disagrees:
+            return "it was taught with the members' disagreement, which isn't known here"
+        return None
 
     def of(self, prediction: "Prediction") -> Trust:
         """The judgement of a prediction."""
         signs = signs_in(prediction)
         strange = tuple(unlike(self.ranges, properties_of(prediction.scaled))) if self.ranges else ()
-        bound = self.quality.bound(signs, self.risk)
-        accepted = bound >= self.good and not strange
-        return Trust(self.quality.predicted(signs), bound, "accept" if accepted else "review", strange)
+        predicted, cut = self.quality.predicted(signs), self.quality.cut
+        accepted = cut is not None and predicted >= cut and not strange
+        return Trust(predicted, self.quality.bound(signs, self.risk), "accept" if accepted else "review", strange)
 
 
 def signs_in(prediction: "Prediction") -> NDArray[np.float64]:
@@ -77,6 +100,16 @@ def signs_in(prediction: "Prediction") -> NDArray[np.float64]:
         task=prediction.task,
         background=prediction.background,
     )
+
+
+def settings_of(predict: PredictRecipe) -> dict[str, Any]:
+    """Those of the settings of prediction that change what it shows of itself."""
+    return {"tile": predict.tile, "tta": predict.tta, "threshold": predict.threshold}
+
+
+def without_judge(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept with a model, for another one that is made of it."""
+    return {key: value for key, value in about.items() if key != KEY}
 
 
 def kept_judge(about: Mapping[str, Any]) -> Judge | None:

@@ -131,7 +131,7 @@ def test_the_command_writes_curves(workplace, capsys):
 def test_what_has_no_meaning_is_refused(ensemble, cells):
     with pytest.raises(UsageError, match="no corruption 'nose'; did you mean 'noise'"):
         segkit.stress(ensemble, cells, kinds=["nose"])
-    with pytest.raises(UsageError, match="at least one picture"):
+    with pytest.raises(UsageError, match="most=0, seed=0: expected at least one kind and one picture"):
         segkit.stress(ensemble, cells, most=0)
 
 

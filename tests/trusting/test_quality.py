@@ -14,8 +14,9 @@ def made(count, noise=0.05, seed=0):
     return signs, dice
 
 
-def fitted(signs, dice, units=None):
-    return fit_quality(["a", "b", "c"], signs, dice, np.arange(len(dice)) if units is None else units)
+def fitted(signs, dice, units=None, good=0.5, risk=0.1):
+    units = np.arange(len(dice)) if units is None else units
+    return fit_quality(["a", "b", "c"], signs, dice, units, good=good, risk=risk)
 
 
 def test_it_is_a_ridge_regression():
@@ -57,6 +58,34 @@ def test_too_few_images_promise_nothing():
     quality = fitted(*made(12))
     assert quality.bound(np.array([0.9, 3, 7]), 0.05) == 0
     assert quality.bound(np.array([0.9, 3, 7]), 0.5) > 0.4
+
+
+@pytest.mark.parametrize("risk", [0.1, 0.2])
+def test_of_those_accepted_no_more_are_worse_than_asked_for(risk):
+    # An eighth of the images are bad although they look good: a bound on all images would accept too many.
+    worse, shares = [], []
+    for seed in range(30):
+        random = np.random.default_rng(seed)
+
+        def drawn(count, random=random):
+            signs = random.random((count, 3))
+            hidden = random.random(count) < 0.125
+            return signs, np.clip(0.45 + 0.5 * signs[:, 0] + random.normal(0, 0.03, count) - 0.5 * hidden, 0, 1)
+
+        quality = fitted(*drawn(200), good=0.7, risk=risk)
+        signs, dice = drawn(2000)
+        taken = np.array([quality.cut is not None and quality.predicted(each) >= quality.cut for each in signs])
+        shares.append(taken.mean())
+        worse.append((dice[taken] < 0.7).mean() if taken.any() else 0.0)  # as false discovery rates are counted
+        assert quality.worse is None or quality.worse <= risk
+    assert np.mean(worse) <= risk + 0.02
+    assert np.mean(shares) > (0.3 if risk == 0.2 else 0)
+
+
+def test_equal_predictions_are_accepted_together():
+    signs = np.zeros((40, 3))
+    quality = fitted(signs, np.array([0.9] * 20 + [0.1] * 20), risk=0.3)
+    assert quality.cut is None
 
 
 def test_it_is_kept_as_text():

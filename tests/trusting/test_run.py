@@ -1,6 +1,7 @@
 """A model taught to judge its predictions, and what it then says of pictures."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -64,11 +65,11 @@ def discs(tmp_path_factory):
 
 
 def test_predicted_dice_follows_the_true_one(model, discs):
-    trusted = segkit.trust(model, discs, good=0.9, risk=0.2)
-    quality = trusted.judge.quality
+    quality = segkit.trust(model, discs, good=0.9, risk=0.2).judge.quality
     assert quality.images == 30
     assert quality.correlation > 0.9
-    assert trusted.worse is None or trusted.worse <= 0.2
+    assert 0.2 < quality.accepted < 0.9
+    assert quality.worse <= 0.2
     predictor = segkit.Predictor(model)
     clear, noisy = (predictor.predict(discs / "images" / f"d{i:02}.png").trust for i in (0, 29))
     assert (clear.verdict, noisy.verdict) == ("accept", "review")
@@ -140,7 +141,7 @@ def test_notes_say_what_is_missing(model, discs):
     trusted = segkit.trust(model, discs, risk=0.01)
     assert trusted.notes[0].startswith("the pictures trained on aren't in this dataset")
     assert "30 pictures are too few for a risk of 0.01: nothing will be accepted; it takes 99" in trusted.notes[1]
-    assert trusted.accepted == 0
+    assert trusted.judge.quality.accepted == 0
 
 
 def test_properties_by_hand(tmp_path):
@@ -166,3 +167,36 @@ def test_a_large_picture_is_looked_at_in_parts(discs):
     found = properties_of(scaled(picture, Reader(), "d00"))
     whole = cv2.imread(str(discs / "images" / "d00.png")) / 255
     assert found["brightness of channel 2"] == pytest.approx(whole[..., 1].mean(), abs=1e-6)
+
+
+def test_members_are_asked_what_they_were_trained_on(model, discs):
+    ensemble = segkit.Ensemble([model, model], names=["one", "two"])
+    with pytest.raises(UsageError, match="one was trained on split 'train' of discs"):
+        segkit.trust(ensemble, discs, "val+train")
+    assert segkit.trust(ensemble, discs).judge.ranges
+
+
+def test_the_split_of_the_fit_is_named(model, discs):
+    model.about["fitted_on"] = {"dataset": "discs", "split": "val"}
+    (note,) = segkit.trust(model, discs, good=0.5, risk=0.4).notes
+    assert note.startswith("the model itself was fitted on split 'val'")
+
+
+@pytest.mark.parametrize(("how", "said"), [({"tta": "flip"}, "tta=None, not flip"), ({"tile": 16}, "tile=512, not 16")])
+def test_other_settings_are_not_judged_and_it_is_said_so(model, discs, how, said):
+    segkit.trust(model, discs, good=0.5, risk=0.4)
+    predictor = segkit.Predictor(model, **how)
+    assert predictor.unjudged == f"it was taught with {said}"
+    picture = discs / "images" / "d00.png"
+    assert predictor.predict(picture).trust is None
+    assert segkit.Predictor(model).predict(picture, threshold=0.3).trust is None
+    assert segkit.Predictor(model).predict(picture).trust is not None
+
+
+def test_one_patient_says_nothing_of_others(model, discs, tmp_path):
+    shutil.copytree(discs, tmp_path / "discs")
+    file = tmp_path / "discs" / "dataset.yaml"
+    values = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**values, "groups": {"patient": values["splits"]["val"]}}))
+    with pytest.raises(DataError, match="are of fewer than 5 groups: nothing tells how predictions on others will be"):
+        segkit.trust(model, tmp_path / "discs")
