@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,6 +17,7 @@ from segkit.tta import TTA, parse_tta
 Share = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(ge=1)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+AnySection = TypeVar("AnySection", "DataRecipe", "TrainRecipe")
 SHARED = (
     *("epochs", "batch", "accumulate", "precision", "validate_every", "workers", "deterministic", "data_seed"),
     "keep",
@@ -90,7 +91,7 @@ class ModelRecipe(Strict):
         None, description="[height, width] that whole pictures are brought to; needs data.crop and predict.tile null"
     )
     start: str | None = Field(
-        None, description="where a saved model of the same shape is, whose weights are the first ones"
+        None, description="where a saved model of the same shape is, whose weights are the first; not its normalisation"
     )
     output_size: tuple[Side, Side] | None = Field(
         None, description="[height, width] of a coarse map to learn; input_size is 8 times that by default"
@@ -189,7 +190,7 @@ class PredictRecipe(Strict):
 class TeacherRecipe(Strict):
     """A model whose probabilities are learnt beside the masks (distillation)."""
 
-    model: str = Field(description="where a saved model is; the student has its classes and its reader")
+    model: str = Field(description="where a saved model is, of the dataset's classes; it reads pictures in its own way")
     share: float = Field(
         0.5, gt=0, le=1, description="of the loss that is against the teacher's probabilities; the rest against masks"
     )
@@ -315,8 +316,8 @@ class Recipe(Strict):
             Member(
                 name=member.name,
                 model=member,
-                data=DataRecipe.model_validate({**self.data.model_dump(), **member.data}),
-                train=TrainRecipe.model_validate({**self.train.model_dump(), **member.train}),
+                data=_changed(self.data, member, "data"),
+                train=_changed(self.train, member, "train"),
                 boost=member.boost,
             )
             for member in self.ensemble.members
@@ -341,6 +342,20 @@ class Member(BaseModel):
     train: TrainRecipe
     boost: float = 0.0
     fold: int | None = None
+
+
+def _changed(section: AnySection, member: MemberRecipe, key: str) -> AnySection:
+    """A section as it holds for a member.
+
+    Raises:
+        ValueError: what the member changes has a wrong value.
+    """
+    try:
+        return type(section).model_validate({**section.model_dump(), **getattr(member, key)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (key, *first["loc"]))
+        raise ValueError(f"member {member.name!r}: {where}: {first['msg']}") from None
 
 
 def recipe_names() -> list[str]:

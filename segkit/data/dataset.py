@@ -99,8 +99,8 @@ class SegmentationDataset(Dataset[Item]):
         image, mask = self._cache[number] if self._cache is not None else self._read(number)
         layers = {"mask": mask}
         if self.beside is not None:
-            beside = np.asarray(self.beside[number])
-            layers["beside"] = beside if self.size is None else resized_ids(beside, self.size)
+            beside = np.asarray(self.beside[number])  # perhaps a file's, not to be written to
+            layers["beside"] = beside if self.size is None else resized_ids(beside.copy(), self.size)
         rng = np.random.default_rng([self.seed, epoch, index])
         if self.crop is not None and self.window is not None:
             origin = self._origin(mask, rng)

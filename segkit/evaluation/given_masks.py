@@ -11,6 +11,8 @@ from segkit.data.coding import find_coding
 from segkit.data.description import Description
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import LOSSLESS, read_values
+from segkit.data.picture import open_picture
+from segkit.data.reader import orientation_of
 from segkit.errors import DataError
 from segkit.task import Task
 
@@ -29,9 +31,18 @@ def given_masks(masks: Path, folder: DatasetFolder, samples: list[Sample]) -> It
 
     def read() -> Iterator[list[NDArray[np.uint8]]]:
         for given, true in zip(found, samples, strict=True):
-            yield [reading.read_mask(given, folder.read_mask(true).shape[-2:])]
+            yield [reading.read_mask(given, _size(folder, true))]
 
     return read()
+
+
+def _size(folder: DatasetFolder, sample: Sample) -> tuple[int, int]:
+    """Height and width of the upright picture; masks of pictures that a tag turns may be drawn on either."""
+    if orientation_of(sample.image) >= 5:
+        height, width, _ = open_picture(sample.image).shape
+        return height, width
+    height, width = folder.read_mask(sample).shape[-2:]
+    return height, width
 
 
 def _find(masks: Path, name: str, task: Task) -> Path:

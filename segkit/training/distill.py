@@ -41,6 +41,8 @@ def distill(
         UsageError, RecipeError, DataError, ModelError: as :func:`segkit.train`.
     """
     recipe = load_recipe(student, overrides, data=data)
+    if recipe.teacher is not None:
+        raise UsageError(f"{recipe.name}: the recipe names a teacher itself; leave it out there, or use segkit train")
     values: dict[str, Any] = {"model": str(teacher), "share": share}
     try:
         taught = TeacherRecipe(**values, unlabelled=None if unlabelled is None else str(unlabelled))

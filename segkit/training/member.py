@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,12 +61,14 @@ class Trained:
         minutes: that led to its weights.
         complete: whether training wasn't stopped.
         ancestor: digest of the weights that it began with.
+        fault: why it has no weights worth keeping; None where it has.
     """
 
     segmenter: Segmenter
     minutes: float
     complete: bool
     ancestor: str
+    fault: str | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ def train_members(
         stop: asked for by Ctrl-C; ends training after the step in hand.
 
     Raises:
-        RecipeError: training diverged before there were weights worth keeping.
+        RecipeError: several plans in fp16.
+        DataError: a picture that can't be used.
         ModelError: the checkpoint is damaged.
     """
     began = time.perf_counter()
@@ -139,6 +143,10 @@ def train_members(
             callbacks = [Each(number, trainee.callbacks) for number, trainee in enumerate(trainees)]
         callbacks += [stop, early, Checkpoints(checkpoint, parts, saved, log.say)]
         precision = fastest(device) if train.precision == "auto" else train.precision
+        if precision == "fp16" and len(plans) > 1:  # one scale of the loss can't serve several optimisers
+            if train.precision == "fp16":
+                raise RecipeError("ensemble.joint computes in bf16 or fp32; set train.precision=auto")
+            precision = "fp32"
         deterministic_before = torch.are_deterministic_algorithms_enabled()
         trainer = L.Trainer(
             accelerator=device.type,
@@ -150,9 +158,10 @@ def train_members(
             num_sanity_val_steps=0,
             deterministic=train.deterministic,
             # What a killed process logged of the epochs that come again is hidden.
-            logger=TensorBoardLogger(
-                place.folder, name="", version="tensorboard", purge_step=done + 1 if saved else None
-            ),
+            logger=[
+                TensorBoardLogger(each.folder, name="", version="tensorboard", purge_step=done + 1 if saved else None)
+                for each in places
+            ],
             callbacks=[callback for callback in callbacks if callback is not None],
             plugins=LightningEnvironment(),  # one process, also where a cluster's scheduler offers more
             default_root_dir=place.folder,
@@ -164,14 +173,15 @@ def train_members(
         del saved  # the trainer's callback has it now, and lets go of it
         try:
             trainer.fit(module, loader, validation if first.validation else None)
+        except SegkitError as error:
+            raise _as_raised(error) from None
         finally:
             torch.use_deterministic_algorithms(deterministic_before)
-        for trainee in trainees:
-            trainee.finish(low=precision == "bf16")
+        faults = [trainee.finish(low=precision == "bf16") for trainee in trainees]
     spent = time.perf_counter() - began + trainees[0].table.resumed_at
     return [
-        Trained(trainee.segmenter.eval(), spent / 60 / len(plans), not stop.requested, trainee.ancestor)
-        for trainee in trainees
+        Trained(trainee.segmenter.eval(), spent / 60 / len(plans), not stop.requested, trainee.ancestor, fault)
+        for trainee, fault in zip(trainees, faults, strict=True)
     ]
 
 
@@ -190,17 +200,19 @@ class _Trainee:
     callbacks: list[L.Callback]
     parts: dict[str, Stateful]
 
-    def finish(self, *, low: bool) -> None:
-        """Give the segmenter the weights that training was for, in values of bfloat16 where it was trained in it."""
+    def finish(self, *, low: bool) -> str | None:
+        """Give the segmenter the weights that training was for, in values of bfloat16 where it was trained in it.
+
+        Where there are none worth keeping, say why.
+        """
         if self.module.diverged is not None and (self.best is None or self.best.weights is None):
-            raise RecipeError(
-                f"{self.title}: {self.module.diverged}; lower train.learning_rate, or set train.precision=fp32"
-            )
+            return f"{self.title}: {self.module.diverged}; lower train.learning_rate, or set train.precision=fp32"
         self.segmenter.load_state_dict(dict(kept_weights(self.module, self.best)))
         self.segmenter.cpu().eval()
         if low:
             round_weights(self.segmenter)
         self.draw()
+        return None
 
 
 def _trainee(plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: Place, steps: int, log: Log) -> _Trainee:
@@ -223,7 +235,9 @@ def _trainee(plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: P
             log.say(f"sample pictures not drawn: {error}")
 
     best = KeepBest() if train.keep == "best" else None
-    table = EpochTable(place.folder, log.say, plan.index if plan.joint else 0)
+    table = EpochTable(
+        place.folder, partial(_named, log, title) if plan.joint else log.say, plan.index if plan.joint else 0
+    )
     kept: dict[str, Stateful | None] = {
         "segmenter": segmenter,
         "average": module.average,
@@ -250,6 +264,18 @@ def _trainee(plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: P
         callbacks=[callback for callback in callbacks if callback is not None],
         parts={name: part for name, part in kept.items() if part is not None},
     )
+
+
+def _named(log: Log, title: str, line: str) -> None:
+    log.say(f"{title}: {line}")
+
+
+def _as_raised(error: SegkitError) -> SegkitError:
+    """An error of a loader's worker as it was there; PyTorch gives it with its traceback for a message."""
+    lines = str(error).strip().splitlines()
+    if len(lines) < 2 or not lines[0].startswith("Caught "):
+        return error
+    return type(error)(lines[-1].partition(": ")[2])
 
 
 def _digest(segmenter: Segmenter) -> str:

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from torch import nn
 
-from segkit.artifact import AnyModel, load, member_digests
+from segkit.artifact import DESCRIPTION, AnyModel, load, member_digests
 from segkit.backbones.recompute import recompute_stages
 from segkit.data.dataset import Decoded, SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
@@ -16,12 +16,15 @@ from segkit.data.folds import draw_folds
 from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.ensemble import Ensemble
-from segkit.errors import RecipeError
+from segkit.errors import ModelError, RecipeError
 from segkit.model import Segmenter, grids
+from segkit.onnx_model import OnnxModel
 from segkit.recipe import DataRecipe, Member, MemberRecipe, Recipe, TrainRecipe
 from segkit.task import output_maps
 from segkit.training.beside import Boosted, Taught
 from segkit.training.losses import build_loss
+
+OWN = ("mean", "std", "auxiliary.", "spread.")  # tensors that aren't taken from a model to start from
 
 
 @dataclass(frozen=True)
@@ -228,22 +231,25 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
 
 
 def start_from(segmenter: Segmenter, path: str, where: str) -> None:
-    """Give a segmenter the weights of a saved one; only auxiliary heads and a second head keep their own.
+    """Give a segmenter the weights of a saved one; normalisation, auxiliary heads and a second head are its own.
 
     Raises:
         ModelError: there is none.
         RecipeError: it is of another shape, naming the first tensor that differs.
     """
-    first = load(path)
+    try:
+        first = load(path)
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
     if not isinstance(first, Segmenter):
         raise RecipeError(f"{where}: expected a single model; of an ensemble name one member's folder")
     theirs, ours = first.state_dict(), segmenter.state_dict()
-    own = ("auxiliary.", "spread.")
-    for name in [name for name in {**ours, **theirs} if not name.startswith(own)]:
+    names = [name for name in {**ours, **theirs} if not name.startswith(OWN)]
+    for name in names:
         here, there = (list(each[name].shape) if name in each else "none" for each in (ours, theirs))
         if here != there:
             raise RecipeError(f"{where}: of another shape: {name} is {there} there, {here} here")
-    segmenter.load_state_dict({name: value for name, value in theirs.items() if name in ours}, strict=False)
+    segmenter.load_state_dict({name: theirs[name] for name in names}, strict=False)
 
 
 def data_digest(plans: Sequence[Plan], folder: DatasetFolder, teacher: AnyModel | None = None) -> str:
@@ -254,12 +260,27 @@ def data_digest(plans: Sequence[Plan], folder: DatasetFolder, teacher: AnyModel 
     """
     digest = hashlib.sha256(repr((folder.task, folder.classes, folder.background, folder.ignore_index)).encode())
     if teacher is not None:
-        digest.update(repr(getattr(teacher, "digest", None) or member_digests(cast("Ensemble", teacher))).encode())
+        digest.update(_said_by(teacher).encode())
     for plan in plans:
         digest.update(repr((plan.mean, plan.std)).encode())
+        start = Path(plan.member.model.start or "") / DESCRIPTION
+        if plan.member.model.start is not None and start.is_file():
+            digest.update(start.read_bytes())
         for sample in (*plan.dataset.samples, *plan.validation):
             digest.update(repr((sample.name, list(_sizes(sample)))).encode())
     return digest.hexdigest()
+
+
+def _said_by(teacher: AnyModel) -> str:
+    """Everything that a teacher's maps depend on."""
+    if isinstance(teacher, OnnxModel):
+        return teacher.digest
+    facts: list[Any] = [member_digests(teacher), teacher.about.get("predict")]
+    if isinstance(teacher, Ensemble):
+        combination = teacher.combination
+        state = {name: tensor.tolist() for name, tensor in combination.state_dict().items()}
+        facts += [combination.name, combination.options(), state, teacher.temperatures, teacher.temperature]
+    return repr(facts)
 
 
 def _sizes(sample: Sample) -> Iterator[int]:

@@ -42,8 +42,10 @@ def measure_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.train()
         norm.momentum = None  # the plain average of all batches
     try:
+        # A second head isn't part of a plain call.
+        ask = model.statistics if getattr(model, "spread", None) is not None else model
         for images in batches:
-            model(images.to(device, memory_format=torch.channels_last))
+            ask(images.to(device, memory_format=torch.channels_last))
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

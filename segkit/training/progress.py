@@ -94,7 +94,7 @@ class EpochTable(L.Callback):
             f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['loss']:.4f}{scored}"
             f"  {row['images_per_second']:.1f} images/s  {row['seconds']:.0f} s"
         )
-        for logger in trainer.loggers:
+        for logger in trainer.loggers[self._place : self._place + 1]:
             logger.log_metrics({key: row[key] for key in ("loss", "learning_rate", "images_per_second")}, row["epoch"])
             if score:
                 logger.log_metrics({"score": score[1]}, row["epoch"])

@@ -85,7 +85,7 @@ def train(
     teacher = open_teacher(recipe.teacher, folder) if recipe.teacher is not None else None
     unlabelled: list[Sample] = []
     if recipe.teacher is not None:
-        unlabelled = unlabelled_pictures(recipe.teacher, Path(out), list(folder.files.values()))
+        unlabelled = unlabelled_pictures(recipe.teacher, Path(out), folder)
     spread = teacher is not None and teacher.disagrees
     plans = make_plans(recipe, folder, unlabelled=unlabelled, spread=spread)
     _check_readers(plans)
@@ -96,11 +96,12 @@ def train(
     with run.held():
         run.tidy()
         log.say(f"{recipe.name}: {folder.name}, classes {', '.join(folder.classes)}; writing to {run.path}")
-        for note in folder.notes:
+        for note in (*folder.notes, *_notes(recipe, plans, unlabelled)):
             log.say(f"note: {note}")
         if teacher is not None:
             for plan in plans:
                 plan.dataset.beside = teach(teacher, plan.dataset.samples, run.scratch / "teacher", log.say)
+            teacher.to("cpu")  # where there is a GPU, it is for the student
         return _go_on(plans, recipe, folder, run, log)
 
 
@@ -148,17 +149,27 @@ def _train_members(
             if group[0].member.boost:
                 log.say(f"{titles[0]}: looks where the members before it are wrong")
                 so_far = _together(recipe, plans, trained)
-                group[0].dataset.beside = mistakes(so_far, group[0].dataset.samples, folder)
+                place = run.scratch / f"before {names[0]}"
+                group[0].dataset.beside = mistakes(so_far, group[0].dataset.samples, folder, place)
+                so_far.cpu()
+                if stop.requested:
+                    break
             for place in places:
                 place.folder.mkdir(parents=True, exist_ok=True)
             checkpoint = run.checkpoint(names[0] if len(names) == 1 else JOINT)
             members = train_members(group, folder, recipe.predict, places, checkpoint, log, stop)
             minutes += sum(member.minutes for member in members)
             for plan, place, member in zip(group, places, members, strict=True):
+                if member.fault is not None:
+                    continue
                 about = _about(recipe, folder, member.minutes, pictures=len(plan.samples), finished=member.complete)
                 member.segmenter.about = {"ancestor": member.ancestor, **about}
                 # What happens to the next member can't take this one away.
                 save(member.segmenter, place.folder / "model")
+            faults = [member.fault for member in members if member.fault is not None]
+            if faults:
+                others = "" if len(faults) == len(members) else f"; the other members are in {run.path / 'members'}"
+                raise RecipeError(faults[0] + others)
             for name, member in zip(names, members, strict=True):
                 if member.complete:
                     run.finish_member(name, member.minutes)
@@ -181,6 +192,15 @@ def _check_readers(plans: Sequence[Plan]) -> None:
             )
 
 
+def _notes(recipe: Recipe, plans: Sequence[Plan], unlabelled: Sequence[Sample]) -> Iterator[str]:
+    """What was decided otherwise than asked, or isn't said anywhere else."""
+    found = len({plan.member.fold for plan in plans})
+    if recipe.folds is not None and found < recipe.folds:
+        yield f"{found} folds instead of {recipe.folds}: there are no more pictures, or groups of them"
+    if unlabelled:
+        yield f"{len(unlabelled)} pictures without masks, which the teacher labels"
+
+
 def _makes_ensemble(recipe: Recipe) -> bool:
     return recipe.ensemble is not None or recipe.varied
 
@@ -191,13 +211,24 @@ def _assemble(recipe: Recipe, plans: Sequence[Plan], trained: Sequence[Segmenter
 
 def _together(recipe: Recipe, plans: Sequence[Plan], trained: Sequence[Segmenter]) -> Ensemble:
     """An ensemble of those trained, the first of the plans; they are fewer where training was stopped."""
-    named = recipe.ensemble.weights if recipe.ensemble is not None else None
-    times = len(plans) // len(named) if named else 1  # each member once a fold and seed
-    weights = [weight for weight in named or [] for _ in range(times)][: len(trained)]
     names = [plan.member.name for plan in plans[: len(trained)]]
-    ensemble = Ensemble(list(trained), weights if sum(weights) > 0 else None, names=names).eval()
+    weights = _weights(recipe, plans)[: len(trained)]
+    ensemble = Ensemble(list(trained), _usable(weights), names=names).eval()
     ensemble.about = {"predict": recipe.predict.model_dump()}
     return ensemble
+
+
+def _weights(recipe: Recipe, plans: Sequence[Plan]) -> list[float]:
+    """One a plan: of each member once a fold and seed."""
+    named = recipe.ensemble.weights if recipe.ensemble is not None else None
+    if named is None:
+        return [1.0] * len(plans)
+    return [weight for weight in named for _ in range(len(plans) // len(named))]
+
+
+def _usable(weights: list[float]) -> list[float] | None:
+    """None, for equal ones, where all are 0."""
+    return weights if sum(weights) > 0 else None
 
 
 def _about(recipe: Recipe, folder: DatasetFolder, minutes: float, *, pictures: int, finished: bool) -> dict[str, Any]:
@@ -248,15 +279,27 @@ def _score_out_of_fold(
 ) -> dict[str, Any]:
     """Every picture by the members that weren't trained on it: masks and probabilities, and their scores."""
     out = directory / OUT_OF_FOLD
+    weights = _weights(recipe, plans)
     for fold in sorted({plan.member.fold or 0 for plan in plans}):
-        pairs = [(plan, each) for plan, each in zip(plans, trained, strict=True) if plan.member.fold == fold]
-        members = Ensemble([each for _, each in pairs], names=[plan.member.name for plan, _ in pairs]).eval()
+        places = [place for place, plan in enumerate(plans) if plan.member.fold == fold]
+        members = Ensemble(
+            [trained[place] for place in places],
+            _usable([weights[place] for place in places]),
+            names=[plans[place].member.name for place in places],
+        ).eval()
         members.about = {"predict": recipe.predict.model_dump()}
         predictor = Predictor(members)
-        for sample in pairs[0][0].held_out:
+        for sample in plans[places[0]].held_out:
             predictor.predict(sample.image).save(out, probability=True)
     log.say(f"every picture by the members that weren't trained on it: {out}")
     report = evaluate(out, folder.path, "+".join(pool(recipe)))
+    if any(
+        plan.validation and (plan.member.train.keep == "best" or plan.member.train.early_stopping) for plan in plans
+    ):
+        report.metrics["notes"].append(
+            "each fold also chose when to stop, or which weights to keep, of the members that it scores: these scores "
+            "are a little too good; with train.keep=last they aren't"
+        )
     return _reported(report, model, directory, "validation", log)
 
 

@@ -1,8 +1,10 @@
 """What is laid beside the training pictures: a teacher's maps, or where the members before are wrong."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +13,11 @@ from segkit.artifact import AnyModel, load
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.reader import PICTURES
-from segkit.errors import UsageError
+from segkit.ensemble import Ensemble
+from segkit.errors import ModelError, UsageError
 from segkit.evaluation.report import check_fit
 from segkit.files import atomic_path
-from segkit.prediction.predictor import Model, Predictor
+from segkit.prediction.predictor import Predictor
 from segkit.prediction.sources import expand
 from segkit.recipe import TeacherRecipe
 from segkit.statistics import maximum_entropy
@@ -30,48 +33,102 @@ def open_teacher(recipe: TeacherRecipe, folder: DatasetFolder) -> AnyModel:
     Raises:
         ModelError: there is none, or it is of other classes than the dataset.
     """
-    teacher = load(recipe.model)
-    check_fit(teacher, folder)
+    try:
+        teacher = load(recipe.model)
+        check_fit(teacher, folder)
+    except ModelError as error:
+        raise ModelError(f"teacher.model={recipe.model}: {error}") from error
     return teacher
 
 
-def unlabelled_pictures(recipe: TeacherRecipe, out: Path, known: Sequence[Sample]) -> list[Sample]:
+def unlabelled_pictures(recipe: TeacherRecipe, out: Path, dataset: DatasetFolder) -> list[Sample]:
     """The further pictures that a recipe names; those of the dataset itself are left out.
 
     Raises:
-        UsageError: there is no such folder, or no picture in it.
+        UsageError: there is no such folder, no picture in it, or it is a dataset's, whose masks would be taken too.
     """
     if recipe.unlabelled is None:
         return []
     place = Path(recipe.unlabelled)
     if not place.is_dir():
         raise UsageError(f"teacher.unlabelled: {place}: no such folder of pictures")
-    taken = {sample.image.resolve() for sample in known}
-    paths = [source.path for source in expand(place, out) if source.error is None]
-    found = [Sample(f"unlabelled/{path.stem}", path) for path in paths if path.resolve() not in taken]
+    if (place / "images").is_dir() and (place / "masks").is_dir():
+        raise UsageError(
+            f"teacher.unlabelled: {place}: a dataset, whose masks are pictures too; name {place / 'images'}"
+        )
+    known = dataset.files.values()
+    own = {file.resolve() for sample in known for file in (sample.image, sample.mask, sample.depth, sample.roi) if file}
+    found = [
+        Sample(f"unlabelled/{source.path.stem}", source.path)
+        for source in expand(place, out)
+        if source.error is None and not own & {source.path.resolve(), source.path.resolve().parent}
+    ]
     if not found:
         raise UsageError(f"teacher.unlabelled: {place}: no pictures there but the dataset's own; expected {PICTURES}")
     return found
 
 
-def teach(teacher: AnyModel, samples: Sequence[Sample], folder: Path, say: Callable[[str], None]) -> list[Maps]:
+class Stored(Sequence[Maps]):
+    """Maps in files, opened when they are asked for: a process may hold no more than some hundred files open."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, number: int) -> Maps: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> "Stored": ...
+
+    def __getitem__(self, number: int | slice) -> "Maps | Stored":
+        if isinstance(number, slice):
+            return Stored(self._paths[number])
+        found: Maps = np.load(self._paths[number], mmap_mode="r")
+        return found
+
+
+def teach(teacher: AnyModel, samples: Sequence[Sample], folder: Path, say: Callable[[str], None]) -> Stored:
     """The teacher's maps of each picture: bytes [H, W, maps + 1], 0..254 for 0..1, probabilities and disagreement.
 
-    Disagreement is its mutual information over the largest entropy, 0 where the teacher is a single model. They are
-    kept in ``folder``, one file a picture, and taken from there when training goes on.
+    Disagreement is its mutual information over the largest entropy, 0 where the teacher doesn't tell it. They are kept
+    in ``folder``, one file a picture, and taken from there when training goes on. The teacher is then on the CPU.
     """
     predictor = Predictor(teacher)
-    found: list[Maps] = []
+    return _stored(
+        samples, folder, partial(_taught, predictor), lambda count: say(f"the teacher looks at {count} pictures")
+    )
+
+
+def mistakes(model: Ensemble, samples: Sequence[Sample], dataset: DatasetFolder, folder: Path) -> Stored:
+    """How wrong a model is on each picture: bytes [H, W, 1], 0..254 for 1 - p of the truth; 0 where nothing counts.
+
+    Of a multilabel picture the worst of its maps counts. They are kept as a teacher's are.
+    """
+    predictor = Predictor(model)
+
+    def wrong(sample: Sample) -> Maps:
+        probabilities = predictor.predict(sample.image).probabilities
+        truth = dataset.read_mask(sample, probabilities.shape[1:])
+        return _bytes(wrongness(probabilities, truth, dataset.task)[None])
+
+    return _stored(samples, folder, wrong, lambda _: None)
+
+
+def _stored(
+    samples: Sequence[Sample], folder: Path, make: Callable[[Sample], Maps], tell: Callable[[int], None]
+) -> Stored:
+    """Maps of each picture, made where their file isn't there yet."""
     paths = [folder / f"{sha256(str(sample.image).encode()).hexdigest()[:32]}.npy" for sample in samples]
-    missing = sum(not path.is_file() for path in paths)
+    missing = [(sample, path) for sample, path in zip(samples, paths, strict=True) if not path.is_file()]
     if missing:
-        say(f"the teacher looks at {missing} pictures")
-    for sample, path in zip(samples, paths, strict=True):
-        if not path.is_file():
-            with atomic_path(path) as temporary:
-                np.save(temporary, _taught(predictor, sample))
-        found.append(np.load(path, mmap_mode="r"))
-    return found
+        tell(len(missing))
+    for sample, path in missing:
+        with atomic_path(path) as temporary:
+            np.save(temporary, make(sample))
+    return Stored(paths)
 
 
 def _taught(predictor: Predictor, sample: Sample) -> Maps:
@@ -80,20 +137,6 @@ def _taught(predictor: Predictor, sample: Sample) -> Maps:
     between = np.zeros_like(prediction.entropy) if prediction.disagreement is None else prediction.disagreement
     maps = np.concatenate([prediction.probabilities, between[None] / np.float32(largest)])
     return _bytes(maps)
-
-
-def mistakes(model: Model, samples: Sequence[Sample], folder: DatasetFolder) -> list[Maps]:
-    """How wrong a model is on each picture: bytes [H, W, 1], 0..254 for 1 - p of the truth; 0 where nothing counts.
-
-    Of a multilabel picture the worst of its maps counts.
-    """
-    predictor = Predictor(model)
-    found = []
-    for sample in samples:
-        probabilities = predictor.predict(sample.image).probabilities
-        truth = folder.read_mask(sample, probabilities.shape[1:])
-        found.append(_bytes(wrongness(probabilities, truth, folder.task)[None]))
-    return found
 
 
 def wrongness(probabilities: NDArray[np.float32], truth: Ids, task: Task) -> NDArray[np.float32]:

@@ -74,10 +74,14 @@ class Together(L.LightningModule):
         """One step of each; ``losses`` are theirs."""
         optimizers, schedules = _listed(self.optimizers()), _listed(self.lr_schedulers())
         updates = (index + 1) % self.accumulate == 0 or self.trainer.is_last_batch
-        losses = []
+        losses: list[Tensor] = []
+        loss_of_none = torch.zeros((), device=self.device)
         for part, stream, optimizer, schedule in zip(
             self.modules_in_order, self.streams, optimizers, schedules, strict=True
         ):
+            if part.diverged is not None:  # the others go on without it
+                losses.append(loss_of_none)
+                continue
             with stream:
                 loss = part.training_step(batch, index)
                 self.manual_backward(loss / self.accumulate)
@@ -161,8 +165,13 @@ class Each(L.Callback):
 
     def _tell(self, hook: str, trainer: L.Trainer, module: L.LightningModule, *further: Any) -> None:
         assert isinstance(module, Together)
+        part = module.modules_in_order[self._place]
+        if part.diverged is not None and hook.startswith("on_train_") and hook != "on_train_end":
+            return
         for callback in self._callbacks:
-            getattr(callback, hook)(trainer, module.modules_in_order[self._place], *further)
+            getattr(callback, hook)(trainer, part, *further)
+        if hook == "on_train_epoch_end":
+            trainer.should_stop = trainer.should_stop and all(each.diverged for each in module.modules_in_order)
 
 
 def _listed(given: Any) -> list[Any]:

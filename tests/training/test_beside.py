@@ -1,6 +1,7 @@
 """What lies beside the masks: weights by earlier members' errors, a teacher's maps, unlabelled pictures."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from segkit.errors import ModelError, RecipeError, UsageError
 from segkit.recipe import Recipe, load_recipe
 from segkit.training.beside import FULL, Boosted, Taught, spread_loss
 from segkit.training.losses import build_loss
+from segkit.training.plan import build_segmenter, data_digest, make_plans
+from segkit.training.population import measure_norms
 from segkit.training.run import train
 from segkit.training.teacher import mistakes, wrongness
 
@@ -102,7 +105,9 @@ def test_a_boosted_member_is_weighted_by_those_before_it(recipe, cells, tmp_path
     folder = open_dataset(cells)
     first = segkit.load(run.directory / "members" / "first" / "model")
     first.about = {"predict": asked.predict.model_dump()}
-    found = mistakes(first, folder.samples("train"), folder)
+    ensemble = segkit.Ensemble([first])
+    ensemble.about = first.about
+    found = mistakes(ensemble, folder.samples("train"), folder, tmp_path / "kept")
     values = {value for maps in found for value in np.unique(maps).tolist()}
     assert seen
     assert set(torch.cat(seen).unique().tolist()) <= values | {255}
@@ -198,3 +203,63 @@ def test_a_teacher_of_other_classes_is_refused(student, cells, tmp_path):
 def test_folds_have_no_teacher(student, teacher, cells, tmp_path):
     with pytest.raises(RecipeError, match="folds: the teacher has seen all of them"):
         segkit.distill(teacher, cells, student, ["folds=2"], out=tmp_path, console=False)
+
+
+def test_a_dataset_is_no_folder_of_unlabelled_pictures(teacher, student, cells, tmp_path):
+    with pytest.raises(UsageError, match=r"cells: a dataset, whose masks are pictures too; name .*cells.images"):
+        segkit.distill(teacher, cells, student, unlabelled=cells, out=tmp_path, console=False)
+    with pytest.raises(UsageError, match="no pictures there but the dataset's own"):
+        segkit.distill(teacher, cells, student, unlabelled=cells / "masks", out=tmp_path, console=False)
+
+
+def test_a_recipe_with_a_teacher_has_no_other(teacher, student, cells, tmp_path):
+    named = load_recipe(student, [f"teacher={{model: {teacher}}}"])
+    with pytest.raises(UsageError, match="student: the recipe names a teacher itself"):
+        segkit.distill(teacher, cells, named, out=tmp_path, console=False)
+
+
+def test_many_maps_are_not_open_at_once(cells, tmp_path):
+    folder, ensemble = open_dataset(cells), segkit.Ensemble([segkit.Segmenter.create(**SMALL, classes=2)])
+    samples = folder.samples("train")
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
+    found = mistakes(ensemble, samples, folder, tmp_path)
+    after = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
+    assert after <= before
+    assert [maps.shape for maps in found] == [(48, 48, 1)] * len(samples)
+
+
+def test_the_second_heads_statistics_are_measured_too():
+    torch.manual_seed(0)
+    model = segkit.Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=2, spread=True)
+    measure_norms(model, [torch.rand(4, 3, 32, 32) for _ in range(3)])
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean.abs().sum() > 0, name
+            assert module.num_batches_tracked == 3
+
+
+def test_a_start_gives_its_weights_and_not_its_normalisation(cells, tmp_path):
+    torch.manual_seed(3)
+    first = segkit.Segmenter.create(**SMALL, classes=["background", "cell"], mean=[0.1] * 3, std=[9.0] * 3)
+    segkit.save(first, tmp_path / "first")
+    values = {"name": "on", "model": {**SMALL, "start": str(tmp_path / "first")}, "data": {"crop": 32}}
+    folder = open_dataset(cells)
+    (plan,) = make_plans(Recipe.model_validate(values), folder)
+    model = build_segmenter(plan, folder)
+    assert torch.equal(model.head.classify.weight, first.head.classify.weight)
+    assert model.mean.flatten().tolist() == pytest.approx(plan.mean)
+    other = {**values, "model": {**values["model"], "neck": {"name": "unet", "widths": [8]}}}
+    with pytest.raises(RecipeError, match=r"on: model.start=.*first: of another shape: neck\S+ is \[.*\] there, \["):
+        make_plans(Recipe.model_validate(other), folder)
+    with pytest.raises(ModelError, match=r"on: model.start=nowhere: nowhere: no model there"):
+        make_plans(Recipe.model_validate({**values, "model": {**SMALL, "start": "nowhere"}}), folder)
+
+
+def test_another_teacher_is_not_gone_on_with(teacher, student, cells):
+    folder = open_dataset(cells)
+    plans = make_plans(student, folder)
+    ensemble = segkit.load(teacher)
+    first = data_digest(plans, folder, ensemble)
+    assert data_digest(plans, folder, segkit.load(teacher)) == first
+    ensemble.temperature = 2.0
+    assert data_digest(plans, folder, ensemble) != first

@@ -1,11 +1,15 @@
 """Folds and seeds, as a run trains them."""
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import segkit
 from segkit.data.folder import open_dataset
-from segkit.errors import RecipeError
+from segkit.data.synthetic import draw_cells
+from segkit.errors import DataError, RecipeError
 from segkit.recipe import load_recipe
 from segkit.training.plan import make_plans
 from segkit.training.run import train
@@ -99,3 +103,57 @@ def test_values_without_a_meaning_are_refused(recipe, override, message):
 def test_boosting_goes_with_one_training_a_member(recipe, override):
     with pytest.raises(RecipeError, match="second: boost looks at the members before it; leave folds, seeds and"):
         load_recipe(recipe(), ["ensemble.members.1.boost=2", override])
+
+
+def test_members_count_out_of_fold_as_they_do_in_the_ensemble(recipe, cells, tmp_path):
+    asked = load_recipe(recipe(train={"epochs": 1, "keep": "last"}), ["ensemble.weights=[1, 0]", "folds=2"])
+    run = train(asked, cells, out=tmp_path, console=False)
+    assert run.model.combination.weights.flatten().tolist() == [0.5, 0.5, 0, 0]
+    plan = make_plans(asked, open_dataset(cells))[0]
+    predictor = segkit.Predictor(segkit.load(run.directory / "members" / "first-fold1" / "model"))
+    predictor.predict(plan.held_out[0].image).save(tmp_path, probability=True)
+    file = f"{plan.held_out[0].name}_probability.png"
+    assert (run.directory / "out_of_fold" / file).read_bytes() == (tmp_path / file).read_bytes()
+    assert run.metrics["notes"] == []
+
+
+def test_what_flatters_folds_is_said(recipe, cells, tmp_path):
+    run = train(recipe(members=("one",), train={"epochs": 1}, folds=50), cells, out=tmp_path, console=False)
+    log = (run.directory / "log.txt").read_text()
+    assert "note: 10 folds instead of 50: there are no more pictures, or groups of them" in log
+    assert "each fold also chose when to stop" in run.metrics["notes"][0]
+
+
+def test_pictures_that_a_tag_turns_are_scored_as_they_stand(recipe, tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / "turned" / kind).mkdir(parents=True)
+    random = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    for number in range(6):
+        pixels = random.integers(0, 256, (40, 60, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "turned" / "images" / f"p{number}.png", exif=exif)
+        Image.fromarray((pixels[..., 0] > 128).astype(np.uint8)).save(tmp_path / "turned" / "masks" / f"p{number}.png")
+    asked = recipe(members=("one",), train={"epochs": 1, "keep": "last"}, folds=2)
+    run = train(asked, tmp_path / "turned", out=tmp_path / "runs", console=False)
+    mask = cv2.imread(str(run.directory / "out_of_fold" / "p0_mask.png"), cv2.IMREAD_UNCHANGED)
+    assert mask.shape[:2] == (60, 40)
+    assert len(run.metrics["images"]) >= 4
+
+
+def test_a_members_wrong_value_is_named_with_the_member(recipe):
+    with pytest.raises(
+        RecipeError, match=r"member 'second': train\.epochs: Input should be greater than or equal to 1"
+    ):
+        load_recipe(recipe(), ["ensemble.members.1.train={epochs: -3}"])
+
+
+def test_an_error_in_a_loaders_worker_is_one_line(recipe, tmp_path):
+    data = draw_cells(tmp_path / "cells", images=8, size=48)
+    for file in (data / "images" / "cells_001.png", data / "masks" / "cells_001.png"):
+        cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_UNCHANGED)[:40])
+    with pytest.raises(
+        DataError, match=r"^cells_\d+: pictures of different sizes \(48×40, 48×48\) in one batch; set"
+    ) as error:
+        train(recipe(train={"workers": 1}, data={"crop": None, "augment": "none"}), data, out=tmp_path, console=False)
+    assert "\n" not in str(error.value)

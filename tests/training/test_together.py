@@ -99,3 +99,28 @@ def test_a_joint_training_that_was_stopped_goes_on(cells, tmp_path, monkeypatch)
 def test_members_of_different_batches_are_not_trained_together(override, message):
     with pytest.raises(RecipeError, match=f"ensemble.joint: .*{message}"):
         load_recipe(recipe("swin", "stem"), [override])
+
+
+def test_a_member_that_diverges_ends_alone(cells, tmp_path, monkeypatch):
+    from segkit.training.module import TrainingModule
+
+    real = TrainingModule.training_step
+
+    def diverging(self, batch, index):
+        loss = real(self, batch, index)
+        swin = any("Swin" in type(module).__name__ for module in self.segmenter.modules())
+        return loss * float("nan") if swin and self.trainer.current_epoch == 1 else loss
+
+    monkeypatch.setattr(TrainingModule, "training_step", diverging)
+    with pytest.raises(RecipeError, match=r"swin \(1/2\): the loss is nan in epoch 2.*; the other members are in"):
+        quietly(recipe("swin", "stem", keep="last"), cells, tmp_path)
+    rows = (tmp_path / "joint" / "members" / "stem" / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 4
+    assert segkit.load(tmp_path / "joint" / "members" / "stem" / "model").about["trained_on"]["finished"]
+    assert not (tmp_path / "joint" / "members" / "swin" / "model").exists()
+
+
+def test_each_member_has_its_own_events(cells, tmp_path):
+    run = quietly(recipe("swin", "stem"), cells, tmp_path)
+    for name in ("swin", "stem"):
+        assert list((run.directory / "members" / name / "tensorboard").glob("events*"))
