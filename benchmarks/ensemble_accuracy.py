@@ -13,7 +13,8 @@ DRIVE and EM_ISBI2012 are dataset folders. Every system is trained on ``train``,
 Of the first seed also: ``stack``; ``early fusion``, one network with the backbones of the first and the last member;
 ``joint``, the three members in one pass over the data; ``folds``, the first member three times, each without a third of
 ``train``; ``soup``, the first member trained on for half as long with three seeds, their weights averaged greedily, and
-``soup's mean``, the same three as an ensemble; ``student``, a fourth network of half the width, taught by the mean.
+``soup's mean``, the same three as an ensemble, and ``trained on``, the first of them alone; ``student``, a network of
+half the width, taught by the mean for twice the epochs, and ``small``, the same without a teacher.
 
 Dice is pooled over the pixels of the test images inside the field of view, at threshold 0.5; calibration errors, NLL
 and AURC as ``docs/metrics.md`` says. Seconds and memory are of a fresh process that predicts one test image, after one
@@ -133,6 +134,9 @@ class Bench:
         ]
         self.row("soup", lambda: self.fitted([self.soup(on)], "uniform"))
         self.row("soup's mean", lambda: self.fitted(on, "uniform"))
+        self.row("trained on", lambda: self.fitted(on[:1], "uniform"))
+        small = {"model": SMALL, "epochs": 2 * EPOCHS}
+        self.row("small", lambda: self.fitted([self.trained("small", **small)], "uniform"))
         self.row("student", lambda: self.fitted([self.student(mean)], "uniform"))
 
     def place(self, name: str) -> Path:

@@ -353,9 +353,9 @@ def _changed(section: AnySection, member: MemberRecipe, key: str) -> AnySection:
     try:
         return type(section).model_validate({**section.model_dump(), **getattr(member, key)})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in (key, *first["loc"]))
-        raise ValueError(f"member {member.name!r}: {where}: {first['msg']}") from None
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in (key, *problem["loc"]))
+        raise ValueError(f"member {member.name!r}: {where}: {problem['msg']}") from None
 
 
 def recipe_names() -> list[str]:

@@ -38,7 +38,7 @@ def _noise(image: Picture, strength: float, seed: int) -> Picture:
 
 
 def _blur(image: Picture, strength: float, _seed: int) -> Picture:
-    found: Picture = cv2.GaussianBlur(image, (0, 0), strength, borderType=cv2.BORDER_REFLECT)
+    found = np.asarray(cv2.GaussianBlur(image, (0, 0), strength, borderType=cv2.BORDER_REFLECT), np.float32)
     return found.reshape(image.shape)  # OpenCV drops an axis of length 1
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, count, islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ def measure_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.momentum = None  # the plain average of all batches
     try:
         # A second head isn't part of a plain call.
-        ask = model.statistics if getattr(model, "spread", None) is not None else model
+        ask: Any = getattr(model, "statistics", model) if getattr(model, "spread", None) is not None else model
         for images in batches:
             ask(images.to(device, memory_format=torch.channels_last))
     finally:

@@ -149,8 +149,8 @@ def _train_members(
             if group[0].member.boost:
                 log.say(f"{titles[0]}: looks where the members before it are wrong")
                 so_far = _together(recipe, plans, trained)
-                place = run.scratch / f"before {names[0]}"
-                group[0].dataset.beside = mistakes(so_far, group[0].dataset.samples, folder, place)
+                kept = run.scratch / f"before {names[0]}"
+                group[0].dataset.beside = mistakes(so_far, group[0].dataset.samples, folder, kept)
                 so_far.cpu()
                 if stop.requested:
                     break
