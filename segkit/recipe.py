@@ -353,7 +353,7 @@ def _changed(section: AnySection, member: MemberRecipe, key: str) -> AnySection:
     try:
         return type(section).model_validate({**section.model_dump(), **getattr(member, key)})
     except ValidationError as error:
-        problem = error.errors()[0]
+        problem: Any = error.errors()[0]
         where = ".".join(str(part) for part in (key, *problem["loc"]))
         raise ValueError(f"member {member.name!r}: {where}: {problem['msg']}") from None
 
