@@ -38,7 +38,7 @@ from segkit.training.losses import build_loss
 WINDOW = 512  # side of the middle of a picture that is attacked: gradients of more take much memory
 KINDS: dict[str, tuple[float, ...]] = {"fgsm": ATTACKS, **STRENGTHS}
 ACROSS = {
-    "fgsm": "FGSM: largest change of a value in 0..1",
+    "fgsm": "FGSM: largest change of a value, in 255ths",
     "noise": "noise: deviation in 0..1",
     "blur": "blur: deviation in pixels",
     "contrast": "contrast left",
@@ -76,7 +76,11 @@ class Robustness:
         for kind, by_model in self.curves.items():
             strengths = [strength for strength, _ in next(iter(by_model.values()))]
             width = max(map(len, by_model))
-            lines += ["", ACROSS[kind], f"{'':{width}}  none    " + "  ".join(f"{each:<6.4g}" for each in strengths)]
+            lines += [
+                "",
+                ACROSS[kind],
+                f"{'':{width}}  none    " + "  ".join(f"{_shown(kind, each):<6.4g}" for each in strengths),
+            ]
             for name, curve in by_model.items():
                 values = [self.clean[kind][name], *(value for _, value in curve)]
                 lines.append(f"{name:{width}}  " + "  ".join(f"{value:.4f}" for value in values))
@@ -101,7 +105,9 @@ class Robustness:
             for number, (name, curve) in enumerate(by_model.items()):
                 values = [self.clean[kind][name], *(value for _, value in curve)]
                 axes.plot(range(len(values)), values, "o-", label=name, linewidth=2.2 if number == 0 else 1.1)
-            axes.set_xticks(range(len(KINDS[kind]) + 1), ["none", *(f"{each:.3g}" for each in KINDS[kind])])
+            axes.set_xticks(
+                range(len(KINDS[kind]) + 1), ["none", *(f"{_shown(kind, each):.3g}" for each in KINDS[kind])]
+            )
             axes.set_xlabel(ACROSS[kind])
             axes.grid(alpha=0.3)
         plots[0].set_ylabel(self.score)
@@ -253,6 +259,11 @@ class _Scoring:
         if key not in self._metrics:
             self._metrics[key] = SegmentationMetrics(self.folder.classes, task, self.folder.background, self.threshold)
         self._metrics[key].update(sample.name, labels_of(maps, task, self.threshold), target)
+
+
+def _shown(kind: str, strength: float) -> float:
+    """A strength as people read it."""
+    return strength * 255 if kind == "fgsm" else strength
 
 
 def _defined(value: Any) -> Any:
