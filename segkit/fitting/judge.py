@@ -15,6 +15,8 @@ FOLDS = 5
 
 Fit = Callable[[Sequence[HeldOut]], Combination]
 """A combination fitted on some pictures."""
+Temper = Callable[[Combination, Sequence[HeldOut]], float]
+"""The temperature of a combination that some pictures ask for."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def judge(
     units: Sequence[int],
     loss: nn.Module,
     *,
+    temper: Temper | None = None,
     seed: int = 0,
 ) -> Verdict:
     """Fit each way on four fifths of the units in turn and take its loss on the other fifth.
@@ -52,16 +55,18 @@ def judge(
         pictures: what the members say, and the truth.
         units: of each picture; those of one unit, such as a patient, are never on both sides.
         loss: called with logits [1, maps, 1, N] and target.
+        temper: brings what was fitted to a temperature, by the same pictures, before it is judged; the plain one too.
         seed: of the draw of the folds.
     """
+
     folds = list(halves(pictures, units, seed=seed))
     if not folds:
         return Verdict({}, "plain", "there is one picture, or one group, alone: nothing to judge a fit by")
     losses: dict[str, list[float]] = {"plain": [], **{name: [] for name in ways}}
     for inside, outside in folds:
-        losses["plain"].append(loss_of(plain, outside, loss))
+        losses["plain"].append(_judged(plain, inside, outside, loss, temper))
         for name, fit in ways.items():
-            losses[name].append(loss_of(fit(inside), outside, loss))
+            losses[name].append(_judged(fit(inside), inside, outside, loss, temper))
     means = {name: sum(each) / len(each) for name, each in losses.items()}
     best = min(ways, key=lambda name: means[name])
     better = sum(fitted < other for fitted, other in zip(losses[best], losses["plain"], strict=True))
@@ -69,6 +74,16 @@ def judge(
     if means[best] < means["plain"] and 2 * better > len(folds):
         return Verdict(losses, best, f"{said}, better in {better} of {len(folds)} folds")
     return Verdict(losses, "plain", f"{said}, better in {better} of {len(folds)} folds: not kept")
+
+
+def _judged(
+    combination: Combination,
+    inside: Sequence[HeldOut],
+    outside: Sequence[HeldOut],
+    loss: nn.Module,
+    temper: Temper | None,
+) -> float:
+    return loss_of(combination, outside, loss, temper(combination, inside) if temper is not None else 1.0)
 
 
 def halves(
@@ -88,12 +103,12 @@ def halves(
 
 
 @torch.no_grad()
-def loss_of(combination: Combination, pictures: Sequence[HeldOut], loss: nn.Module) -> float:
-    """The loss on all pixels of all pictures together."""
+def loss_of(combination: Combination, pictures: Sequence[HeldOut], loss: nn.Module, temperature: float = 1.0) -> float:
+    """The loss on all pixels of all pictures together, at a temperature of the whole."""
     found: list[Tensor] = []
     for picture in pictures:
         maps = combined(combination, picture.members[:, None], picture.image[None])
         found.append(maps[0].flatten(-2))
     probabilities = torch.cat(found, dim=-1)[None, :, None]
     target = torch.cat([picture.target.flatten(-2) for picture in pictures], dim=-1)[None, ..., None, :]
-    return float(loss(logits_of(probabilities, combination.task), target))
+    return float(loss(logits_of(probabilities, combination.task) / temperature, target))

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
-
-import torch
 
 from segkit.allocator import reused_memory
 from segkit.combining import Combination
@@ -16,10 +15,9 @@ from segkit.evaluation.intervals import units_of
 from segkit.evaluation.report import check_fit
 from segkit.fitting.heldout import hold_out, with_members
 from segkit.fitting.judge import Verdict, judge
-from segkit.fitting.learned import combined
 from segkit.fitting.scores import member_scores
 from segkit.fitting.seen import check_unseen
-from segkit.fitting.temperature import kept_temperature
+from segkit.fitting.temperature import kept_temperature, temperature_of, together
 from segkit.fitting.ways import Of, Shape, Weights, ways_to_fit
 from segkit.model import Segmenter
 from segkit.prediction.predictor import Predictor
@@ -126,17 +124,13 @@ def fit(
     if weights == "score":
         combination = shape.mean(of=of, weights=list(scores.values()))
     elif weights != "uniform":
-        ways = ways_to_fit(weights, shape, of, objective, seed=seed)
-        verdict = judge(plain, ways, pictures, units, objective, seed=seed)
+        ways = ways_to_fit(weights, shape, of, objective, tempered=temperature, seed=seed)
+        temper = partial(temperature_of, log_loss=log_loss) if temperature else None
+        verdict = judge(plain, ways, pictures, units, objective, temper=temper, seed=seed)
         combination = plain if verdict.best == "plain" else ways[verdict.best](pictures)
     whole = 1.0
     if temperature:
-        with torch.no_grad():
-            together = [
-                replace(picture, members=combined(combination, picture.members[:, None], picture.image[None]))
-                for picture in pictures
-            ]
-        whole = kept_temperature(together, units, bare.task, log_loss)
+        whole = kept_temperature(together(combination, pictures), units, bare.task, log_loss)
     model = Ensemble(
         segmenters,
         names=ensemble.names,

@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
+from segkit.combining import Combination
 from segkit.fitting.heldout import HeldOut, points
 from segkit.fitting.judge import halves
+from segkit.fitting.learned import combined
 from segkit.statistics import logits_of
 from segkit.task import Task
 
@@ -27,6 +31,20 @@ def kept_temperature(pictures: Sequence[HeldOut], units: Sequence[int], task: Ta
         before += _log_loss(maps, target, 1.0, task, log_loss)
         after += _log_loss(maps, target, temperature, task, log_loss)
     return fit_temperature(*_pixels(pictures), task, log_loss) if after < before else 1.0
+
+
+@torch.no_grad()
+def together(combination: Combination, pictures: Sequence[HeldOut]) -> list[HeldOut]:
+    """The pictures with what a combination says in the place of the members."""
+    return [
+        replace(picture, members=combined(combination, picture.members[:, None], picture.image[None]))
+        for picture in pictures
+    ]
+
+
+def temperature_of(combination: Combination, pictures: Sequence[HeldOut], *, log_loss: nn.Module) -> float:
+    """The fitted temperature of a combination."""
+    return fit_temperature(*_pixels(together(combination, pictures)), combination.task, log_loss)
 
 
 def fit_temperature(probabilities: Tensor, target: Tensor, task: Task, log_loss: nn.Module) -> float:

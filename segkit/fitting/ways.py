@@ -42,11 +42,18 @@ class Shape(NamedTuple):
         return Stack(self.members, self.maps, self.task)
 
 
-def ways_to_fit(weights: Fittable, shape: Shape, of: Of, loss: nn.Module, *, seed: int) -> dict[str, Fit]:
-    """Fits by name: of a gate or stack one, of weights one for each strength of being drawn toward equal ones."""
+def ways_to_fit(
+    weights: Fittable, shape: Shape, of: Of, loss: nn.Module, *, tempered: bool, seed: int
+) -> dict[str, Fit]:
+    """Fits by name: of a gate or stack one, of weights one for each strength of being drawn toward equal ones.
+
+    ``tempered`` says that the whole will have a temperature.
+    """
     if weights == "gate" or weights == "stack":
         return {weights: partial(_network, kind=weights, shape=shape, loss=loss, seed=seed)}
-    weighted = partial(_weighted, by_map=weights == "class", shape=shape, of=of, loss=loss, seed=seed)
+    weighted = partial(
+        _weighted, by_map=weights == "class", shape=shape, of=of, loss=loss, tempered=tempered, seed=seed
+    )
     return {f"shrinkage {each:g}": partial(weighted, shrinkage=each) for each in SHRINKAGES}
 
 
@@ -61,8 +68,18 @@ def _network(
 
 
 def _weighted(
-    pictures: Sequence[HeldOut], *, shrinkage: float, by_map: bool, shape: Shape, of: Of, loss: nn.Module, seed: int
+    pictures: Sequence[HeldOut],
+    *,
+    shrinkage: float,
+    by_map: bool,
+    shape: Shape,
+    of: Of,
+    loss: nn.Module,
+    tempered: bool,
+    seed: int,
 ) -> Combination:
     members, target = points(pictures, POINTS, seed=seed)
-    fitted = fit_weights(shape.mean(of=of), members, target, loss, by_map=by_map, shrinkage=shrinkage)
+    fitted = fit_weights(
+        shape.mean(of=of), members, target, loss, by_map=by_map, shrinkage=shrinkage, tempered=tempered
+    )
     return shape.mean(of=of, weights=fitted)

@@ -60,6 +60,27 @@ def test_fitted_weights_are_the_best_of_a_fine_grid(task, maps, kind):
     assert found.sum().item() == pytest.approx(1)
 
 
+def test_a_mean_that_may_be_sharpened_is_shared_by_equals():
+    # Three equally good members in noise of their own: alone each is surer, together they are better.
+    members, target = toy("binary", 1)
+    members = probabilities_of(logits_of(members, "binary") / torch.tensor([1.0, 1.5, 2.0]).view(3, 1, 1), "binary")
+    loss = loss_of("binary", 1)
+    blank = mean("mean", 3, 1, "binary")
+    free = fit_weights(blank, members, target, loss, by_map=False, shrinkage=0, tempered=True)
+    plain = fit_weights(blank, members, target, loss, by_map=False, shrinkage=0)
+
+    def at_best_temperature(weights):
+        logits = logits_of((members * weights.view(3, 1, 1)).sum(0)[None], "binary")
+        steps = torch.linspace(-2, 1, 301).exp()
+        return min(float(loss(logits[:, :, None] / t, target[None, ..., None, :])) for t in steps)
+
+    assert at_best_temperature(free) <= at_best_temperature(plain) + 1e-5
+    step, grid = 0.05, torch.arange(0, 1.001, 0.05).tolist()
+    others = [torch.tensor([a, b, 1 - a - b]) for a in grid for b in grid if a + b <= 1]
+    best = min(others, key=at_best_temperature)
+    torch.testing.assert_close(free[:, 0], best, atol=2 * step, rtol=0)
+
+
 @pytest.mark.parametrize("kind", ["mean", "logit_mean"])
 def test_a_member_twice_changes_no_output(kind):
     members, target = toy("binary", 1)
