@@ -23,7 +23,7 @@ from segkit.model import Segmenter
 from segkit.onnx_model import OnnxModel, load_onnx
 from segkit.task import Task
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION = "segkit.json"
 LARGEST_FILE = 16 << 30  # bytes; a zip that claims more for one file is refused before memory is taken
 LARGEST_DESCRIPTION = 16 << 20

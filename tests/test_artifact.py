@@ -166,7 +166,7 @@ def test_damage_is_named(saved, tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"format": 99}, "has format 99, this segkit reads 1"),
+        ({"format": 99}, "has format 99, this segkit reads 2"),
         ({"classes": "x"}, "is damaged at 'classes'"),
         ({"extra": 1}, "is damaged at 'extra'"),
         ({"members": []}, "is damaged at 'members'"),
