@@ -20,6 +20,7 @@ from segkit.exporting.torch_file import open_program, pixel_program, write_progr
 from segkit.files import atomic_path
 from segkit.model import Segmenter
 from segkit.onnx_model import Description, PixelType, first_line, load_onnx, require_onnx
+from segkit.trusting.verdict import without_judge
 
 Format = Literal["onnx", "torch-export"]
 SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
@@ -98,7 +99,8 @@ def export(
             return Exported(path, description)
         exact = load_onnx(temporary)
         small = quantised(graph, pictures, exact)
-        description = description.model_copy(update={"precision": "int8"})
+        # In eight bits predictions show other signs of their quality than those that the model was taught by.
+        description = description.model_copy(update={"precision": "int8", "about": without_judge(description.about)})
         write_onnx(pixel_graph(small, model.reader, pixels), description, temporary)
         return Exported(path, description, cost_of(exact, load_onnx(temporary), pictures))
 

@@ -140,3 +140,13 @@ def test_a_program_of_torch_export_is_not_opened(tmp_path):
     (tmp_path / "m.pt2").touch()
     with pytest.raises(ModelError, match=r"m\.pt2: a program of torch\.export, which runs code when it is opened"):
         segkit.load(tmp_path / "m.pt2")
+
+
+def test_a_file_is_not_judged_by_what_it_can_not_tell(taught, ensemble, tmp_path):
+    ensemble = copy.copy(ensemble)
+    ensemble.about = {**ensemble.about, "trust": taught}
+    assert segkit.Predictor(ensemble).judge is not None
+    segkit.export(ensemble, tmp_path / "cells.onnx")
+    predictor = segkit.Predictor(segkit.load(tmp_path / "cells.onnx"))
+    assert predictor.judge is None
+    assert predictor.unjudged == "it was taught with the members' disagreement, which isn't known here"
