@@ -168,10 +168,11 @@ class Each(L.Callback):
         part = module.modules_in_order[self._place]
         if part.diverged is not None and hook.startswith("on_train_") and hook != "on_train_end":
             return
+        before = trainer.should_stop
         for callback in self._callbacks:
             getattr(callback, hook)(trainer, part, *further)
-        if hook == "on_train_epoch_end":
-            trainer.should_stop = trainer.should_stop and all(each.diverged for each in module.modules_in_order)
+        if part.diverged is not None and hook == "on_train_epoch_end":  # which asks the trainer to stop for everyone
+            trainer.should_stop = before or all(each.diverged for each in module.modules_in_order)
 
 
 def _listed(given: Any) -> list[Any]:

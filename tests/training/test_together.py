@@ -1,5 +1,8 @@
 """Members trained in one pass over the data: each becomes what it would become alone."""
 
+import os
+import signal
+
 import pytest
 import torch
 
@@ -124,3 +127,22 @@ def test_each_member_has_its_own_events(cells, tmp_path):
     run = quietly(recipe("swin", "stem"), cells, tmp_path)
     for name in ("swin", "stem"):
         assert list((run.directory / "members" / name / "tensorboard").glob("events*"))
+
+
+def test_ctrl_c_ends_all_members(cells, tmp_path, monkeypatch):
+    from segkit.training.module import TrainingModule
+
+    real = TrainingModule.training_step
+
+    def interrupted(self, batch, index):
+        if self.trainer.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", interrupted)
+        run = quietly(recipe("stem", "swin", keep="last", epochs=6), cells, tmp_path)
+    assert run.interrupted
+    assert not run.model.about["trained_on"]["finished"]
+    for name in run.model.names:
+        assert len((run.directory / "members" / name / "metrics.csv").read_text().splitlines()) <= 3
