@@ -31,7 +31,7 @@ import segkit
 from segkit import Ensemble, Segmenter
 from segkit.exporting.run import export
 from segkit.prediction.prepared import prepared
-from segkit.recipe import load_recipe, recipe_names
+from segkit.recipe_file import load_recipe, recipe_names
 
 RESULTS = Path(__file__).parent / "results" / "export.json"
 TWO = "two members"  # of the demonstration's first and the retina recipe's second: a Swin-FPN and an attention U-Net

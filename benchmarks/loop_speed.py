@@ -41,7 +41,8 @@ from segkit.data.dataset import EpochSampler, collate
 from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.data.synthetic import draw_cells
 from segkit.precision import fastest
-from segkit.recipe import Member, Recipe, load_recipe
+from segkit.recipe import Member, Recipe
+from segkit.recipe_file import load_recipe
 from segkit.training import allowance
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
@@ -108,12 +109,10 @@ def main() -> None:
 
 
 SMALL = (
-    "ensemble.members.0.backbone={name: swin, embed_dim: 8, depths: [1, 1], heads: [1, 2]}",
-    "ensemble.members.0.stem=4",
-    "ensemble.members.0.auxiliary=1",
-    "ensemble.members.1.backbone={name: stem, width: 4}",
-    "ensemble.members.1.stem=false",
-    "ensemble.members.1.auxiliary=0",
+    "ensemble.members.0.backbone={name: stem, width: 4, depth: 3}",
+    "ensemble.members.0.neck={name: unet, widths: [4, 8]}",
+    "ensemble.members.1.backbone={name: stem, width: 4, depth: 3}",
+    "ensemble.members.1.neck={name: attention_unet, widths: [4, 8]}",
     "data.crop=32",
     "data.crops_per_image=4",
 )

@@ -30,7 +30,7 @@ def tiny():
 def small_demo(tiny, monkeypatch):
     """The demonstration, cut down to seconds."""
     import segkit.demo
-    from segkit.recipe import load_recipe
+    from segkit.recipe_file import load_recipe
 
     monkeypatch.setattr(segkit.demo, "RECIPE", load_recipe("demo", tiny))
     monkeypatch.setattr(segkit.demo, "IMAGES", 8)

@@ -11,7 +11,7 @@ import segkit
 import segkit.training.run
 from segkit.cli.main import main
 from segkit.errors import ModelError
-from segkit.recipe import load_recipe
+from segkit.recipe_file import load_recipe
 
 PAGE = (Path(__file__).parent.parent / "docs" / "adding_parts.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

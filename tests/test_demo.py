@@ -9,7 +9,7 @@ import segkit
 from segkit.demo import demo, draw_heat
 from segkit.demo_page import Command, Example, Row, demo_page
 from segkit.errors import UsageError
-from segkit.recipe import load_recipe
+from segkit.recipe_file import load_recipe
 
 
 class Page(HTMLParser):

@@ -96,7 +96,7 @@ def test_the_dataset_is_one(workplace):
 
 
 def test_the_recipe_is_one(workplace):
-    from segkit.recipe import load_recipe
+    from segkit.recipe_file import load_recipe
 
     (workplace / "cells.yaml").write_text(titled("yaml")["cells.yaml"])
     recipe = load_recipe("cells.yaml")

@@ -4,7 +4,8 @@ import yaml
 
 import segkit
 from segkit.errors import RecipeError, UsageError
-from segkit.recipe import Recipe, load_recipe, recipe_names
+from segkit.recipe import Recipe
+from segkit.recipe_file import load_recipe, recipe_names
 
 MINIMAL = {"name": "cells", "model": {"backbone": "resnet18"}}
 

@@ -14,7 +14,7 @@ from segkit.data.folder import Sample, fit
 from segkit.data.listing import by_stem
 from segkit.data.masks import IGNORE, LOSSLESS, Values, ids_of_colours, in_colour, read_stored, whole_values
 from segkit.errors import DataError
-from segkit.recipe import nearest
+from segkit.nearest import nearest
 
 ALPHA = (4, 6)  # colour types of PNGs with transparency
 Fault = tuple[str, Place]

@@ -11,7 +11,7 @@ app = typer.Typer(help="Show a recipe in full, or the schema of all recipes.", n
 @app.command(epilog="Example: segkit config show demo train.epochs=50")
 def show(recipe: Recipe, overrides: Overrides = None) -> None:
     """Print a recipe as YAML with every default and change filled in."""
-    from segkit.recipe import load_recipe
+    from segkit.recipe_file import load_recipe
 
     typer.echo(load_recipe(recipe, overrides or ()).to_yaml(), nl=False)
 

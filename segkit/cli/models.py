@@ -31,7 +31,7 @@ def catalogue() -> tuple[dict[str, list[dict[str, object]]], list[str]]:
     import torch
 
     from segkit import backbones, heads, necks
-    from segkit.recipe import recipe_names
+    from segkit.recipe_file import recipe_names
 
     def size(module: torch.nn.Module) -> int:
         return sum(parameter.numel() for parameter in module.parameters())

@@ -16,7 +16,7 @@ EPILOG = "Example: segkit train demo train.epochs=20 --data cells"
 
 def recipe_names(incomplete: str) -> list[str]:
     """Shipped recipes that begin so, for the shell's completion."""
-    from segkit.recipe import recipe_names as shipped
+    from segkit.recipe_file import recipe_names as shipped
 
     return [name for name in shipped() if name.startswith(incomplete)]
 

@@ -7,7 +7,7 @@ from segkit.combining.gate import Gate
 from segkit.combining.logit_mean import LogitMean
 from segkit.combining.stack import Stack
 from segkit.errors import UsageError
-from segkit.recipe import nearest
+from segkit.nearest import nearest
 from segkit.task import Task
 
 __all__ = ["Combination", "Gate", "LogitMean", "Mean", "Said", "Stack", "create"]

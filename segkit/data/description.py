@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from segkit.errors import DataError
-from segkit.recipe import nearest
+from segkit.nearest import nearest
 from segkit.task import Task
 
 Colour = tuple[int, int, int]

@@ -15,7 +15,7 @@ from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, read_colours, 
 from segkit.data.reader import PICTURES, TURNS, orientation_of
 from segkit.data.splits import draw_splits, overlaps
 from segkit.errors import DataError, UsageError
-from segkit.recipe import nearest
+from segkit.nearest import nearest
 from segkit.task import Task
 
 Whole = TypeVar("Whole", bound=np.integer)

@@ -11,7 +11,7 @@ import cv2
 
 from segkit.data.masks import IGNORE
 from segkit.errors import RecipeError
-from segkit.recipe import nearest
+from segkit.nearest import nearest
 
 if TYPE_CHECKING:
     import albumentations

@@ -12,7 +12,8 @@ from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
 from segkit.precision import fastest
-from segkit.recipe import DataRecipe, ModelRecipe, Recipe, load_recipe
+from segkit.recipe import DataRecipe, ModelRecipe, Recipe
+from segkit.recipe_file import load_recipe
 from segkit.suggestion.choices import Device, choose
 from segkit.suggestion.facts import Facts, measure
 from segkit.suggestion.speed import crops_per_second

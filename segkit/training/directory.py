@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from segkit.artifact import DESCRIPTION
 from segkit.errors import DataError, ModelError, RecipeError, UsageError
 from segkit.files import atomic_path, remove_temporary
-from segkit.recipe import Recipe, load_recipe
+from segkit.recipe import Recipe
+from segkit.recipe_file import load_recipe
 
 if sys.platform != "win32":
     import fcntl

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from segkit.errors import UsageError
-from segkit.recipe import Recipe, TeacherRecipe, load_recipe
+from segkit.recipe import Recipe, TeacherRecipe
+from segkit.recipe_file import load_recipe
 from segkit.training.run import Run, train
 
 

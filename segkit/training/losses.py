@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.errors import RecipeError
-from segkit.recipe import nearest
+from segkit.nearest import nearest
 from segkit.task import Task
 from segkit.training.pixel_losses import TASKS, BinaryCrossEntropy, CrossEntropy, Focal, SegmentationLoss
 from segkit.training.region_losses import Dice, Lovasz, Tversky

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from segkit.backbones.backbone import Backbone
 from segkit.errors import UsageError
-from segkit.recipe import nearest
+from segkit.nearest import nearest
 
 SCHEDULES = ("cosine", "polynomial", "constant")
 

@@ -19,7 +19,8 @@ from segkit.errors import RecipeError, UsageError
 from segkit.evaluation.report import Report, evaluate
 from segkit.model import Segmenter
 from segkit.prediction.predictor import Predictor
-from segkit.recipe import Recipe, load_recipe
+from segkit.recipe import Recipe
+from segkit.recipe_file import load_recipe
 from segkit.training.directory import RunDirectory, new_run, unfinished_run
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log

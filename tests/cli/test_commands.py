@@ -9,7 +9,7 @@ import yaml
 
 from segkit import necks
 from segkit.cli.main import main
-from segkit.recipe import load_recipe
+from segkit.recipe_file import load_recipe
 
 
 def test_predict_goes_on_after_a_bad_picture_and_ends_with_3(workplace, capsys):

@@ -7,7 +7,8 @@ import yaml
 
 from segkit.data.synthetic import draw_cells
 from segkit.errors import DataError, UsageError
-from segkit.recipe import Recipe, load_recipe
+from segkit.recipe import Recipe
+from segkit.recipe_file import load_recipe
 from segkit.suggestion import suggest as module
 from segkit.suggestion.choices import choose
 from segkit.suggestion.facts import Facts

@@ -12,7 +12,8 @@ from segkit.data.dataset import SegmentationDataset, collate
 from segkit.data.folder import Sample, open_dataset
 from segkit.data.reader import Reader
 from segkit.errors import ModelError, RecipeError, UsageError
-from segkit.recipe import Recipe, load_recipe
+from segkit.recipe import Recipe
+from segkit.recipe_file import load_recipe
 from segkit.training.beside import FULL, Boosted, Taught, spread_loss
 from segkit.training.losses import build_loss
 from segkit.training.plan import build_segmenter, data_digest, make_plans

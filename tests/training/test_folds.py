@@ -10,7 +10,7 @@ import segkit
 from segkit.data.folder import open_dataset
 from segkit.data.synthetic import draw_cells
 from segkit.errors import DataError, RecipeError
-from segkit.recipe import load_recipe
+from segkit.recipe_file import load_recipe
 from segkit.training.plan import make_plans
 from segkit.training.run import train
 

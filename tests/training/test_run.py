@@ -10,7 +10,7 @@ import segkit
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.synthetic import draw_cells
 from segkit.errors import RecipeError, UsageError
-from segkit.recipe import load_recipe
+from segkit.recipe_file import load_recipe
 from segkit.training.module import TrainingModule
 from segkit.training.run import train
 

@@ -8,7 +8,8 @@ import torch
 
 import segkit
 from segkit.errors import RecipeError
-from segkit.recipe import Recipe, load_recipe
+from segkit.recipe import Recipe
+from segkit.recipe_file import load_recipe
 from segkit.training.run import train
 
 SWIN = {"backbone": {"name": "swin", "embed_dim": 8, "depths": [2, 2], "heads": [1, 2], "drop_path": 0.3}}

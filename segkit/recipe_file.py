@@ -1,0 +1,159 @@
+"""A recipe read from YAML, with ``key=value`` overrides, and what is said of a wrong one."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from segkit.errors import RecipeError, UsageError
+from segkit.nearest import nearest
+from segkit.recipe import Recipe
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes shipped with the toolkit, sorted."""
+    folder = resources.files("segkit.configs")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(
+    source: str | Path | Recipe, overrides: Sequence[str] = (), *, data: str | Path | None = None
+) -> Recipe:
+    """Give the checked recipe of a file, a shipped recipe's name, or a recipe, after ``key=value`` overrides.
+
+    Args:
+        source: path of a YAML file, the name of a shipped recipe, or a recipe.
+        overrides: dotted keys with YAML values: ``train.epochs=50``, ``ensemble.members.0.neck=fpn``.
+        data: the dataset's folder, for ``data.path``.
+
+    Raises:
+        RecipeError: naming the file, the key, what is wrong and the nearest right name.
+        UsageError: no such file or recipe.
+    """
+    if isinstance(source, Recipe):
+        where, values = source.name, source.model_dump()
+    else:
+        where, values = _read(source)
+    for override in overrides:
+        _apply(values, override)
+    if data is not None:
+        values.setdefault("data", {})
+        if isinstance(values["data"], dict):
+            values["data"]["path"] = str(data)
+    try:
+        recipe = Recipe.model_validate(values)
+        recipe.members()
+    except ValidationError as error:
+        raise RecipeError(_explain(where, error)) from None
+    return recipe
+
+
+def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UsageError(f"{path}: no such recipe file")
+        where = str(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path}: not a readable text file ({error})") from None
+    elif str(source) in recipe_names():
+        where = f"{source}.yaml"
+        text = resources.files("segkit.configs").joinpath(where).read_text(encoding="utf-8")
+    else:
+        raise UsageError(f"no recipe {str(source)!r}{nearest(str(source), recipe_names())} (or give a .yaml file)")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        raise RecipeError(f"{where}:{line} not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where}: expected keys like 'name:' and 'model:', found {type(values).__name__}")
+    return where, values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"override {override!r}: expected key=value, as in train.epochs=50")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"override {override!r}: {text!r} is not a valid YAML value") from None
+    *parents, last = key.split(".")
+    if parents and parents[0] == "name":
+        raise UsageError(f"override {override!r}: name is a value, it has no keys")
+    place: Any = values
+    for step, parent in enumerate(parents):
+        if isinstance(place, dict) and isinstance(place.get(parent), str):
+            place[parent] = {"name": place[parent]}  # `backbone: swin_tiny` is short for `backbone: {name: swin_tiny}`
+        if isinstance(place, dict) and place.get(parent) is None:
+            place[parent] = {}
+        place = _child(place, parent, ".".join(parents[: step + 1]))
+    if isinstance(place, list):
+        _child(place, last, key)
+        place[int(last)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise UsageError(f"override {override!r}: {'.'.join(parents)} is a value, it has no keys")
+
+
+def _child(place: Any, key: str, path: str) -> Any:
+    if isinstance(place, list):
+        if not key.isdigit() or int(key) >= len(place):
+            raise UsageError(f"override {path}: expected an index from 0 to {len(place) - 1}")
+        return place[int(key)]
+    if not isinstance(place, dict):
+        raise UsageError(f"override {path}: there is a value where a section was expected")
+    return place[key]
+
+
+def _explain(where: str, error: ValidationError) -> str:
+    """The first few problems as one line: file, key, what is wrong, the nearest right one."""
+    lines: dict[str, str] = {}  # by key; where a key may be of several kinds, each says what it expected
+    for problem in error.errors():
+        pydantics = ("function-after", "constrained-int")  # its words for how it looks, not keys
+        location = [part for part in problem["loc"] if not str(part).endswith(("]", ")")) and part not in pydantics]
+        key = ".".join(str(part) for part in location)
+        if problem["type"] == "extra_forbidden":
+            hint = nearest(str(location[-1]), _fields_at(location[:-1]))
+            lines[key] = f"{key}: no such key{hint}"
+        elif problem["type"] == "missing":
+            lines[key] = f"{key}: missing"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "string_pattern_mismatch":
+                message = "expected letters, digits, '_', '-' and '.' alone, a letter or digit first"
+            shown = repr(problem["input"])
+            found = f" (found {shown})" if len(shown) <= 60 and problem["type"] != "value_error" else ""
+            if key in lines:
+                lines[key] = f"{lines[key].removesuffix(found)}, or {message.removeprefix('Input should be ')}{found}"
+            else:
+                lines[key] = f"{key}: {message}{found}" if key else message
+    more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
+    return f"{where}: " + "; ".join(list(lines.values())[:3]) + more
+
+
+def _fields_at(location: Sequence[str | int]) -> list[str]:
+    """Keys of the recipe's section at a place like ("ensemble", "members", 0)."""
+    section: type[BaseModel] = Recipe
+    for step in location:
+        field = section.model_fields.get(str(step))
+        if field is None:
+            continue
+        found = [kind for kind in _models_in(field.annotation) if issubclass(kind, BaseModel)]
+        if found:
+            section = found[0]
+    return list(section.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [kind for argument in get_args(annotation) for kind in _models_in(argument)]
