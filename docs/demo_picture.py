@@ -19,7 +19,7 @@ EXAMPLE = 1  # the second test picture has touching cells, debris and a faint on
 def main(demo: Path) -> None:
     folder = segkit.open_dataset(demo / "cells")
     sample = folder.samples("test")[EXAMPLE]
-    prediction = segkit.Predictor(segkit.load(demo / "runs" / "demo" / "model")).predict(sample.image)
+    prediction = segkit.Predictor(demo / "runs" / "demo" / "model").predict(sample.image)
     panels = list(pictures_of(prediction, folder.read_mask(sample)).values())
     gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
     strip = np.concatenate([piece for panel in panels for piece in (panel, gap)][:-1], axis=1)

@@ -25,7 +25,7 @@ def main(place: Path) -> None:
     shutil.copy(place / "stress" / "robustness.png", DOCS / "ensembles_stress.png")
     folder = segkit.open_dataset(place / "cells")
     sample = folder.samples("test")[EXAMPLE]
-    prediction = segkit.Predictor(segkit.load(place / "fitted")).predict(sample.image)
+    prediction = segkit.Predictor(place / "fitted").predict(sample.image)
     panels = list(pictures_of(prediction, folder.read_mask(sample)).values())
     assert prediction.disagreement is not None
     panels.append(draw_heat(prediction.disagreement / maximum_entropy("binary", 1)))

@@ -374,6 +374,5 @@ def _card(description: _Description) -> str:
         f"## Members\n\n{members}\n"
         f"## Trained on\n\n{trained or '- not recorded'}\n\n## Measured\n\n{metrics or '- not recorded'}\n\n"
         "## Use\n\n```python\nimport segkit\n\n"
-        'model = segkit.load("path/of/this/folder")\n'
-        'prediction = segkit.Predictor(model).predict("image.png")\nprediction.save("masks")\n```\n'
+        'prediction = segkit.Predictor("path/of/this/folder").predict("image.png")\nprediction.save("masks")\n```\n'
     )

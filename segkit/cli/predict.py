@@ -57,7 +57,6 @@ def predict(
     A picture that can't be read is reported, and the others go on; the exit code is then 3. manifest.jsonl in the
     output folder has a line a picture.
     """
-    from segkit.artifact import load
     from segkit.prediction.predictor import Predictor
     from segkit.prediction.video import VIDEOS
 
@@ -76,7 +75,7 @@ def predict(
     if compile_model:
         for name in ("torch._inductor", "torch.utils.cpp_extension"):  # what they say meanwhile is no one's concern
             logging.getLogger(name).setLevel(logging.ERROR)
-    predictor = Predictor(load(model), **how, compile=compile_model, offload=offload)
+    predictor = Predictor(model, **how, compile=compile_model, offload=offload)
     if video:
         _predict_video(predictor, Path(inputs[0]), out, threshold, as_json)
         return

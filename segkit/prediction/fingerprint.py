@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import segkit
 
 if TYPE_CHECKING:
-    from segkit.prediction.predictor import Predictor
+    from segkit.prediction.predictor import Model, Predictor
 
 LENGTH = 16  # hexadecimal digits: that two runs of one folder meet is out of the question
 
@@ -22,9 +22,23 @@ def fingerprint(predictor: "Predictor", *, threshold: float, kinds: Sequence[str
     What only says how fast it goes (the tiles of a batch, the device) isn't in it. A model that isn't made of tensors
     says what it is by its ``digest``.
     """
-    model = predictor.model
     facts = {
         "program": segkit.__version__,
+        "model": predictor.model_digest or model_digest(predictor.model),
+        "tile": predictor.tile,
+        "overlap": predictor.overlap,
+        "tta": predictor.tta,
+        "precision": predictor.precision,
+        "threshold": threshold,
+        "judge": None if predictor.judge is None else predictor.judge.model_dump(mode="json"),
+        "kinds": list(kinds),
+    }
+    return hashlib.sha256(_bytes(facts)).hexdigest()[:LENGTH]
+
+
+def model_digest(model: "Model") -> str:
+    """SHA-256 of what a model is made of and of every tensor, by its name."""
+    facts = {
         "model": getattr(model, "digest", repr(model)),
         "architecture": [module.architecture for module in model.modules() if hasattr(module, "architecture")],
         "from elsewhere": [
@@ -38,18 +52,15 @@ def fingerprint(predictor: "Predictor", *, threshold: float, kinds: Sequence[str
         "classes": list(model.classes),
         "background": model.background,
         "reader": model.reader.model_dump(mode="json"),
-        "tile": predictor.tile,
-        "overlap": predictor.overlap,
-        "tta": predictor.tta,
-        "precision": predictor.precision,
-        "threshold": threshold,
-        "judge": None if predictor.judge is None else predictor.judge.model_dump(mode="json"),
-        "kinds": list(kinds),
     }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(_bytes(facts))
     tensors: dict[str, Tensor] = model.state_dict() if isinstance(model, nn.Module) else {}
     for name, tensor in sorted(tensors.items()):
         values = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(values.view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:LENGTH]
+    return digest.hexdigest()
+
+
+def _bytes(facts: dict[str, Any]) -> bytes:
+    return json.dumps(facts, sort_keys=True, default=str).encode()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segkit.allocator import reused_memory
+from segkit.artifact import load
 from segkit.backbones.linear import has_onednn
 from segkit.data.claims import LIMIT
 from segkit.data.decoding import one_line
@@ -23,6 +24,7 @@ from segkit.folding import PROBE
 from segkit.precision import fastest
 from segkit.prediction.arrays import blendable, collect
 from segkit.prediction.bands import Batches, Strips, bands
+from segkit.prediction.fingerprint import model_digest
 from segkit.prediction.many import Outcome, predict_files
 from segkit.prediction.offloaded import Offloaded
 from segkit.prediction.palette import default_palette
@@ -77,7 +79,8 @@ class Predictor:
     the command line.
 
     Args:
-        model: a ``Segmenter`` or an ``Ensemble``; it is moved to ``device``.
+        model: a ``Segmenter`` or an ``Ensemble``, which is moved to ``device`` and else left as it is; or where one is
+            saved, as :func:`segkit.load` takes it: that is made ready in place, without a second set of weights.
         tile: side of the tiles in pixels; None: every image in one piece, as models with an ``input_size`` need it.
         overlap: share of a tile in common with the next, 0 up to, but not including, 1.
         tta: views of each tile that are averaged, each at the cost of one more pass: ``"mirror"`` (left-right, two),
@@ -97,20 +100,22 @@ class Predictor:
             16 GB/s, 100 MB of weights take 6 ms.
 
     Attributes:
-        prepared: the model made ready for the precision, BatchNorm folded: a copy, unless there is nothing to do.
-            After changes to the model's weights make another predictor. It leaves out an ensemble's ``temperature``.
+        prepared: the model made ready for the precision, BatchNorm folded: a copy, unless it was loaded here or there
+            is nothing to do. After changes to the model's weights make another predictor. It leaves out an ensemble's
+            ``temperature``.
+        model_digest: of the model as it was loaded; None where it was given, and may still change.
         judge: what predictions are judged by; None where the model wasn't taught that, or not for these settings.
         unjudged: why not, where it was taught.
         temperature: what blended probabilities of the whole are then tempered by; 1 for a single model.
 
     Raises:
         UsageError: a value outside its range; ``compile`` without a compiler, or of a model that has no weights here.
-        ModelError: the settings kept with the model are damaged.
+        ModelError: the settings kept with the model are damaged; there is no model at the path.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Model | str | Path,
         *,
         tile: int | Kept | None = "kept",
         overlap: float | Kept = "kept",
@@ -122,6 +127,8 @@ class Predictor:
         compile: bool = False,
         offload: bool = False,
     ) -> None:
+        given, model = model, load(model) if isinstance(model, str | Path) else model
+        loaded = given is not model
         if offload and (not isinstance(model, Ensemble) or compile):
             what = "compile keeps the model on the device" if compile else "this model is a single one"
             raise UsageError(f"offload: {what}; it is for ensembles alone")
@@ -148,6 +155,7 @@ class Predictor:
         self.precision = exported_precision(model, precision) or _computed(settings.precision, self.device)
         self._batches = Batches(_batch_for(self.device, self.tile) if batch is None else batch)
         self.model = model
+        self.model_digest = model_digest(model) if loaded else None
         self.offload = offload
         home = torch.device("cpu") if offload else self.device
         # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
@@ -158,6 +166,7 @@ class Predictor:
             lambda ready: ready.statistics(probe),
             AUTOCAST.get(self.precision),
             packs=has_onednn(self.device) and not compile,
+            in_place=loaded,
         )
         # An ensemble's temperature comes after the blend: before it, it might change labels where tiles differ.
         self.temperature: float = getattr(model, "temperature", 1.0)

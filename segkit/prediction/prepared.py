@@ -21,7 +21,12 @@ LOW = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, Linear)
 
 
 def prepared(
-    model: AnyModel, probe: Callable[[Any], object], low: torch.dtype | None, *, packs: bool = False
+    model: AnyModel,
+    probe: Callable[[Any], object],
+    low: torch.dtype | None,
+    *,
+    packs: bool = False,
+    in_place: bool = False,
 ) -> AnyModel:
     """The model itself where nothing can be done for it, else a copy in evaluation mode that gives the same faster.
 
@@ -34,6 +39,7 @@ def prepared(
         low: the precision that autocast will compute in; None for float32.
         packs: lay linear layers' weights in bfloat16 out for oneDNN as well; the copy is then for a CPU that
             ``has_onednn``, and isn't to be compiled.
+        in_place: change the model itself, which nobody else wants: no copy, and no second set of weights at any time.
     """
     if not isinstance(model, nn.Module):
         return model
@@ -43,7 +49,7 @@ def prepared(
     if not folds and not lows:
         return model
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    faster = copy.deepcopy(model, shared).eval()
+    faster = (model if in_place else copy.deepcopy(model, shared)).eval()
     if folds:
         try:
             fold_norms(faster, probe)

@@ -1,5 +1,11 @@
+import numpy as np
+import pytest
 import torch
 
+from segkit.artifact import load, save
+from segkit.ensemble import Ensemble
+from segkit.errors import ModelError
+from segkit.model import Segmenter
 from segkit.prediction.fingerprint import fingerprint
 from segkit.prediction.predictor import Predictor
 
@@ -47,3 +53,31 @@ def test_a_model_without_tensors_says_what_it_is(build):
     one, other = (build("binary", ["background", "vessel"]) for _ in range(2))
     one.digest, other.digest = "1", "2"
     assert of(one) != of(other)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_model_loaded_by_the_predictor_is_the_one_loaded_before(tmp_path, precision):
+    torch.manual_seed(0)
+    members = [
+        Segmenter.create({"name": name, **options}, neck="fpn", classes=2).eval()
+        for name, options in (
+            ("stem", {"width": 4, "depth": 3}),
+            ("swin", {"embed_dim": 8, "depths": [1, 1], "heads": [1, 2]}),
+        )
+    ]
+    save(Ensemble(members, [0.3, 0.7], temperature=1.5), tmp_path / "model")
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
+    given, own = (
+        Predictor(load(tmp_path / "model"), precision=precision),
+        Predictor(tmp_path / "model", precision=precision),
+    )
+    assert given.model_digest is None
+    assert fingerprint(given, threshold=0.5, kinds=()) == fingerprint(own, threshold=0.5, kinds=())
+    assert np.array_equal(given.predict(pixels).probabilities, own.predict(pixels).probabilities)
+    loaded, ready = ({id(tensor) for tensor in part.parameters()} for part in (own.model, own.prepared))
+    assert loaded == ready  # one set of weights
+
+
+def test_no_model_at_the_path(tmp_path):
+    with pytest.raises(ModelError, match=r"nothing: no model there"):
+        Predictor(tmp_path / "nothing")
