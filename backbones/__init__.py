@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # importing this package stays cheap; torch comes with the fi
     from torch import Tensor
 
     from segkit.backbones.backbone import Backbone
+    from segkit.backbones.weights import Fold
 
 __all__ = ["create", "names"]
 
@@ -95,6 +96,7 @@ def create(
     weights: "str | Path | Mapping[str, Tensor] | None" = None,
     in_channels: int = 3,
     levels: Sequence[int] | None = None,
+    fold: "Fold | None" = None,
     **options: Any,
 ) -> "Backbone":
     """The backbone of that name.
@@ -105,6 +107,9 @@ def create(
         weights: None for random ones, ``"imagenet"``, a ``.safetensors`` or ``.pth`` file, a state dict, or whatever
             else ``read_weights`` takes; what became of each tensor is in the backbone's ``pretrained``.
         in_channels: channels of the image; weights for another number are folded, see ``fold_channels``.
+        fold: another rule for that, such as ``fold_depth``, for an input that isn't a picture. ``"imagenet"`` weights
+            are then folded also where they have as many channels; what a file or state dict holds is taken to be for
+            the same kind of input where it has as many.
         levels: indices of the pyramid's levels to return, finest first; None returns all.
         options: further keyword arguments of the backbone's class.
 
@@ -120,15 +125,28 @@ def create(
     options = checked_options(
         title, kind, {**common, **options}, given=given, also=("weights", "in_channels", "levels")
     )
-    if entry.fetches and isinstance(weights, str) and weights == "imagenet":
-        weights, options["pretrained"] = None, True
+    published = isinstance(weights, str) and weights == "imagenet"
+    if entry.fetches and published:
+        weights = None
+        if fold is None:
+            options["pretrained"] = True
+        else:  # the libraries fold by rules of their own, so they are asked for pictures' weights
+            for_pictures: Backbone = kind(*entry.positional, **{**options, "in_channels": 3, "pretrained": True})
+            weights = for_pictures.state_dict()
     backbone: Backbone = kind(*entry.positional, **{**entry.options, **options})
     if not (hasattr(backbone, "channels") and hasattr(backbone, "strides")):
         raise ValueError(f"backbone '{name}' says nothing of its levels; set self.channels and self.strides")
     if weights is not None:
         from segkit.backbones.weights import load_weights
 
-        load_weights(backbone, weights, name=name, published=entry.published)
+        load_weights(
+            backbone,
+            weights,
+            name=name,
+            published=entry.published,
+            fold=fold,
+            of_pictures=published and fold is not None,
+        )
     return backbone
 
 

@@ -4,7 +4,7 @@ Which tensor is which is the backbone's own knowledge: ``Backbone.own_names`` an
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from segkit.backbones.backbone import Backbone
 from segkit.backbones.weight_sources import Source, read_weights
+
+Fold = Callable[[Tensor, int], Tensor]
+"""Makes a convolution's weight [out, in, h, w] one for another number of input channels, as :func:`fold_channels`."""
 
 PREFIXES = ("module.", "backbone.", "backbone.")  # of parallel training; of a segmenter's backbone, and behind a stem
 
@@ -23,7 +26,7 @@ class WeightReport:
     Attributes:
         loaded: the backbone's tensors that were taken as they were found.
         interpolated: taken after a change of their grid's size, see ``Backbone.refit``.
-        folded: taken after a change of the image's channels, see ``fold_channels``.
+        folded: taken after a change of the image's channels, see ``fold_channels`` and ``fold_depth``.
         random: left as they were, since published weights don't have them.
         unused: tensors that the weights hold beyond these, by the names they have there.
     """
@@ -46,7 +49,13 @@ class WeightReport:
 
 
 def load_weights(
-    backbone: Backbone, weights: Source, *, name: str | None = None, published: str | None = None
+    backbone: Backbone,
+    weights: Source,
+    *,
+    name: str | None = None,
+    published: str | None = None,
+    fold: Fold | None = None,
+    of_pictures: bool = False,
 ) -> WeightReport:
     """Fill a backbone with weights, in place, and say what became of each tensor; also in ``backbone.pretrained``.
 
@@ -56,13 +65,16 @@ def load_weights(
         weights: see ``read_weights``; named as this backbone's own, or in a layout that its ``own_names`` knows.
         name: what errors call the backbone.
         published: what ``"imagenet"`` stands for: torchvision's weights class, or ``timm:NAME``.
+        fold: how weights for another number of channels are made the backbone's; None means ``fold_channels``.
+        of_pictures: the weights are for pictures and the backbone for something else, so they are folded also where
+            both have as many channels.
 
     Raises ValueError listing what is missing, unknown, of another shape or no numbers; then nothing was changed.
     """
     own = backbone.state_dict()
     state = read_weights(weights, published=published)
     given = backbone.own_names(_without_prefixes(state, own))
-    entrances = _entrances(backbone, given)
+    entrances = _entrances(backbone, given, of_pictures)
 
     taken: dict[str, Tensor] = {}
     folded, interpolated = [], []
@@ -70,11 +82,11 @@ def load_weights(
         if key not in given:
             continue
         taken[key] = tensor = given[key]
-        if tensor.shape == own[key].shape:
-            continue
         if key in entrances:
-            taken[key] = fold_channels(tensor, own[key].shape[1])
+            taken[key] = (fold or fold_channels)(tensor, own[key].shape[1])
             folded.append(key)
+        elif tensor.shape == own[key].shape:
+            continue
         else:
             taken[key] = backbone.refit(key, tensor)
             interpolated.append(key)
@@ -128,6 +140,47 @@ def fold_channels(weight: Tensor, channels: int) -> Tensor:
     return weight[:, [i % old for i in range(channels)]] / weight.new_tensor(copies).view(1, -1, 1, 1)
 
 
+def fold_depth(weight: Tensor, channels: int) -> Tensor:
+    """A convolution's weight [out, in, h, w] for values and their validity, the last channel: [out, channels, h, w].
+
+    The old kernels are summed over their inputs. Each channel of values gets the sum divided by the number of them, the
+    validity gets zeros. So an image of equal values answers as the same grey shown in all of the old channels, wherever
+    it is measured. Of one channel of values that is ``fold_channels``, of several no one is taken for red.
+
+    Raises ValueError for fewer than two channels.
+    """
+    if channels < 2:
+        raise ValueError(f"{channels} channel can't hold values and their validity; expected 2 or more")
+    values = fold_channels(weight.sum(dim=1, keepdim=True), channels - 1)
+    return torch.cat([values, torch.zeros_like(values[:, :1])], dim=1)
+
+
+def fold_stacked(weight: Tensor, channels: int, *, depth: int) -> Tensor:
+    """A convolution's weight for an image with ``depth`` further channels behind its own: [out, channels, h, w].
+
+    The image's channels are folded as by ``fold_channels``, the further ones get zeros. So whatever they hold, the
+    network answers at first as it does without them.
+    """
+    image = fold_channels(weight, channels - depth)
+    return torch.cat([image, image.new_zeros(len(image), depth, *image.shape[2:])], dim=1)
+
+
+def take_from_colour(depth: Backbone, colour: Source, *, name: str | None = None) -> WeightReport:
+    """Fill a depth backbone, in place, with the weights of a colour backbone of the same architecture.
+
+    All tensors are taken as they are but the first convolution's, which ``fold_depth`` makes one of values and validity
+    whatever the colour backbone's number of channels. What became of each is also in ``depth.pretrained``.
+
+    Args:
+        depth: of E + 1 channels, the last one validity.
+        colour: usually the colour backbone's ``state_dict()``; see ``read_weights``.
+        name: what errors call the depth backbone.
+
+    Raises ValueError as ``load_weights``.
+    """
+    return load_weights(depth, colour, name=name, fold=fold_depth, of_pictures=True)
+
+
 def _without_prefixes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The part of a larger model's state that is the backbone's; all of it where nothing is marked so."""
     for prefix in PREFIXES:
@@ -137,10 +190,11 @@ def _without_prefixes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) ->
     return state
 
 
-def _entrances(backbone: Backbone, given: Mapping[str, Tensor]) -> set[str]:
+def _entrances(backbone: Backbone, given: Mapping[str, Tensor], equal: bool) -> set[str]:
     """Weights of the convolutions that the image enters, where the given ones are for other channels than the own.
 
-    That is the first convolution, and every other one that lacks channels in the same way.
+    That is the first convolution, and every other one that lacks channels in the same way. With ``equal`` also where
+    the given ones are for as many: the first convolution, and every other one of as many channels.
     """
     kernels = {f"{name}.weight": part for name, part in backbone.named_modules() if isinstance(part, nn.Conv2d)}
     shapes = {key: (given[key].shape, kernel.weight.shape) for key, kernel in kernels.items() if key in given}
@@ -151,7 +205,10 @@ def _entrances(backbone: Backbone, given: Mapping[str, Tensor]) -> set[str]:
     return {
         key
         for key, (theirs, ours) in shapes.items()
-        if len(theirs) == 4 and theirs != ours and (theirs[1], ours[1]) == change and kernels[key].groups == 1
+        if len(theirs) == 4
+        and (equal or theirs != ours)
+        and (theirs[1], ours[1]) == change
+        and kernels[key].groups == 1
     }
 
 

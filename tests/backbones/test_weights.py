@@ -5,8 +5,9 @@ import torch
 import torchvision
 
 from segkit import backbones
+from segkit.backbones import from_timm
 from segkit.backbones.stem import Stemmed
-from segkit.backbones.weights import fold_channels, load_weights
+from segkit.backbones.weights import fold_channels, fold_depth, fold_stacked, load_weights, take_from_colour
 
 SMALL = {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2), "window": 3}
 
@@ -97,6 +98,86 @@ def test_a_deeper_networks_blocks_are_not_passed_over():
     deeper = backbones.create("swin", **{**SMALL, "depths": (1, 2)})
     with pytest.raises(ValueError, match=r"unknown: .*layers\.1\.blocks\.1\.attention\.bias_table"):
         small(weights=deeper.state_dict())
+
+
+# Weights of pictures for a second modality
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"), [(2, [6, 0]), (3, [3, 3, 0]), (4, [2, 2, 2, 0]), (5, [1.5, 1.5, 1.5, 1.5, 0])]
+)
+def test_values_share_the_sum_and_validity_gets_nothing(channels, expected):
+    weight = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
+    assert fold_depth(weight, channels).flatten().tolist() == expected
+    assert fold_depth(weight.expand(4, 3, 1, 1), channels).shape == (4, channels, 1, 1)
+
+
+def test_values_and_validity_need_two_channels():
+    with pytest.raises(ValueError, match="1 channel can't hold values and their validity; expected 2 or more"):
+        fold_depth(torch.zeros(4, 3, 1, 1), 1)
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(5, [1, 2, 3, 0, 0]), (3, [6, 0, 0]), (6, [0.5, 2, 3, 0.5, 0, 0])])
+def test_what_is_stacked_behind_an_image_gets_nothing(channels, expected):
+    weight = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
+    assert fold_stacked(weight, channels, depth=2).flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("seen", [1, 3, 4])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_a_depth_backbone_takes_a_colour_backbone_s_weights(seen, channels):
+    colour = backbones.create("resnet18", in_channels=seen, levels=(0, 1))
+    depth = backbones.create("resnet18", in_channels=channels, levels=(0, 1))
+    report = take_from_colour(depth, colour.state_dict())
+    assert report is depth.pretrained
+    assert report.folded == ("stem.0.weight",)
+    kernel = depth.stem[0].weight
+    share = colour.stem[0].weight.sum(1) / (channels - 1)
+    for i in range(channels - 1):
+        torch.testing.assert_close(kernel[:, i], share)
+    assert not kernel[:, -1].any()
+    for key, value in colour.state_dict().items():
+        assert key == "stem.0.weight" or torch.equal(depth.state_dict()[key], value), key
+
+
+def test_a_depth_backbone_of_another_architecture_can_not_take_them():
+    depth = backbones.create("resnet18", in_channels=2)
+    with pytest.raises(ValueError, match="the weights don't fit 'depth'; unknown: layers"):
+        take_from_colour(depth, backbones.create("resnet34").state_dict(), name="depth")
+    assert depth.pretrained is None
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_imagenet_weights_are_folded_for_depth_even_where_channels_are_as_many(channels, monkeypatch):
+    peer = torchvision.models.resnet18(weights=None)
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", lambda *_, **__: peer.state_dict())
+    depth = backbones.create("resnet18", weights="imagenet", in_channels=channels, fold=fold_depth)
+    assert torch.equal(depth.stem[0].weight, fold_depth(peer.conv1.weight, channels))
+    assert depth.pretrained.folded == ("stem.0.weight",)
+
+
+def test_weights_of_as_many_channels_are_taken_to_be_of_the_same_kind():
+    one = small(in_channels=3)
+    other = small(in_channels=3, weights=one.state_dict(), fold=fold_depth)
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
+    assert other.pretrained.folded == ()
+
+
+def test_another_library_s_imagenet_weights_are_folded_for_depth_too(monkeypatch):
+    build, fetched = from_timm._build, []
+
+    def offline(title, name, options):
+        network = build(title, name, {**options, "pretrained": False})
+        if options["pretrained"]:
+            fetched.append(network)
+        return network
+
+    monkeypatch.setattr(from_timm, "_build", offline)
+    depth = backbones.create("timm:resnet10t", weights="imagenet", in_channels=2, fold=fold_depth)
+    entrance = fetched[-1].conv1[0].weight
+    assert entrance.shape[1] == 3
+    assert torch.equal(depth.network.conv1[0].weight, fold_depth(entrance, 2))
+    assert torch.equal(depth.network.layer1[0].conv1.weight, fetched[-1].layer1[0].conv1.weight)
 
 
 # The report
