@@ -77,4 +77,5 @@ class AttentionBridge(Bridge):
 
     def _split(self, x: Tensor) -> Tensor:
         """Rows of each head: [B, width, h, w] → [B, heads, h·w, width/heads]."""
-        return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)
+        batch, width, rows, columns = x.shape
+        return x.reshape(batch, self.heads, width // self.heads, rows * columns).transpose(2, 3)
