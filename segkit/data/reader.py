@@ -111,13 +111,14 @@ def own_window(pixels: Pixels) -> tuple[float, float]:
     return (low, high) if low < high else (low, low + 1)
 
 
-def read_pixels(path: str | Path, *, upright: bool = True, limit: int = LIMIT) -> Pixels:
+def read_pixels(path: str | Path, *, upright: bool = True, limit: int = LIMIT, finite: bool = True) -> Pixels:
     """Return a picture's raw values [H, W, C]: uint8, uint16 or float32; RGB order, C = 1 for grey, no alpha.
 
     Args:
         path: a PNG, JPEG, TIFF, BMP or WebP file.
         upright: turn the picture as its EXIF (or TIFF) orientation tag says.
         limit: bytes that the file and its pixels may take; :func:`segkit.data.picture.open_picture` reads larger TIFFs.
+        finite: refuse NaN and infinity, which mean something in depth alone.
 
     Raises:
         DataError: the file is missing, empty, cut short, undecodable, larger than the limit, can't hold the size that
@@ -144,7 +145,7 @@ def read_pixels(path: str | Path, *, upright: bool = True, limit: int = LIMIT) -
         raise
     except Exception as error:  # decoders raise what they like
         raise DataError(f"{path}: can't be decoded as a picture ({one_line(error)})") from error
-    if not np.isfinite(pixels).all():
+    if finite and not np.isfinite(pixels).all():
         raise DataError(f"{path}: holds values that are not finite (NaN or infinity)")
     return np.ascontiguousarray(TURNS[orientation](pixels) if upright else pixels)
 
