@@ -3,19 +3,29 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from segkit.data.camera import Intrinsics, Motion
+from segkit.data.depth_format import Unit
 from segkit.errors import DataError
 from segkit.nearest import nearest
 from segkit.task import Task
 
 Colour = tuple[int, int, int]
 
-ABOUT_PICTURES = {"name", "splits", "groups", "roi", "depth_unit"}
+ABOUT_DEPTH = (
+    "depth_unit",
+    "depth_invalid",
+    "depth_focal_baseline",
+    "intrinsics",
+    "depth_intrinsics",
+    "depth_to_colour",
+)
+ABOUT_PICTURES = {"name", "splits", "groups", "roi", *ABOUT_DEPTH}
 """Keys that mean something without the classes."""
 MOST_CLASSES = 254  # ids are uint8; 255 is ignore and 254 marks values that are no class while reading
 
@@ -59,7 +69,22 @@ class Description(BaseModel):
         default={}, description="colour of each class in colour-coded masks; 'ignore' for pixels to ignore"
     )
     ignore_index: int | None = Field(default=None, ge=0, le=255, description="the masks' value for pixels to ignore")
-    depth_unit: Literal["mm", "m", "0.1mm", "disparity", "relative"] | None = None
+    depth_unit: Unit | None = Field(
+        default=None, description="what the values in depth/ are; relative: no distance, so no zoom changes them"
+    )
+    depth_invalid: tuple[FiniteFloat, ...] | None = Field(
+        default=None, description="values in depth/ that mean 'not measured'; where absent: 0"
+    )
+    depth_focal_baseline: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="of disparity: pixels × metres; depth = this / disparity"
+    )
+    intrinsics: Intrinsics | None = Field(default=None, description="of the camera of the pictures, in pixels")
+    depth_intrinsics: Intrinsics | None = Field(
+        default=None, description="of another camera that measured the depth, where depth/ isn't aligned to images/"
+    )
+    depth_to_colour: Motion | None = Field(
+        default=None, description="from that camera's space to the pictures' camera's: 3 × 4 or 4 × 4, in metres"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -103,6 +128,29 @@ class Description(BaseModel):
                 raise ValueError("palette: two classes have the same colour")
         return self
 
+    @model_validator(mode="after")
+    def _depth_fits_together(self) -> "Description":
+        # Each message begins with the key that describe() drops to use the rest.
+        if self.depth_unit == "disparity" and self.depth_focal_baseline is None:
+            raise ValueError(
+                "depth_unit: disparity needs 'depth_focal_baseline', focal length in pixels × baseline in metres; "
+                "where they aren't known, say relative"
+            )
+        if self.depth_unit not in ("disparity", None) and self.depth_focal_baseline is not None:
+            raise ValueError(f"depth_focal_baseline: is for disparity alone, but depth_unit is {self.depth_unit}")
+        if self.depth_to_colour is not None:
+            missing = [key for key in ("intrinsics", "depth_intrinsics") if getattr(self, key) is None]
+            if missing:
+                raise ValueError(f"depth_to_colour: needs {missing[0]!r} too (fx, fy, cx, cy in pixels)")
+            if self.depth_unit == "relative":
+                raise ValueError("depth_to_colour: takes depth in metres, but depth_unit is relative")
+        elif self.depth_intrinsics is not None:
+            raise ValueError(
+                "depth_intrinsics: needs 'depth_to_colour' too; leave it out where depth/ is aligned to images/, and "
+                "write the identity where both cameras are in one place"
+            )
+        return self
+
 
 def read_description(path: Path) -> Description:
     """Return the checked ``dataset.yaml`` at a path; raise DataError naming the key and the nearest right one."""
@@ -135,8 +183,7 @@ def describe(path: Path) -> tuple[Description, list[str]]:
             break
         except ValidationError as error:
             faults += [_explain(problem) for problem in error.errors()]
-            # Keys that contradict each other, which have no one location, are all about the classes.
-            wrong = {str(problem["loc"][0]) if problem["loc"] else "classes" for problem in error.errors()}
+            wrong = {_wrong_key(problem) for problem in error.errors()}
             kept = set(values) - wrong
             if "classes" in wrong or not kept & {"classes", "palette"}:
                 kept &= ABOUT_PICTURES
@@ -146,12 +193,22 @@ def describe(path: Path) -> tuple[Description, list[str]]:
     return description, faults
 
 
+def _wrong_key(problem: ErrorDetails) -> str:
+    """The key without which the rest can be used."""
+    if problem["loc"]:
+        return str(problem["loc"][0])
+    # Keys that contradict each other have no one location; but for those of the depth, all are about the classes.
+    begins_with = problem["msg"].removeprefix("Value error, ").split(":")[0]
+    return begins_with if begins_with in ABOUT_DEPTH else "classes"
+
+
 def _explain(problem: ErrorDetails) -> str:
     """One problem in one line."""
     location: Sequence[str | int] = problem["loc"]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     if problem["type"] == "extra_forbidden":
-        return f"no key {key!r}{nearest(key, Description.model_fields)}"
+        known = Intrinsics.model_fields if len(location) > 1 else Description.model_fields
+        return f"no key {key!r}{nearest(str(location[-1]), known)}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error" and not key:
         return message
@@ -162,5 +219,4 @@ def _explain(problem: ErrorDetails) -> str:
 
 
 def _nearest_value(key: str, value: str) -> str:
-    choices = {"task": ("binary", "multilabel", "multiclass")}.get(key, ("mm", "m", "0.1mm", "disparity", "relative"))
-    return nearest(value, choices)
+    return nearest(value, {"task": ("binary", "multilabel", "multiclass")}.get(key, get_args(Unit)))

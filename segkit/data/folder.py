@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.data.alignment import Alignment, aligned
+from segkit.data.camera import Intrinsics
 from segkit.data.coding import Coding, find_coding
+from segkit.data.depth import DEPTHS, Depth, read_depth, stored_values
+from segkit.data.depth_format import DepthFormat
 from segkit.data.description import Colour, Description, read_description
 from segkit.data.listing import by_stem, entries
 from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, read_colours, read_values
@@ -18,7 +23,7 @@ from segkit.errors import DataError, UsageError
 from segkit.nearest import nearest
 from segkit.task import Task
 
-Whole = TypeVar("Whole", bound=np.integer)
+Number = TypeVar("Number", bound=np.number)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,12 @@ class DatasetFolder:
     ignore_index: int | None
     splits: dict[str, tuple[str, ...]]
     palette: dict[str, Colour] | None
-    depth_unit: str | None
+    depth_format: DepthFormat | None
+    """What the values in ``depth/`` mean; None where nothing says so."""
+    intrinsics: Intrinsics | None
+    """Of the camera of the pictures."""
+    alignment: Alignment | None
+    """How depth comes to lie on its picture, where it doesn't in the files."""
     roi: str | None
     """Name of the folder with the regions of interest."""
     groups: dict[str, tuple[str, ...]]
@@ -101,6 +111,61 @@ class DatasetFolder:
                 inside = fit(inside.astype(np.uint8), ids.shape[-2:], sample.roi, sample.image) > 0
             ids = np.where(inside, ids, np.uint8(IGNORE))
         return ids
+
+    def read_depth(self, sample: Sample, size: tuple[int, int]) -> Depth:
+        """Return depth on a picture's pixels, float32 [H, W, C + 1]: metres (C = 1) or values as they are; validity.
+
+        Zeros where the sample has no depth.
+
+        Args:
+            sample: one of ``samples``.
+            size: the picture's (height, width). Depth must have it unless the cameras' numbers say how it is brought
+                there. Depth on the stored pixels of a picture that its EXIF tag turns by 90° is turned with it.
+
+        Raises:
+            DataError: nothing says what the values mean; the file is unreadable, of another size, or has another
+                number of channels than the other files.
+        """
+        channels = self.depth_channels
+        if sample.depth is None or self.depth_format is None:
+            return np.zeros((*size, channels + 1), dtype=np.float32)
+        depth = read_depth(sample.depth, self.depth_format)
+        if depth.shape[2] != channels + 1:
+            raise DataError(
+                f"{sample.depth}: {depth.shape[2] - 1} channels, {self._first_depth} has {channels}; export all alike"
+            )
+        if self.alignment is not None:
+            return aligned(depth, self.alignment, size)
+        if depth.shape[:2] != size:
+            planes = turned_to_fit(depth.transpose(2, 0, 1), size, sample.image)
+            if planes is None:
+                raise DataError(
+                    f"{sample.depth}: depth is {_size(depth[..., 0])}, its picture {size[1]}×{size[0]} (width × "
+                    "height); export it pixel for pixel, or give the cameras in dataset.yaml: intrinsics, "
+                    "depth_intrinsics and depth_to_colour"
+                )
+            depth = np.ascontiguousarray(planes.transpose(1, 2, 0))
+        return depth
+
+    @cached_property
+    def depth_channels(self) -> int:
+        """C of ``read_depth``: 1 for depth in metres, otherwise that of the first file, 1 where there is none.
+
+        Raises:
+            DataError: there is depth, but nothing says what its values mean; or the first file is unreadable.
+        """
+        if self._first_depth is None:
+            return 1
+        if self.depth_format is None:
+            raise DataError(
+                f"{self.path / 'dataset.yaml'}: nothing says what the values in depth/ mean; add 'depth_unit:' with "
+                "mm, m, 0.1mm, disparity or relative"
+            )
+        return 1 if self.depth_format.metric else int(stored_values(self._first_depth).shape[2])
+
+    @property
+    def _first_depth(self) -> Path | None:
+        return next((sample.depth for sample in self.files.values() if sample.depth is not None), None)
 
     def _read_labels(self, folder: Path) -> Ids:
         """Multilabel masks [K, H, W], one file for each class in the sample's folder."""
@@ -176,7 +241,9 @@ def open_dataset(path: str | Path) -> DatasetFolder:
         ignore_index=description.ignore_index,
         splits=splits,
         palette=dict(description.palette) or None,
-        depth_unit=description.depth_unit,
+        depth_format=depth_format(description),
+        intrinsics=description.intrinsics,
+        alignment=_alignment(description),
         roi=description.roi,
         groups=dict(description.groups),
         notes=(*notes, *coding.notes),
@@ -200,7 +267,7 @@ def find_files(
         masks = {entry.name: entry for entry in entries(path / "masks") if entry.is_dir()}
     else:
         masks = listed(path / "masks", LOSSLESS)
-    depth = listed(path / "depth", LOSSLESS) if (path / "depth").is_dir() else {}
+    depth = listed(path / "depth", DEPTHS) if (path / "depth").is_dir() else {}
     roi = {}
     if description.roi:
         if not (path / description.roi).is_dir():
@@ -209,6 +276,21 @@ def find_files(
     return {
         stem: Sample(stem, image, masks.get(stem), depth.get(stem), roi.get(stem)) for stem, image in images.items()
     }
+
+
+def depth_format(description: Description) -> DepthFormat | None:
+    """Return what a dataset says of its depth files; None where it names no unit."""
+    if description.depth_unit is None:
+        return None
+    invalid = {} if description.depth_invalid is None else {"invalid": description.depth_invalid}
+    return DepthFormat(unit=description.depth_unit, focal_baseline=description.depth_focal_baseline, **invalid)
+
+
+def _alignment(description: Description) -> Alignment | None:
+    cameras = description.depth_intrinsics, description.intrinsics
+    if description.depth_to_colour is None or cameras[0] is None or cameras[1] is None:
+        return None
+    return Alignment(depth_camera=cameras[0], colour_camera=cameras[1], motion=description.depth_to_colour)
 
 
 def _check_pairs(path: Path, files: Mapping[str, Sample]) -> None:
@@ -225,14 +307,21 @@ def _background(given: str | int | None, task: Task, classes: tuple[str, ...]) -
     return 0 if task == "multiclass" and classes[0].lower() == "background" else None
 
 
-def fit(ids: NDArray[Whole], size: tuple[int, int], file: Path, image: Path) -> NDArray[Whole]:
+def fit(ids: NDArray[Number], size: tuple[int, int], file: Path, image: Path) -> NDArray[Number]:
     """Return the mask turned as its picture is by its EXIF tag, where that makes the sizes agree; else DataError."""
-    if ids.shape[-2:] == size[::-1]:
-        orientation = orientation_of(image)
-        if orientation >= 5:
-            turned = np.stack([TURNS[orientation](layer) for layer in ids.reshape(-1, *ids.shape[-2:])])
-            return np.ascontiguousarray(turned.reshape(*ids.shape[:-2], *size), dtype=ids.dtype)
-    raise DataError(f"{file}: mask is {_size(ids)}, its picture {size[1]}×{size[0]} (width × height)")
+    turned = turned_to_fit(ids, size, image)
+    if turned is None:
+        raise DataError(f"{file}: mask is {_size(ids)}, its picture {size[1]}×{size[0]} (width × height)")
+    return turned
+
+
+def turned_to_fit(maps: NDArray[Number], size: tuple[int, int], image: Path) -> NDArray[Number] | None:
+    """Return maps [..., H, W] turned as their picture is by its EXIF tag; None where that doesn't give its size."""
+    orientation = orientation_of(image) if maps.shape[-2:] == size[::-1] else 1
+    if orientation < 5:
+        return None
+    turned = np.stack([TURNS[orientation](layer) for layer in maps.reshape(-1, *maps.shape[-2:])])
+    return np.ascontiguousarray(turned.reshape(*maps.shape[:-2], *size), dtype=maps.dtype)
 
 
 def _size(ids: NDArray[np.generic]) -> str:

@@ -47,7 +47,9 @@ def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         others = sorted({entry.suffix for entry in listing.others})
         there = f"; there are {', '.join(others)}" if others else ""
         if any(suffix.lower() in BLURRING for suffix in others) and not set(BLURRING) & set(suffixes):
-            there += ", which blur class ids: export them again, or run 'segkit check --fix'"
+            depth = ".npy" in suffixes
+            blurred = "depth: export it" if depth else "class ids: export them"
+            there += f", which blur {blurred} again" + ("" if depth else ", or run 'segkit check --fix'")
         raise DataError(f"{folder}: no files of a type that is read here ({', '.join(suffixes)}){there}")
     return listing.found
 

@@ -1,8 +1,11 @@
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from segkit.data.camera import Intrinsics
 from segkit.data.dataset import SegmentationDataset
+from segkit.data.depth_format import DepthFormat
 from segkit.data.folder import open_dataset
 from segkit.data.reader import Reader
 from segkit.errors import DataError, UsageError
@@ -16,7 +19,12 @@ def test_a_described_dataset_opens_with_every_default_decided(maker):
     maker.write("depth/a.png", MASK)
     folder = open_dataset(path)
     assert (folder.name, folder.task, folder.classes, folder.background) == ("tiny", "binary", ("slide", "cell"), 0)
-    assert (folder.depth_unit, folder.palette, folder.ignore_index, folder.notes) == ("mm", None, None, ())
+    assert (folder.depth_format, folder.palette, folder.ignore_index, folder.notes) == (
+        DepthFormat(unit="mm"),
+        None,
+        None,
+        (),
+    )
     [sample] = folder.samples("train")
     assert (sample.name, sample.image, sample.mask) == ("a", path / "images/a.png", path / "masks/a.png")
     assert (sample.depth, sample.roi) == (path / "depth/a.png", None)
@@ -168,6 +176,11 @@ def test_a_mask_on_the_stored_pixels_is_turned_with_its_picture(maker):
     assert np.array_equal(folder.read_mask(folder.files["a"]), MASK)
 
 
+XY = {"classes": ["x", "y"]}
+CAMERA = {"fx": 5, "fy": 5, "cx": 1, "cy": 0.5}
+HERE = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+RIG = {"intrinsics": CAMERA, "depth_intrinsics": CAMERA, "depth_to_colour": HERE}
+
 BAD_DESCRIPTIONS = [
     ({"clases": ["x"]}, r"dataset\.yaml: no key 'clases'; did you mean 'classes'\?"),
     ({"name": "x"}, r"dataset\.yaml: classes: missing"),
@@ -175,6 +188,21 @@ BAD_DESCRIPTIONS = [
     ({"classes": ["x", True]}, r"classes\[1\]: input should be a valid string"),
     ({"classes": ["x", "y"], "task": "multiclas"}, "task: 'multiclas' is not known; did you mean 'multiclass'"),
     ({"classes": ["x", "y"], "depth_unit": "cm"}, "depth_unit: 'cm' is not known; did you mean"),
+    ({**XY, "depth_unit": "disparity"}, "depth_unit: disparity needs 'depth_focal_baseline', focal length in pixels"),
+    (
+        {**XY, "depth_unit": "mm", "depth_focal_baseline": 5},
+        "depth_focal_baseline: is for disparity alone, but depth_u",
+    ),
+    ({**XY, "depth_focal_baseline": -5}, "depth_focal_baseline: input should be greater than 0"),
+    ({**XY, "depth_invalid": [float("nan")]}, r"depth_invalid\[0\]: input should be a finite number"),
+    ({**XY, "depth_invalid": 7}, r"depth_invalid: input should be a valid tuple"),
+    ({**XY, "intrinsics": {"fx": 5, "fy": 5, "cx": 1}}, r"intrinsics\.cy: field required"),
+    ({**XY, "intrinsics": {**CAMERA, "fz": 1}}, r"no key 'intrinsics\.fz'; there are: fx, fy, cx, cy"),
+    ({**XY, "depth_intrinsics": CAMERA}, "depth_intrinsics: needs 'depth_to_colour' too"),
+    ({**XY, "intrinsics": CAMERA, "depth_to_colour": HERE}, "depth_to_colour: needs 'depth_intrinsics' too"),
+    ({**XY, **RIG, "depth_unit": "relative"}, "depth_to_colour: takes depth in metres, but depth_unit is relative"),
+    ({**XY, **RIG, "depth_to_colour": HERE[:2]}, "depth_to_colour: tuple should have at least 3 items"),
+    ({**XY, **RIG, "depth_to_colour": [[1, 0, 0, 25], *HERE[1:]]}, "depth_to_colour: the cameras would be 25 m apart"),
     ({"classes": ["x", "y", "z"], "task": "binary"}, "binary takes one or two classes, there are 3"),
     ({"classes": ["x"], "task": "multiclass"}, "multiclass takes two classes or more"),
     ({"classes": ["road", "car"], "background": "raod"}, "background: no class 'raod'; did you mean 'road'"),
@@ -320,3 +348,95 @@ def test_a_mask_can_be_read_as_it_is_drawn_outside_the_roi_too(maker):
     for inside, expected in ((True, [[255, 255, 1]]), (False, [[0, 1, 1]])):
         item = SegmentationDataset(folder, [sample], Reader(), crop=None, inside_roi=inside)[0, 0]
         assert item["target"].tolist() == expected
+
+
+DEPTH = np.array([[1000, 0, 2000], [0, 4000, 500]], np.uint16)
+
+
+def with_depth(maker, maps, **description):
+    path = maker(dict.fromkeys("ab", MASK), classes=["x", "y"], splits={"train": ["a", "b"]}, **description)
+    for name, values in maps.items():
+        (path / "depth").mkdir(exist_ok=True)
+        if name.endswith(".npy"):
+            np.save(path / "depth" / name, values)
+        else:
+            cv2.imwrite(str(path / "depth" / name), values)
+    return open_dataset(path)
+
+
+def test_depth_is_read_by_what_the_description_says_and_is_zero_where_there_is_none(maker):
+    folder = with_depth(maker, {"a.png": DEPTH}, depth_unit="mm", depth_invalid=[500], intrinsics=CAMERA)
+    a, b = folder.samples("train")
+    assert folder.depth_format == DepthFormat(unit="mm", invalid=(500,))
+    assert folder.intrinsics == Intrinsics(**CAMERA)
+    assert folder.depth_channels == 1
+    depth = folder.read_depth(a, (2, 3))
+    assert depth.dtype == np.float32
+    assert depth.tolist() == [[[1, 1], [0, 0], [2, 1]], [[0, 0], [4, 1], [0, 0]]]
+    absent = folder.read_depth(b, (4, 5))
+    assert (absent.shape, absent.dtype, absent.any()) == ((4, 5, 2), np.float32, False)
+
+
+def test_an_array_is_depth_too_and_disparity_becomes_metres(maker):
+    folder = with_depth(maker, {"a.npy": DEPTH}, depth_unit="disparity", depth_focal_baseline=2000)
+    a, _ = folder.samples("train")
+    assert folder.read_depth(a, (2, 3))[..., 0].tolist() == [[2, 0, 1], [0, 0.5, 4]]
+
+
+def test_a_dataset_without_depth_has_none_to_describe(maker):
+    folder = with_depth(maker, {})
+    assert (folder.depth_format, folder.alignment, folder.depth_channels) == (None, None, 1)
+    assert not folder.read_depth(folder.samples("train")[0], (2, 3)).any()
+
+
+def test_depth_without_a_unit_names_the_key_to_add(maker):
+    folder = with_depth(maker, {"a.png": DEPTH})
+    for sample in folder.samples("train"):
+        with pytest.raises(
+            DataError, match=r"dataset\.yaml: nothing says what the values in depth/ mean; add 'depth_unit:'"
+        ):
+            folder.read_depth(sample, (2, 3))
+
+
+def test_maps_of_another_modality_have_the_same_number_of_channels(maker):
+    folder = with_depth(maker, {"a.npy": np.ones((2, 3, 2)), "b.npy": np.ones((2, 3, 4))}, depth_unit="relative")
+    a, b = folder.samples("train")
+    assert folder.depth_channels == 2
+    assert folder.read_depth(a, (2, 3)).shape == (2, 3, 3)
+    with pytest.raises(DataError, match=r"b\.npy: 4 channels, .*a\.npy has 2; export all alike"):
+        folder.read_depth(b, (2, 3))
+
+
+def test_depth_of_another_size_gives_both_sizes_and_what_to_do(maker):
+    folder = with_depth(maker, {"a.png": DEPTH[:, :2]}, depth_unit="mm")
+    with pytest.raises(
+        DataError, match=r"a\.png: depth is 2×2, its picture 3×2 \(width × height\); export it pixel for"
+    ):
+        folder.read_depth(folder.samples("train")[0], (2, 3))
+
+
+def test_depth_on_the_stored_pixels_is_turned_with_its_picture(maker):
+    folder = with_depth(maker, {"a.png": DEPTH}, depth_unit="mm")
+    picture = Image.fromarray(np.zeros((2, 3, 3), np.uint8))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # shown turned clockwise: 3 high, 2 wide
+    picture.save(folder.path / "images/a.png", exif=exif)
+    a, _ = folder.samples("train")
+    assert np.array_equal(folder.read_depth(a, (3, 2)), np.rot90(folder.read_depth(a, (2, 3)), -1))
+
+
+def test_depth_of_another_camera_is_brought_to_the_picture(maker):
+    moved = [[1, 0, 0, 0.2], *HERE[1:]]  # one pixel to the right at 1 m
+    wide = np.full((2, 4), 1000, np.uint16)
+    folder = with_depth(maker, {"a.png": wide}, depth_unit="mm", **{**RIG, "depth_to_colour": moved})
+    assert folder.alignment is not None
+    depth = folder.read_depth(folder.samples("train")[0], (2, 3))
+    assert depth[..., 1].tolist() == [[0, 1, 1], [0, 1, 1]]
+    assert depth[..., 0].tolist() == [[0, 1, 1], [0, 1, 1]]
+
+
+def test_files_lossy_or_of_other_types_are_no_depth(maker):
+    with pytest.raises(
+        DataError, match=r"depth: no files of a type .*there are \.jpg, which blur depth: export it again$"
+    ):
+        with_depth(maker, {"a.jpg": DEPTH.astype(np.uint8)}, depth_unit="mm")

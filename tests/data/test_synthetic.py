@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from segkit.data.depth_format import DepthFormat
 from segkit.data.folder import open_dataset
 from segkit.data.reader import read_pixels
 from segkit.data.synthetic import draw_cells
@@ -15,10 +16,10 @@ def cells(tmp_path_factory):
 
 def test_drawn_cells_are_a_dataset_that_opens(cells):
     folder = open_dataset(cells)
-    assert (folder.task, folder.classes, folder.depth_unit, folder.notes) == (
+    assert (folder.task, folder.classes, folder.depth_format, folder.notes) == (
         "binary",
         ("background", "cell"),
-        "0.1mm",
+        DepthFormat(unit="0.1mm"),
         (),
     )
     assert {split: len(stems) for split, stems in folder.splits.items()} == {"train": 6, "val": 1, "test": 1}
