@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,18 +13,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
+from segkit.data.depth import Depth, resized_depth
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
+from segkit.data.pixel_map import PixelMap, follow, pixel_map, zoom_of
 from segkit.data.reader import Pixels, Reader, read_pixels
 from segkit.data.resize import resized, resized_ids
 from segkit.data.transforms import Spec, build_augmentation, window_size
+from segkit.data.window import cut
 from segkit.errors import DataError
 
 CACHE_BYTES = 2 << 30
 
 Item = dict[str, Any]
-Decoded = dict[tuple[Any, ...], tuple[Pixels, Ids]]
-"""Pictures and masks by what they depend on."""
+Parts = tuple[NDArray[Any], ...]
+"""A picture and its mask; depth too, where it has any and it is asked for."""
+Decoded = dict[tuple[Any, ...], Parts]
+"""Pictures with their masks, and depth apart from them, by what they depend on."""
 
 
 class SegmentationDataset(Dataset[Item]):
@@ -33,6 +38,10 @@ class SegmentationDataset(Dataset[Item]):
     ``dataset[epoch, index]`` is a dict of ``image`` float32 [C, h, w] in 0..1, ``target`` int64 [h, w] with 255 =
     ignore (multilabel: float32 [K, h, w] of 0, 1 or 255), and ``name``. The same (seed, epoch, index) gives the same
     item, whatever was asked before and in whatever process. A picture without a mask is ignored everywhere.
+
+    With depth, items have ``depth`` too, float32 [C + 1, h, w] as ``DatasetFolder.read_depth`` gives it. It moves with
+    the mask, is not measured outside the picture, and where the picture is zoomed by s, metres are divided by s. The
+    pictures are the same as without it.
 
     Attributes:
         beside: what lies beside each picture and moves with its mask, uint8 [H, W, E], 0..254 for 0..1; None for
@@ -54,6 +63,12 @@ class SegmentationDataset(Dataset[Item]):
         cache: keep the decoded pictures in memory if all of them take less than 2 GiB; they are then read, and
             their faults found, at once.
         decoded: pictures in the memory of other datasets, taken from there; those read here are put there.
+        depth: items have depth; zeros where a picture has none.
+        depth_dropout: share of the items whose depth is taken away, so that a model learns to do without.
+
+    Raises:
+        DataError: a file can't be used, if ``cache``; or ``depth`` is asked for and no picture has any.
+        RecipeError: a mistake in ``augment``.
     """
 
     def __init__(
@@ -71,6 +86,8 @@ class SegmentationDataset(Dataset[Item]):
         seed: int = 0,
         cache: bool = True,
         decoded: Decoded | None = None,
+        depth: bool = False,
+        depth_dropout: float = 0.0,
     ) -> None:
         self.folder = folder
         self.samples = list(samples)
@@ -81,10 +98,15 @@ class SegmentationDataset(Dataset[Item]):
         self.foreground = foreground
         self.inside_roi = inside_roi
         self.seed = seed
-        self.augmentation = build_augmentation(augment, crop=self.crop, channels=reader.channels)
+        self.depth = depth
+        self.depth_dropout = depth_dropout
+        self.augmentation = build_augmentation(augment, crop=self.crop, channels=reader.channels, depth=depth)
         self.window = window_size(augment, self.crop) if self.crop else None
         self.beside: Sequence[NDArray[np.uint8]] | None = None
-        self._cache: list[tuple[Pixels, Ids]] | None = None
+        self.depth_channels = folder.depth_channels if depth else 0
+        if depth and self.samples and not any(sample.depth for sample in self.samples):
+            raise DataError(f"{folder.path}: none of the {len(self.samples)} pictures asked for has a file in depth/")
+        self._cache: list[Parts] | None = None
         if cache and self.samples:
             self._cache = self._read_all({} if decoded is None else decoded)
 
@@ -96,17 +118,22 @@ class SegmentationDataset(Dataset[Item]):
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # the workers are the parallelism
         number = index // self.crops_per_image
-        image, mask = self._cache[number] if self._cache is not None else self._read(number)
+        image, mask, *depths = self._cache[number] if self._cache is not None else self._read(number)
         layers = {"mask": mask}
         if self.beside is not None:
             beside = np.asarray(self.beside[number])  # perhaps a file's, not to be written to
             layers["beside"] = beside if self.size is None else resized_ids(beside.copy(), self.size)
         rng = np.random.default_rng([self.seed, epoch, index])
+        # Drawn from a stream beside the item's own, whose other draws are then the same with depth and without.
+        dropped = bool(self.depth_dropout) and rng.spawn(1)[0].random() < self.depth_dropout
+        whole, corner, size = mask.shape[:2], (0, 0), mask.shape[:2]
         if self.crop is not None and self.window is not None:
             origin = self._origin(mask, rng)
             overlap = [(window - side) // 2 for window, side in zip(self.window, self.crop, strict=True)]
-            corner = (origin[0] - overlap[0], origin[1] - overlap[1])
-            image, layers = cut(image, layers, corner, self.window)
+            corner, size = (origin[0] - overlap[0], origin[1] - overlap[1]), self.window
+            image, layers = cut(image, layers, corner, size)
+        if depths and not dropped:
+            layers |= pixel_map(corner, size, whole)
         # One stream for all transforms: seeding each of them would give all the same draws, so that for example a
         # picture would be flipped both ways or not at all.
         self.augmentation.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
@@ -120,12 +147,16 @@ class SegmentationDataset(Dataset[Item]):
             height, width = done["mask"].shape[:2]
             beside = done["beside"].reshape(height, width, -1)  # albumentations may drop an axis of length 1
             item["beside"] = torch.from_numpy(np.ascontiguousarray(beside.transpose(2, 0, 1)))
+        if self.depth:
+            moved = self._moved(depths[0], done) if "rows" in layers else None
+            absent = self.depth_channels + 1, *done["mask"].shape[:2]
+            item["depth"] = torch.zeros(absent) if moved is None else _depth_tensor(moved)
         return item
 
     def without_augmentation(self) -> "SegmentationDataset":
         """The same pictures, cut anywhere or brought to the same size, and nothing else done to them."""
         plain = copy.copy(self)
-        plain.foreground, plain.beside = 0.0, None
+        plain.foreground, plain.beside, plain.depth_dropout = 0.0, None, 0.0
         plain.augmentation = build_augmentation("none", crop=self.crop, channels=self.reader.channels)
         plain.window = self.crop
         return plain
@@ -159,46 +190,73 @@ class SegmentationDataset(Dataset[Item]):
         row, column = divmod(int(pixels[rng.integers(len(pixels))]), mask.shape[1])
         return row, column
 
-    def _read(self, number: int) -> tuple[Pixels, Ids]:
-        """A picture [H, W, C] and its mask [H, W] or [H, W, K] as augmentation takes them."""
+    def _moved(self, depth: Depth, pixels: PixelMap) -> Depth:
+        """Depth [h, w, C + 1] of what came out of the augmentation."""
+        moved = follow(depth, pixels)
+        if self._metric and (zoom := zoom_of(pixels)) != 1:
+            moved[..., :-1] /= zoom
+        return moved
+
+    @property
+    def _metric(self) -> bool:
+        return self.folder.depth_format is not None and self.folder.depth_format.metric
+
+    def _read(self, number: int) -> Parts:
+        """A picture [H, W, C], its mask [H, W] or [H, W, K] as augmentation takes them; depth [H, W, C + 1], if any."""
         sample = self.samples[number]
         image, mask = _read_pair(self.folder, sample, self.reader, self.inside_roi)
+        with_depth = self.depth and sample.depth is not None
+        depths = [self.folder.read_depth(sample, image.shape[:2])] if with_depth else []
         bytes_ = image.dtype == np.uint8
         if not bytes_ or self.reader.window is not None:
             image = _scaled(image, sample, self.reader)
         if bytes_ and self.reader.window is not None:
             image = np.rint(image * 255).astype(np.uint8)  # no finer than it came; augmentation is faster on bytes
         mask = mask if mask.ndim == 2 else np.ascontiguousarray(mask.transpose(1, 2, 0))
-        return (image, mask) if self.size is None else (resized(image, self.size), resized_ids(mask, self.size))
+        if self.size is None:
+            return image, mask, *depths
+        depths = [resized_depth(depth, self.size, metric=self._metric) for depth in depths]
+        return resized(image, self.size), resized_ids(mask, self.size), *depths
 
-    def _read_all(self, decoded: Decoded) -> list[tuple[Pixels, Ids]] | None:
+    def _read_all(self, decoded: Decoded) -> list[Parts] | None:
         """Every picture, or None where they would take too much memory."""
 
-        def pair_of(number: int) -> tuple[Pixels, Ids]:
-            key = (self.samples[number], self.reader, self.size, self.inside_roi)
-            if key not in decoded:
-                decoded[key] = self._read(number)
-            return decoded[key]
+        def parts_of(number: int) -> Parts:
+            sample = self.samples[number]
+            pair = (sample, self.reader.channels, self.reader.window, self.size, self.inside_roi)
+            depth = ("depth", sample, self.size)
+            if pair not in decoded or (self.depth and depth not in decoded):
+                parts = self._read(number)
+                decoded.setdefault(pair, parts[:2])
+                if self.depth:
+                    decoded[depth] = parts[2:]
+            return decoded[pair] + (decoded[depth] if self.depth else ())
 
-        pairs, taken = [], 0
+        found, taken = [], 0
         with ThreadPoolExecutor() as pool:
-            for pair in pool.map(pair_of, range(len(self.samples))):
-                taken += sum(array.nbytes for array in pair)
+            for parts in pool.map(parts_of, range(len(self.samples))):
+                taken += sum(array.nbytes for array in parts)
                 if taken > CACHE_BYTES:
                     pool.shutdown(cancel_futures=True)  # the rest would be read before leaving
                     decoded.clear()
                     return None
-                pairs.append(pair)
-        return pairs
+                found.append(parts)
+        return found
 
 
 class EvaluationDataset(Dataset[Item]):
-    """Whole pictures in order: ``dataset[index]`` is a dict like a training item, of the picture's own size."""
+    """Whole pictures in order: ``dataset[index]`` is a dict like a training item, of the picture's own size.
 
-    def __init__(self, folder: DatasetFolder, samples: Sequence[Sample], reader: Reader) -> None:
+    With ``depth``, items have it too, zeros where a picture has none.
+    """
+
+    def __init__(
+        self, folder: DatasetFolder, samples: Sequence[Sample], reader: Reader, *, depth: bool = False
+    ) -> None:
         self.folder = folder
         self.samples = list(samples)
         self.reader = reader
+        self.depth = depth
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -207,11 +265,14 @@ class EvaluationDataset(Dataset[Item]):
         sample = self.samples[index]
         image, mask = _read_pair(self.folder, sample, self.reader)
         target = torch.from_numpy(mask)
-        return {
+        item = {
             "image": _image_tensor(_scaled(image, sample, self.reader)),
             "target": target.float() if mask.ndim == 3 else target.long(),
             "name": sample.name,
         }
+        if self.depth:
+            item["depth"] = _depth_tensor(self.folder.read_depth(sample, image.shape[:2]))
+        return item
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -251,9 +312,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 def collate(items: Sequence[Item]) -> Item:
-    """Return a batch: ``image`` [B, C, H, W], ``target`` [B, ...], ``name`` list; ``depth`` and ``weight`` are None.
+    """Return a batch: ``image`` [B, C, H, W], ``target`` [B, ...], ``name`` list; ``weight`` is None.
 
-    ``beside`` [B, E, H, W] is there where the items have it.
+    ``depth`` [B, C + 1, H, W] is None, and ``beside`` [B, E, H, W] not there, where the items have none.
     """
     sizes = {tuple(item["image"].shape[-2:]) for item in items}
     if len(sizes) > 1:
@@ -263,30 +324,10 @@ def collate(items: Sequence[Item]) -> Item:
     return {
         **beside,
         "image": torch.stack([item["image"] for item in items]),
-        "depth": None,
+        "depth": torch.stack([item["depth"] for item in items]) if "depth" in items[0] else None,
         "target": torch.stack([item["target"] for item in items]),
         "weight": None,
         "name": [item["name"] for item in items],
-    }
-
-
-def cut(
-    image: Pixels, layers: Mapping[str, Ids], corner: tuple[int, int], size: tuple[int, int]
-) -> tuple[Pixels, dict[str, Ids]]:
-    """A window of a picture and of its mask, by name; outside, the picture goes on as its reflection, masks are 255."""
-    rows_and_columns, outside = [], []
-    for start, length, side in zip(corner, size, image.shape[:2], strict=True):
-        first, last = max(start, 0), min(start + length, side)
-        rows_and_columns.append(slice(first, last))
-        outside.append((first - start, start + length - last))
-    inside = tuple(rows_and_columns)
-    if not any(map(any, outside)):
-        found = {name: np.ascontiguousarray(layer[inside]) for name, layer in layers.items()}
-        return np.ascontiguousarray(image[inside]), found
-    image = np.pad(image[inside], [*outside, (0, 0)], mode="reflect")
-    return image, {
-        name: np.pad(layer[inside], [*outside, (0, 0)][: layer.ndim], constant_values=IGNORE)
-        for name, layer in layers.items()
     }
 
 
@@ -320,6 +361,11 @@ def _image_tensor(image: Pixels) -> Tensor:
     if planes.dtype == np.uint8:
         return torch.from_numpy(np.divide(planes, 255, dtype=np.float32))
     return torch.from_numpy(np.clip(planes, 0, 1))
+
+
+def _depth_tensor(depth: Depth) -> Tensor:
+    """[H, W, C + 1] → [C + 1, H, W]."""
+    return torch.from_numpy(np.ascontiguousarray(depth.transpose(2, 0, 1)))
 
 
 def _target_tensor(mask: Ids) -> Tensor:

@@ -53,15 +53,16 @@ MARGIN = 1.5  # of the crop's side: a turn by 45° needs √2
 GROUPS = ("OneOf", "SomeOf", "Sequential", "RandomOrder")
 QUARTER_TURNS = ("RandomRotate90", "Transpose", "D4", "SquareSymmetry")
 STAYS = ("HorizontalFlip", "VerticalFlip", "NoOp", "Morphological", "RandomGridShuffle")  # needs nothing from outside
+RESHAPES = "Morphological"
 THREE_CHANNELS = ("HueSaturationValue",)
 
 
 def build_augmentation(
-    specs: str | Sequence[Spec], *, crop: tuple[int, int] | None = None, channels: int = 3
+    specs: str | Sequence[Spec], *, crop: tuple[int, int] | None = None, channels: int = 3, depth: bool = False
 ) -> "albumentations.Compose":
     """Return the pipeline of a recipe's ``data.augment``, to be called ``pipeline(image=..., mask=...)``.
 
-    ``beside=...`` may be given too, and moves as the mask does.
+    ``beside=...``, ``rows=...`` and ``columns=...`` may be given too, and move as the mask does.
 
     Geometry moves picture and mask alike, the mask by nearest neighbour; what comes in from outside the picture is 0
     in the picture and 255 (ignore) in the mask. Colour, noise and blur change the picture alone.
@@ -72,9 +73,11 @@ def build_augmentation(
         crop: (height, width) to cut from the centre, as soon as the last transform that needs surroundings has had
             them; feed it pictures of ``window_size``.
         channels: of the pictures; ready-made lists leave out what only works on colour where it is not 3.
+        depth: ``rows`` and ``columns`` will be given, for depth to follow.
 
     Raises:
-        RecipeError: an unknown transform, parameter or value, naming the place and the nearest right one.
+        RecipeError: an unknown transform, parameter or value, naming the place and the nearest right one; with depth,
+            a transform that changes shapes otherwise than by moving pixels.
 
     >>> from segkit.data.transforms import build_augmentation
     >>> len(build_augmentation([{"HorizontalFlip": {"p": 0.5}}, {"RandomGamma": None}]).transforms)
@@ -83,13 +86,20 @@ def build_augmentation(
     A = _albumentations()  # noqa: N806 (the library's own idiom)
     listed = _listed(specs, channels)
     transforms = [_build(spec, f"data.augment[{i}]") for i, spec in enumerate(listed)]
+    for i, spec in enumerate(listed):
+        if depth and RESHAPES in _names(spec):
+            raise RecipeError(
+                f"data.augment[{i}]: {RESHAPES} makes shapes grow or shrink, which depth can't follow; leave it out, "
+                "or train without depth"
+            )
     if crop is not None:
         height, width = crop
         after = max((i + 1 for i, spec in enumerate(listed) if _needs_window(spec, crop)), default=0)
         cut = A.CenterCrop(height, width, pad_if_needed=True, fill_mask=IGNORE, p=1.0)
         if after:
             transforms.insert(after, cut)
-    return A.Compose(transforms, mask_interpolation=cv2.INTER_NEAREST, additional_targets={"beside": "mask"})
+    like_masks = dict.fromkeys(("beside", "rows", "columns"), "mask")
+    return A.Compose(transforms, mask_interpolation=cv2.INTER_NEAREST, additional_targets=like_masks)
 
 
 def window_size(specs: str | Sequence[Spec], crop: tuple[int, int]) -> tuple[int, int]:

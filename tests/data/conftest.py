@@ -36,6 +36,12 @@ def maker(tmp_path):
     return Maker(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def maker_at():
+    """For a dataset that several tests read: ``maker_at(folder)({...}, classes=[...])``."""
+    return Maker
+
+
 @pytest.fixture
 def shared():
     """The folder of real datasets beside the checkout, where there is one."""

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from segkit.data import dataset as module
-from segkit.data.dataset import EpochSampler, EvaluationDataset, SegmentationDataset, collate, cut
+from segkit.data.dataset import EpochSampler, EvaluationDataset, SegmentationDataset, collate
 from segkit.data.folder import open_dataset
 from segkit.data.reader import Reader, read_pixels
 from segkit.errors import DataError
@@ -222,14 +222,6 @@ def test_whole_pictures_of_different_sizes_do_not_batch(maker):
     dataset = crops(open_dataset(path), crop=None, crops_per_image=1, augment="none")
     with pytest.raises(DataError, match=r"different sizes \(8×8, 9×9\) in one batch; set data\.crop"):
         collate([dataset[0, 0], dataset[0, 1]])
-
-
-def test_a_window_continues_as_reflection_and_its_mask_as_ignore():
-    image = np.arange(4, dtype=np.uint8).reshape(1, 4, 1)
-    window, layers = cut(image, {"mask": image[..., 0], "beside": image}, (0, -2), (1, 8))
-    mask = layers["mask"]
-    assert window.ravel().tolist() == [2, 1, 0, 1, 2, 3, 2, 1]
-    assert mask.ravel().tolist() == [255, 255, 0, 1, 2, 3, 255, 255]
 
 
 def test_an_epoch_is_a_permutation_that_follows_from_seed_and_epoch():

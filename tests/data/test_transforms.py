@@ -89,6 +89,10 @@ MISTAKES = [
     ([{"HorizontalFlip": {}, "VerticalFlip": {}}], r"data\.augment\[0\]: expected one transform"),
     ([{"OneOf": {"p": 1}}], r"data\.augment\[0\]\.OneOf: expected 'transforms'"),
     ([{"OneOf": {"transforms": [{"Blurr": {}}]}}], r"data\.augment\[0\]\.OneOf\.transforms\[0\]\.Blurr: .*'Blur'"),
+    (
+        [{"OneOf": {"transforms": [{"NoOp": {}}, {"Morphological": {}}]}}],
+        r"data\.augment\[0\]: Morphological makes shapes",
+    ),
     ("heavy", "data.augment: no list 'heavy'; there are: none, light, medium, strong"),
 ]
 
@@ -96,7 +100,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("specs", "message"), MISTAKES)
 def test_mistakes_name_the_place_in_the_recipe(specs, message):
     with pytest.raises(RecipeError, match=message) as caught:
-        build_augmentation(specs)
+        build_augmentation(specs, depth=True)
     assert "\n" not in str(caught.value)
 
 
