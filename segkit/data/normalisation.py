@@ -1,11 +1,14 @@
-"""Mean and standard deviation of a dataset's channels."""
+"""Mean and standard deviation of a dataset's channels, and of its depth."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from segkit.data.folder import Sample
+from segkit.data.depth import read_depth
+from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.reader import Reader
+from segkit.errors import DataError
 
 PICTURES = 200  # evenly spread over the split; more change the third digit at most
 
@@ -24,3 +27,50 @@ def channel_statistics(samples: Sequence[Sample], reader: Reader) -> tuple[list[
     mean = total / count
     deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
     return mean.round(6).tolist(), np.where(deviation > 1e-6, deviation, 1.0).round(6).tolist()
+
+
+def depth_statistics(
+    samples: Sequence[Sample], folder: DatasetFolder, *, inverse: bool = False
+) -> tuple[list[float], list[float]]:
+    """Per-channel mean and standard deviation over all measured pixels: metres, or values as they are in the files.
+
+    At most 200 depth maps are read, evenly spread, as they lie in their files. A constant channel gets a standard
+    deviation of 1.
+
+    Args:
+        samples: pictures of the training; those without depth don't count.
+        folder: the dataset they are from.
+        inverse: of 1 / metres instead.
+
+    Raises:
+        DataError: there is no depth, nothing says what its values mean, a file can't be used, or nothing is measured;
+            the inverse is asked of what isn't in metres.
+    """
+    channels, unit = folder.depth_channels, folder.depth_format
+    maps = [sample.depth for sample in samples if sample.depth is not None]
+    if unit is None or not maps:
+        raise DataError(f"{folder.path}: none of the {len(samples)} pictures asked for has a file in depth/")
+    if inverse and not unit.metric:
+        raise DataError(f"{folder.path}: depth is {unit.unit}, not in metres: its inverse means nothing")
+    count, total, square = 0, np.zeros(channels), np.zeros(channels)
+    for file in maps[:: -(-len(maps) // PICTURES)]:
+        depth = read_depth(file, unit)
+        found = depth[depth[..., -1] > 0][:, :-1].astype(np.float64)
+        found = 1 / found if inverse else found
+        count += len(found)
+        total += found.sum(0)
+        square += np.square(found).sum(0)
+    if not count:
+        raise DataError(
+            f"{folder.path / 'depth'}: nothing is measured in any of the {len(maps)} files; check depth_unit and "
+            "depth_invalid in dataset.yaml"
+        )
+    mean = total / count
+    deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
+    deviation = np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0)
+    return _rounded(mean), _rounded(deviation)
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    """To seven digits, as many as float32 has: values of depth may be of any size."""
+    return [float(f"{value:.7g}") for value in values]
