@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.checking.alignment import Agreement, agreement
+from segkit.checking.depth_maps import DepthFacts, depth_facts
 from segkit.checking.mask_facts import Fault, MaskFacts, ignored, mask_facts, mask_files
 from segkit.checking.picture_facts import Grid, PictureFacts, grey_of, picture_facts
 from segkit.checking.survey import Survey, reason
 from segkit.data.folder import Sample, fit
 from segkit.data.masks import Values, read_values
-from segkit.data.reader import Pixels, read_pixels
+from segkit.data.reader import Pixels, orientation_of, read_pixels
 from segkit.errors import DataError
 
 AT_ONCE = 64  # pictures being read or waiting to be
@@ -30,6 +31,7 @@ class Facts:
         masks: those that can be read; for multilabel one a class.
         agreement: of the masks with the picture, None where there is nothing to go by.
         faults: kinds of findings, each with its place.
+        depth: None where there is none that can be read.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Facts:
     masks: tuple[MaskFacts, ...]
     agreement: Agreement | None
     faults: tuple[Fault, ...]
+    depth: DepthFacts | None = None
 
 
 def examine(seen: Survey, progress: Callable[[int, int], None] | None = None) -> list[Facts]:
@@ -59,10 +62,7 @@ def facts_of(seen: Survey, sample: Sample) -> Facts:
     grey = None if pixels is None else grey_of(pixels)
     picture = None if pixels is None or grey is None else picture_facts(sample.image, pixels, grey)
     size = picture.size if picture else None
-    if sample.depth is not None:
-        depth = _read(seen, sample.depth, faults)
-        if depth is not None and size is not None and depth.shape[:2] != size:
-            faults.append(("size", seen.place(sample.depth, _sizes(depth.shape[:2], size))))
+    depth = _depth(seen, sample, size, faults)
     inside = _region(seen, sample, size, faults)
 
     masks: list[MaskFacts] = []
@@ -84,7 +84,7 @@ def facts_of(seen: Survey, sample: Sample) -> Facts:
     # Compression draws boundaries of its own, and colours without a palette are no labels.
     if not any(kind == "unreadable" for kind, _ in faults) and not any(mask.lossy or mask.colour for mask in masks):
         agrees = _agreement(seen, grey, masks, layers, inside)
-    return Facts(sample.name, picture, tuple(masks), agrees, tuple(faults))
+    return Facts(sample.name, picture, tuple(masks), agrees, tuple(faults), depth)
 
 
 def _read(seen: Survey, file: Path, faults: list[Fault]) -> Pixels | None:
@@ -93,6 +93,22 @@ def _read(seen: Survey, file: Path, faults: list[Fault]) -> Pixels | None:
     except DataError as error:
         faults.append(("unreadable", seen.place(file, reason(error, file))))
         return None
+
+
+def _depth(seen: Survey, sample: Sample, size: tuple[int, int] | None, faults: list[Fault]) -> DepthFacts | None:
+    if sample.depth is None:
+        return None
+    try:
+        facts = depth_facts(seen, sample.depth)
+    except DataError as error:
+        faults.append(("unreadable", seen.place(sample.depth, reason(error, sample.depth))))
+        return None
+    # Another camera's depth may have any size; on the stored pixels of a turned picture it is turned with it.
+    if size is not None and facts.size != size and seen.description.depth_to_colour is None:
+        turned = facts.size == size[::-1] and orientation_of(sample.image) >= 5
+        if not turned:
+            faults.append(("size", seen.place(sample.depth, _sizes(facts.size, size))))
+    return facts
 
 
 def _region(

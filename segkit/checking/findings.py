@@ -93,7 +93,10 @@ KINDS: dict[str, Kind] = {
     "size": Kind(
         "error",
         "masks and maps of another size than their picture",
-        f"Export them again, pixel for pixel; {FIX} turns or resizes those of the same shape.",
+        f"Export them again, pixel for pixel; {FIX} turns or resizes masks of the same shape.",
+    ),
+    "depth_channels": Kind(
+        "error", "depth maps with another number of channels", "No model takes both: export all with the same number."
     ),
     "coding": Kind("error", "folders of masks whose values are no class ids", "Name the classes in dataset.yaml."),
     "lossy": Kind(
@@ -167,6 +170,20 @@ KINDS: dict[str, Kind] = {
         "floating-point pictures that leave 0..1",
         "Set data.window in the recipe to their lowest and highest.",
     ),
+    "no_depth_unit": Kind(
+        "warning",
+        "depth maps of which nothing says what their values mean",
+        "Add 'depth_unit:' with mm, m, 0.1mm, disparity or relative; until then no model can be given depth.",
+    ),
+    "depth_scale": Kind(
+        "warning",
+        "depth at distances that cameras don't measure",
+        "Check depth_unit and depth_invalid in dataset.yaml; of what is no distance, say relative.",
+    ),
+    "nothing_measured": Kind(
+        "warning", "depth maps in which nothing is measured", "Export them again; until then they count as absent."
+    ),
+    "depth_alone": Kind("warning", "depth maps without a picture", "They are not used."),
     "no_split": Kind("warning", "usual splits that aren't there", f"Name others in the recipe; {FIX} draws them."),
     "mask_alone": Kind("warning", "masks without a picture", "They are not used."),
     "unknown_stems": Kind("warning", "names in groups without a picture", "Correct the names in dataset.yaml."),
@@ -181,6 +198,9 @@ KINDS: dict[str, Kind] = {
     "narrow_range": Kind("note", "16-bit pictures that use 12 bits or fewer", "They look black: set data.window."),
     "wide_masks": Kind("note", "masks of 16 bits or more", f"They are read all the same; {FIX} writes 8 bits."),
     "alpha": Kind("note", "masks with transparency", f"It is not looked at; {FIX} drops it."),
+    "no_depth": Kind(
+        "note", "pictures without depth among pictures with depth", "A model is told that nothing is measured there."
+    ),
     "unlisted": Kind("note", "pictures in no split", "They are not used."),
     "again": Kind("note", "pictures that are in their split twice, pixel for pixel", "They count twice."),
     "other_files": Kind("note", "files of types that aren't read here", "They are not used."),

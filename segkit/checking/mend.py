@@ -7,16 +7,22 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import cv2
+import numpy as np
+import tifffile
 import yaml
+from numpy.typing import NDArray
 
 from segkit.checking.examine import Facts
 from segkit.checking.mended_mask import mended_mask
 from segkit.checking.repairs import Repair
 from segkit.checking.report import CheckReport, Evidence
-from segkit.data.folder import Sample, fit
+from segkit.data.depth import stored_values
+from segkit.data.description import ABOUT_DEPTH
+from segkit.data.folder import Sample, fit, turned_to_fit
 from segkit.data.masks import Values, read_values
 from segkit.data.reader import Pixels, read_pixels
 from segkit.data.splits import SHARES, draw_splits, hashed_groups, purpose
@@ -142,9 +148,13 @@ def _mend_picture(evidence: Evidence, one: Facts, kinds: set[str], folder: Path)
                 write(mask.file, ids)
     if "upright" in kinds:
         write(sample.image, read_pixels(sample.image))
-        for file in (sample.depth, sample.roi):
-            if file is not None:
-                _write_upright(file, sample, one.picture.size, write)
+        if sample.roi is not None:
+            _write_upright(sample.roi, sample, one.picture.size, write)
+        if sample.depth is not None and seen.description.depth_to_colour is None:
+            turned = _upright_depth(sample.depth, sample, one.picture.size)
+            if turned is not None:
+                _write_depth(folder / sample.depth.relative_to(seen.path), turned)
+                replaced.add(sample.depth)
     return replaced
 
 
@@ -157,6 +167,26 @@ def _write_upright(file: Path, sample: Sample, size: tuple[int, int], write: Cal
     values = read_values(file)
     if values.shape != size:
         write(file, fit(values, size, file, sample.image))
+
+
+def _upright_depth(file: Path, sample: Sample, size: tuple[int, int]) -> NDArray[Any] | None:
+    """Values [H, W, C] of depth that lies as its picture's stored pixels do, turned; None where it doesn't lie so."""
+    planes = turned_to_fit(stored_values(file).transpose(2, 0, 1), size, sample.image)
+    return None if planes is None else np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def _write_depth(path: Path, values: NDArray[Any]) -> None:
+    """[H, W, C] as the kind of file that holds its type: an array where it was one, else PNG, or TIFF for floats."""
+    plain = values[..., 0] if values.shape[2] == 1 else values
+    if path.suffix.lower() == ".npy":
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.save(file, plain, allow_pickle=False)
+    elif values.dtype.kind == "u" and values.shape[2] in (1, 3):
+        _write_png(path.with_suffix(".png"), plain)
+    else:
+        layout = "contig" if plain.ndim == 3 else None
+        with atomic_path(path.with_suffix(".tif")) as temporary:
+            tifffile.imwrite(temporary, plain, photometric="minisblack", planarconfig=layout)
 
 
 def _write_png(path: Path, pixels: Pixels | Values) -> None:
@@ -178,7 +208,7 @@ def _write_description(evidence: Evidence, folder: Path, repairs: Sequence[Repai
         "background": given.background,
         "ignore_index": given.ignore_index,
         "roi": given.roi,
-        "depth_unit": given.depth_unit,
+        **given.model_dump(mode="json", include=set(ABOUT_DEPTH)),
         "splits": {split: list(stems) for split, stems in mended_splits(evidence, repairs).items()},
         "groups": {group: list(stems) for group, stems in given.groups.items()} or None,
     }

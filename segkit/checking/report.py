@@ -94,6 +94,8 @@ class CheckReport:
         seen = self.looked_at
         splits = ", ".join(f"{split} {count:,}" for split, count in seen["splits"].items())
         lines = [f"  {seen['pictures']:,} pictures ({splits}), {_listed(seen['sizes'])}, {_listed(seen['pixels'])}"]
+        if seen["depth"]:
+            lines.append(f"  {_depth(seen['depth'])}")
         if seen["classes"]:
             shares = ", ".join(f"{name} {100 * share:.2g} %" for name, share in seen["classes"].items())
             lines.append(f"  classes by their share of the pixels: {shares}")
@@ -122,11 +124,33 @@ def look_back(seen: Survey, facts: list[Facts], pixels: Shares | None) -> dict[s
         classes = {name: float(count / whole) for name, count in zip(pixels.classes, total, strict=True)}
     return {
         "pictures": len(seen.samples),
+        "depth": _depth_looked_at(seen, facts),
         "splits": {split: len(stems) for split, stems in seen.splits.items()},
         "sizes": dict(Counter(f"{one.size[1]}×{one.size[0]}" for one in read).most_common()),
         "pixels": dict(Counter(f"{one.dtype} in {one.channels} channel{'s' * (one.channels > 1)}" for one in read)),
         "classes": classes,
     }
+
+
+def _depth_looked_at(seen: Survey, facts: list[Facts]) -> dict[str, Any] | None:
+    """Figures of the depth maps; None where there are none."""
+    maps = [one.depth for one in facts if one.depth is not None]
+    if not maps:
+        return None
+    medians = [one.median for one in maps if one.median is not None]
+    return {
+        "maps": len(maps),
+        "unit": seen.description.depth_unit,
+        "measured": float(np.mean([one.measured for one in maps])),
+        "middle": float(np.median(medians)) if medians else None,
+    }
+
+
+def _depth(depth: dict[str, Any]) -> str:
+    """The depth maps in a line."""
+    metres = depth["unit"] not in (None, "relative") and depth["middle"] is not None
+    middle = f", its middle at {depth['middle']:.3g} m" if metres else ""
+    return f"{depth['maps']:,} with depth, {100 * depth['measured']:.2g} % of it measured{middle}"
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segkit.checking.alignment import judge
+from segkit.checking.depth_maps import check_depth
 from segkit.checking.examine import examine
 from segkit.checking.findings import Finding, Place, finding, sort_findings
 from segkit.checking.masks import check_alignment, check_classes, check_masks, decide, shares
@@ -42,6 +43,7 @@ def check(data: str | Path, *, progress: Callable[[int, int], None] | None = Non
         *check_pictures(seen, facts),
         *check_copies(seen, facts),
         *check_masks(seen, facts, coding),
+        *check_depth(seen, [one.depth for one in facts if one.depth is not None]),
         *(check_classes(seen, facts, coding, pixels) if coding is not None and pixels is not None else ()),
         *check_alignment(judgement),
     ]

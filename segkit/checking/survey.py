@@ -116,7 +116,10 @@ def _list_files(path: Path, description: Description) -> tuple[dict[str, Sample]
     except DataError as error:  # multilabel masks: no such folder
         missing.append(Place("masks/", reason(error, path / "masks")))
     lossy = {stem: file for stem, file in lossy.items() if stem in samples and samples[stem].mask is None}
-    alone = [Place(f"masks/{stem}") for stem in stems.get("masks", []) if stem not in samples]
+    alone = {
+        folder: [Place(f"{folder}/{stem}") for stem in stems.get(folder, []) if stem not in samples]
+        for folder in ("masks", "depth")
+    }
     return (
         samples,
         lossy,
@@ -124,7 +127,8 @@ def _list_files(path: Path, description: Description) -> tuple[dict[str, Sample]
             *finding("folder", missing),
             *finding("same_name", twice),
             *finding("other_files", others),
-            *finding("mask_alone", alone),
+            *finding("mask_alone", alone["masks"]),
+            *finding("depth_alone", alone["depth"]),
         ],
     )
 

@@ -6,6 +6,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import segkit
@@ -13,10 +14,13 @@ from segkit.checking import mend as mend_module
 from segkit.checking.mend import mend
 from segkit.checking.mended_mask import moved
 from segkit.checking.repairs import plan_repairs
+from segkit.data.depth import stored_values
 from segkit.data.folder import open_dataset
 from segkit.data.masks import read_values
 from segkit.data.reader import read_pixels
 from segkit.errors import DataError, UsageError
+
+RNG = np.random.default_rng(0)
 
 
 def contents(path):
@@ -117,11 +121,74 @@ def test_turned_pictures_are_written_upright_with_all_that_belongs_to_them(cells
     stored.save(cells.path / f"images/{name}.png", exif=exif)
     cells.write(f"masks/{name}.png", np.rot90(mask))
     cells.write(f"depth/{name}.png", np.rot90(mask).astype(np.uint16) * 900)
+    cells.describe(depth_unit="mm")
     copy, report, _ = mended(yes=False)
-    assert report.findings == ()
+    assert [one.kind for one in report.findings] == ["no_depth"]  # of the other pictures
     assert np.array_equal(read_pixels(copy / f"images/{name}.png"), image)
     assert np.array_equal(read_values(copy / f"masks/{name}.png"), mask)
     assert np.array_equal(read_values(copy / f"depth/{name}.png"), mask.astype(np.uint16) * 900)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "values"),
+    [
+        (".npy", RNG.random((48, 64)).astype(np.float16)),
+        (".npy", RNG.integers(0, 9, (48, 64, 2))),
+        (".tif", np.where(RNG.random((48, 64)) < 0.5, np.nan, 2).astype(np.float32)),
+        (".tif", RNG.random((48, 64, 5)).astype(np.float32)),
+        (".png", RNG.integers(0, 65536, (48, 64), dtype=np.uint16)),
+        (".png", RNG.integers(0, 256, (48, 64, 3), dtype=np.uint8)),
+    ],
+)
+@pytest.mark.parametrize("stored", [True, False])
+def test_depth_of_any_type_is_turned_with_its_picture_or_copied_as_it_is(cells, mended, suffix, values, stored):
+    name = cells.train[0]
+    image, mask = cells.image(name)[:48], cells.mask(name)[:48]
+    picture = Image.fromarray(np.ascontiguousarray(np.rot90(image)))
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(cells.path / f"images/{name}.png", exif=exif)
+    cells.write(f"masks/{name}.png", mask)
+    path = cells.path / f"depth/{name}{suffix}"
+    path.parent.mkdir()
+    written = np.rot90(values) if stored else values
+    if suffix == ".npy":
+        np.save(path, written)
+    elif suffix == ".tif":
+        layout = {"planarconfig": "contig"} if values.ndim == 3 else {}
+        tifffile.imwrite(path, written, photometric="minisblack", **layout)
+    else:
+        cells.write(f"depth/{name}.png", written)
+    cells.describe(depth_unit="relative")
+    copy, _, _ = mended(yes=False)
+    folder = open_dataset(copy)
+    found = stored_values(folder.files[name].depth)
+    assert found.dtype == values.dtype
+    assert np.array_equal(found.squeeze(), values, equal_nan=values.dtype.kind == "f")
+    if not stored:
+        assert (copy / f"depth/{name}{suffix}").read_bytes() == path.read_bytes()
+
+
+def test_what_is_said_about_depth_is_kept(cells, mended):
+    camera = {"fx": 60.5, "fy": 60.0, "cx": 31.5, "cy": 31.0}
+    said = {
+        "depth_unit": "disparity",
+        "depth_invalid": [0, 65535],
+        "depth_focal_baseline": 7.5,
+        "intrinsics": camera,
+        "depth_intrinsics": camera,
+        "depth_to_colour": np.eye(4).tolist(),
+    }
+    cells.describe(**said)
+    before = open_dataset(cells.path)
+    copy, _, _ = mended()
+    after = open_dataset(copy)
+    assert before.alignment is not None
+    assert (after.depth_format, after.intrinsics, after.alignment) == (
+        before.depth_format,
+        before.intrinsics,
+        before.alignment,
+    )
 
 
 def test_splits_are_mended(cells, mended):
