@@ -3,6 +3,8 @@
 import copy
 import inspect
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -332,3 +334,9 @@ def test_what_is_no_bridge_is_said(name, options, message):
 
 def test_bridges_are_no_necks():
     assert not set(NAMES) & set(necks.names())
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, segkit.necks.bridges; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
