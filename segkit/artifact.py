@@ -195,8 +195,8 @@ def _described(path: Path, text: bytes) -> _Description:
 
 
 def _segmenter(path: Path, description: _Description, member: _Member, content: bytes) -> Segmenter:
-    for kind in ("backbone", "neck", "head"):
-        for part in _parts(member.architecture.get(kind)):
+    for kind in ("backbone", "neck", "head", "depth", "bridge"):
+        for part in _parts(member.architecture[kind]) if kind in member.architecture else ():
             if "weights" in part:
                 raise ModelError(f"{path}: member {member.name!r} asks for weights from elsewhere; refused")
             _refuse_unknown_code(path, member, kind, str(part.get("name")))
@@ -207,6 +207,7 @@ def _segmenter(path: Path, description: _Description, member: _Member, content: 
             task=description.task,
             background=description.background,
             window=description.reader.window,
+            **(_second_modality(description.reader) if "depth" in member.architecture else {}),
         )
         segmenter.load_state_dict(safetensors.torch.load(content))
     except (ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
@@ -214,6 +215,10 @@ def _segmenter(path: Path, description: _Description, member: _Member, content: 
         raise ModelError(f"{path}: member {member.name!r} can't be built from its description: {first_line}") from error
     segmenter.background = description.background
     return segmenter
+
+
+def _second_modality(reader: Reader) -> dict[str, Any]:
+    return {"depth_format": reader.depth, "depth_channels": reader.depth_channels}
 
 
 def _ensemble(
@@ -281,7 +286,7 @@ def _refuse_unknown_code(path: Path, member: _Member, part: str, name: str) -> N
     Importing a module runs it, and which one is run must not be for a downloaded file to choose.
     """
     module, colon, _ = name.partition(":")
-    library = part == "backbone" and module in ("timm", "smp")  # these are names of the toolkit's own
+    library = part in ("backbone", "depth") and module in ("timm", "smp")  # these are names of the toolkit's own
     if colon and not library and module not in sys.modules:
         raise ModelError(
             f"{path}: member {member.name!r} has the {part} {name!r}, code that is not part of the model; if you trust "

@@ -61,17 +61,18 @@ class Ensemble(nn.Module):
         for name, member in zip(self.names, members, strict=True):
             for what in ("task", "classes", "background", "reader"):
                 theirs, ours = getattr(member, what), getattr(first, what)
+                if what == "reader":  # members with depth and without go together
+                    theirs, ours = theirs.of_images, ours.of_images
                 if theirs != ours:
                     raise UsageError(
                         f"member {name!r} has {what} {theirs}, {self.names[0]!r} has {ours}; they must agree"
                     )
         self.task: Task = first.task
-        self.classes, self.background, self.maps, self.reader = (
-            first.classes,
-            first.background,
-            first.maps,
-            first.reader,
-        )
+        self.classes, self.background, self.maps = first.classes, first.background, first.maps
+        self.reader = next((member.reader for member in members if member.reader.depth_channels), first.reader)
+        for name, member in zip(self.names, members, strict=True):
+            if member.reader.depth_channels and member.reader != self.reader:
+                raise UsageError(f"member {name!r} has reader {member.reader}, another {self.reader}; they must agree")
         self.about: dict[str, Any] = {}
         self.members = nn.ModuleList(members)
         if combination is None:
@@ -108,6 +109,7 @@ class Ensemble(nn.Module):
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """What the members say together, float32 [B, maps, H, W] in 0..1."""
+        image, depth = self.reader.apart(image, depth)
         sums = Sums(self.combination)
         for place, probabilities in enumerate(self.members_probabilities(image, depth)):
             sums.add(place, probabilities, image)
@@ -115,6 +117,7 @@ class Ensemble(nn.Module):
 
     def probabilities_with_members(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
         """What :meth:`probabilities` gives, then each member's own, from one pass of each; [B, maps, H, W] all."""
+        image, depth = self.reader.apart(image, depth)
         sums, members = Sums(self.combination), list(self.members_probabilities(image, depth))
         for place, probabilities in enumerate(members):
             sums.add(place, probabilities, image)
@@ -126,15 +129,23 @@ class Ensemble(nn.Module):
         Mutual information is the entropy of the whole minus the weighted mean of the members' entropies, at least 0
         (Houlsby et al., 2011; nats); the standard deviation is weighted alike.
         """
+        image, depth = self.reader.apart(image, depth)
         sums = Spread(self.combination)
         for place, probabilities in enumerate(self.members_probabilities(image, depth)):
             sums.add(place, probabilities, image)
         return sums.statistics(self.temperature)
 
     def members_probabilities(self, image: Tensor, depth: Tensor | None = None) -> Iterator[Tensor]:
-        """Each member's probabilities at its temperature, float32 [B, maps, H, W], one after the other."""
+        """Each member's probabilities at its temperature, float32 [B, maps, H, W], one after the other.
+
+        Members of the image alone aren't shown the depth.
+        """
+        image, depth = self.reader.apart(image, depth)
+        if depth is not None and not self.reader.depth_channels:
+            raise ValueError(f"got depth {list(depth.shape)}; this ensemble's members take images alone")
         for member, temperature in zip(self._asked(), self.temperatures, strict=True):
-            yield tempered(member.probabilities(image, depth), temperature, self.task)
+            shown = depth if member.reader.depth_channels else None
+            yield tempered(member.probabilities(image, shown), temperature, self.task)
 
     def _asked(self) -> Iterator[Member]:
         return cast("Iterator[Member]", iter(self.members))

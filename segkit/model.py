@@ -1,9 +1,10 @@
 """Segmenter: backbone, neck and head put together, with the normalisation and the classes that belong to them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import inf, isfinite
 from numbers import Integral
-from typing import Any, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,24 +12,37 @@ from torch import Tensor, nn
 
 from segkit import backbones, heads, necks
 from segkit.backbones.backbone import Backbone
+from segkit.backbones.bridged import Bridged, nearest_level
+from segkit.backbones.stacked import Stacked
 from segkit.backbones.stem import Stemmed
+from segkit.backbones.weights import fold_stacked
+from segkit.data.depth import zoomed_depth
+from segkit.data.depth_encoding import DepthEncoding
+from segkit.data.depth_format import DepthFormat
 from segkit.data.reader import Reader, Window
 from segkit.data.resize import shrunk_or_enlarged
 from segkit.errors import UsageError
 from segkit.heads.head import Head
 from segkit.necks.neck import Neck
 from segkit.parts import plain
+from segkit.second_modality import STACK, bridged, encoding_of
 from segkit.statistics import PixelStatistics, entropy, maximum_entropy, probabilities_of
 from segkit.task import Task, output_maps
 
 Named = str | Mapping[str, Any]  # a part: its name, or {"name": …, option: value}
 
+METRES = DepthFormat(unit="m")
+AUXILIARY_STRIDE = 8  # of the depth backbone: half-way between detail and meaning
 CELL = 8  # pixels of the image along a side of a coarse map's cell, where only the map's size is given
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Segmenter(nn.Module):
     """Map images to per-pixel logits at the images' own size; build one with :meth:`create`.
+
+    A model that takes depth, or another second modality, is given it as ``depth`` [B, C + 1, H, W], values and validity
+    (1 measured, 0 not), or behind the image as further channels of one tensor, which is how tiles travel. Without any,
+    and where nothing of a picture is measured, it goes by the image alone.
 
     Args:
         backbone: image → pyramid.
@@ -46,11 +60,15 @@ class Segmenter(nn.Module):
             cells of the grid, and are enlarged to the image's size. Needs ``input_size``.
         spread: a second head, one map, for how far the members of the ensemble disagreed that this model was taught by;
             :meth:`statistics` alone reads it.
+        encoding: what the backbone is given of depth; None for a backbone of the image alone.
+        depth_auxiliary: whether a depth backbone gets a head of its own while training: as long as bridges say nothing,
+            which is how they begin, the main one teaches it nothing.
         architecture: what :meth:`create` was called with, so that a saved model can be built again.
     """
 
     mean: Tensor
     std: Tensor
+    frozen = False  # whether all but what is of depth is
 
     def __init__(
         self,
@@ -68,6 +86,8 @@ class Segmenter(nn.Module):
         input_size: tuple[int, int] | None = None,
         output_size: tuple[int, int] | None = None,
         spread: Head | None = None,
+        encoding: DepthEncoding | None = None,
+        depth_auxiliary: bool = False,
         architecture: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -79,6 +99,10 @@ class Segmenter(nn.Module):
         self.input_size, self.output_size = input_size, output_size
         self._auxiliary_levels = _coarser_levels(neck, auxiliary)
         self.auxiliary = nn.ModuleList(nn.Conv2d(neck.channels[i], self.maps, 1) for i in self._auxiliary_levels)
+        self.encoding = encoding
+        self.depth_auxiliary = depth_auxiliary
+        if depth_auxiliary and isinstance(backbone, Bridged):
+            self.auxiliary.append(nn.Conv2d(backbone.depth.channels[_own_level(backbone)], self.maps, 1))
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
 
@@ -92,6 +116,12 @@ class Segmenter(nn.Module):
         head: Named = "upsample",
         stem: bool | int = False,
         in_channels: int = 3,
+        depth: Named | None = None,
+        bridge: Named = "se",
+        encoding: Named | None = None,
+        depth_format: DepthFormat | None = None,
+        depth_channels: int = 1,
+        depth_auxiliary: bool = False,
         task: Task | None = None,
         background: int | str | None = None,
         window: Window | None = None,
@@ -109,6 +139,16 @@ class Segmenter(nn.Module):
             classes: names of the classes, or their number.
             stem: put learned full- and half-resolution maps in front of the pyramid; a number sets their width.
             in_channels: channels of the input.
+            depth: a backbone for depth or another second modality, its level told to those of the image by bridges;
+                ``stack`` makes it further channels of the one backbone instead. ``weights: colour`` among its options
+                are those of the other backbone, whose kind it then must be.
+            bridge: a bridge's name, or ``{"name": …, "levels": indices, option: value}``.
+            encoding: what is made of the values first: ``metres``, ``inverse``, ``normals`` or ``plain``, with the
+                options of :class:`segkit.data.depth_encoding.DepthEncoding`; by default metres, or plain where the
+                values aren't metric.
+            depth_format: what values in files mean where nothing else says it; by default metres.
+            depth_channels: of the second modality, validity not counted; 1 where it is metric.
+            depth_auxiliary: a head of its own for the depth backbone, training only.
             task: by default one or two classes mean ``binary``, more mean ``multiclass``.
             background: name or id of the background class; default: the first of two classes, or the one so named.
             window: intensities that become 0 and 1 on reading, ``"picture"`` for each picture's own; by default the
@@ -137,10 +177,26 @@ class Segmenter(nn.Module):
             raise UsageError(f"task 'binary' with {len(names)} classes; name two at most, or choose another task")
         mean, std = normalisation(mean, std, in_channels)
         taken, learnt = grids(input_size, output_size)
+        if depth is None and (encoding is not None or depth_format is not None):
+            raise UsageError("encoding and depth_format are of a second modality; name a backbone for it by depth=")
         try:
-            body = backbones.create(**part(backbone), in_channels=in_channels)
+            told: DepthEncoding | None = None
+            if depth is not None:
+                depth_format = depth_format or METRES
+                told = encoding_of(None if encoding is None else part(encoding), depth_format, depth_channels)
+            stacked = told is not None and part(depth or STACK)["name"] == STACK
+            behind = told.out_channels + 1 if told is not None and stacked else 0
+            fold = partial(fold_stacked, depth=behind) if behind else None
+            body = backbones.create(**part(backbone), in_channels=in_channels + behind, fold=fold)
             if stem:
-                body = Stemmed(body, in_channels=in_channels, **({} if stem is True else {"width": int(stem)}))
+                width = {} if stem is True else {"width": int(stem)}
+                body = Stemmed(body, in_channels=in_channels + behind, **width)
+            if told is not None and depth is not None:
+                channels = told.out_channels + 1
+                if stacked:
+                    body = Stacked(body, depth_channels=channels)
+                else:
+                    body = bridged(body, part(depth), part(bridge), channels=channels)
             middle = necks.create(**part(neck), channels=body.channels, strides=body.strides)
             below: dict[str, Any] = {"channels": middle.channels[0], "stride": middle.strides[0]}
             top = heads.create(**part(head), **below, classes=output_maps(task, len(names)))
@@ -154,13 +210,20 @@ class Segmenter(nn.Module):
             classes=names,
             task=task,
             background=_background_id(background, names, task),
-            reader=Reader(channels=in_channels, window=window),
+            reader=Reader(
+                channels=in_channels,
+                window=window,
+                depth=depth_format,
+                depth_channels=0 if told is None else told.in_channels,
+            ),
             mean=mean,
             std=std,
             auxiliary=auxiliary,
             input_size=taken,
             output_size=learnt,
             spread=second,
+            encoding=told,
+            depth_auxiliary=depth_auxiliary,
             architecture={
                 # Weights to start from are not part of the shape: a saved model brings its own.
                 "backbone": without_weights(part(backbone)),
@@ -171,6 +234,7 @@ class Segmenter(nn.Module):
                 "input_size": taken,
                 "output_size": learnt,
                 "spread": bool(spread),
+                **_second_modality(depth, bridge, told),
             },
         )
 
@@ -184,34 +248,75 @@ class Segmenter(nn.Module):
         """Whether :meth:`statistics` has mutual information."""
         return self.spread is not None
 
+    def freeze(self, what: int | Literal["all", "colour"]) -> None:
+        """Let a part of the model stand still, without gradients and in evaluation mode, and all else learn.
+
+        Args:
+            what: so many stages of the backbone, or all of them, as ``Backbone.freeze``; ``colour``: all but the depth
+                backbone, the bridges, and what is of use in training alone.
+
+        Raises ValueError for more stages than there are, and for ``colour`` where no depth backbone learns then.
+        """
+        if what == "colour" and not isinstance(self.backbone, Bridged):
+            raise ValueError("freeze='colour': the model has no depth backbone that could learn")
+        self.requires_grad_(True)
+        self.frozen = what == "colour"
+        self.backbone.freeze("all" if what == "colour" else what)
+        if self.frozen:
+            for still in self._still():
+                still.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Train or evaluate from here on; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            for still in self._still():
+                still.eval()
+        return self
+
+    def _still(self) -> list[nn.Module]:
+        assert isinstance(self.backbone, Bridged)
+        return [self.backbone.colour, self.neck, self.head]
+
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Logits float [B, maps, H, W] of images float32 [B, C, H, W] in 0..1, any H and W."""
         return self._at_size(self.grid_logits(image, depth), image)
 
     def grid_logits(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Logits on the grid that the model learns: [B, maps, *output_size], or else of ``input_size`` or the image."""
-        image = self._brought_to_size(image)
+        image, depth = self._taken(image, depth)
         return self._on_grid(self.head(self._fused(image, depth), _size(image)))
 
     def forward_levels(self, image: Tensor, depth: Tensor | None = None) -> list[Tensor]:
-        """Logits as :meth:`grid_logits`, then those of the auxiliary heads, all on the same grid."""
-        image = self._brought_to_size(image)
-        return self._levels(self._fused(image, depth), _size(image))
+        """Logits as :meth:`grid_logits`, then those of the auxiliary heads, all on the same grid.
+
+        The last ones are the depth backbone's own, if it has a head; in pictures without depth they are 0.
+        """
+        return self._levels(*self._taken(image, depth))[0]
 
     def forward_with_spread(self, image: Tensor, depth: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
         """What :meth:`forward_levels` gives, and the spread's logits [B, 1, ...], which move no weights but its own."""
-        image = self._brought_to_size(image)
-        levels = self._fused(image, depth)
-        return self._levels(levels, _size(image)), self._spread_of([level.detach() for level in levels], _size(image))
+        image, depth = self._taken(image, depth)
+        found, levels = self._levels(image, depth)
+        return found, self._spread_of([level.detach() for level in levels], _size(image))
 
-    def _levels(self, levels: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
-        height, width = size
+    def _levels(self, image: Tensor, depth: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+        """All heads' logits, and the neck's maps."""
+        backbone, size = self.backbone, _size(image)
+        further: list[Tensor] = []
+        if self.depth_auxiliary and isinstance(backbone, Bridged):
+            pyramid, own, present = backbone.with_depth_levels(*self._normalised(image, depth))
+            i = _own_level(backbone)
+            logits = torch.where(present.view(-1, 1, 1, 1), self.auxiliary[-1](own[i]), 0.0)
+            further.append(_enlarged(logits, backbone.depth.strides[i], size))
+        else:
+            pyramid = backbone(*self._normalised(image, depth))
+        levels: list[Tensor] = self.neck(pyramid)
         found = [self.head(levels, size)]
-        for head, i in zip(self.auxiliary, self._auxiliary_levels, strict=True):
-            # By exactly the stride, then cropped: the grids stay aligned at the top left at any size.
-            logits = F.interpolate(head(levels[i]), scale_factor=self.neck.strides[i], mode="bilinear")
-            found.append(logits[..., :height, :width])
-        return [self._on_grid(logits) for logits in found]
+        for i, head in zip(self._auxiliary_levels, self.auxiliary, strict=False):  # the last one may be depth's
+            found.append(_enlarged(head(levels[i]), self.neck.strides[i], size))
+        return [self._on_grid(logits) for logits in (*found, *further)], levels
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, maps, H, W] in 0..1: sigmoid, or softmax over the classes for ``multiclass``."""
@@ -222,7 +327,7 @@ class Segmenter(nn.Module):
         if self.spread is None:
             probabilities = self.probabilities(image, depth)
             return PixelStatistics(probabilities, entropy(probabilities, self.task))
-        sized = self._brought_to_size(image)
+        sized, depth = self._taken(image, depth)
         levels = self._fused(sized, depth)
         logits = self._on_grid(self.head(levels, _size(sized)))
         probabilities = probabilities_of(self._at_size(logits, image), self.task)
@@ -239,16 +344,29 @@ class Segmenter(nn.Module):
         """From the grid to the image's own."""
         return maps if self.input_size is None else F.interpolate(maps, _size(image), mode="bilinear")
 
-    def _brought_to_size(self, image: Tensor) -> Tensor:
+    def _taken(self, image: Tensor, depth: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Image and depth apart from each other, checked, at the size that the backbone takes them."""
+        image, depth = self.reader.apart(image, depth)
         check_images(image, self.mean)
-        return image if self.input_size is None else shrunk_or_enlarged(image, self.input_size)
+        if depth is not None:
+            check_depth(depth, image, self.reader.depth_channels)
+        if self.input_size is None:
+            return image, depth
+        if depth is not None:
+            depth = zoomed_depth(depth, self.input_size, self.reader.metric)
+        return shrunk_or_enlarged(image, self.input_size), depth
 
     def _on_grid(self, logits: Tensor) -> Tensor:
         return logits if self.output_size is None else F.adaptive_avg_pool2d(logits, self.output_size)
 
     def _fused(self, image: Tensor, depth: Tensor | None) -> list[Tensor]:
-        levels: list[Tensor] = self.neck(self.backbone((image - self.mean) / self.std, depth))
+        levels: list[Tensor] = self.neck(self.backbone(*self._normalised(image, depth)))
         return levels
+
+    def _normalised(self, image: Tensor, depth: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What the backbone is given."""
+        image = (image - self.mean) / self.std
+        return image, None if depth is None or self.encoding is None else self.encoding(depth)
 
 
 def check_images(image: Tensor, mean: Tensor) -> None:
@@ -258,6 +376,15 @@ def check_images(image: Tensor, mean: Tensor) -> None:
         raise ValueError(f"got images {list(image.shape)}; this model takes [B, {channels}, H, W]")
     if not image.is_floating_point():
         raise ValueError(f"got images of {image.dtype}; this model takes float in 0..1: divide uint8 by 255")
+
+
+def check_depth(depth: Tensor, image: Tensor, channels: int) -> None:
+    """Raise ValueError unless this is depth of that many channels, and validity, of these images."""
+    if not channels:
+        raise ValueError(f"got depth {list(depth.shape)}; this model takes images alone")
+    expected = [len(image), channels + 1, *_size(image)]
+    if list(depth.shape) != expected:
+        raise ValueError(f"got depth {list(depth.shape)} of images {list(image.shape)}; expected {expected}")
 
 
 def channel_count(channels: object) -> int:
@@ -343,6 +470,24 @@ def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names):
         raise UsageError(f"classes {list(names)}: expected at least one name, each different")
     return names
+
+
+def _second_modality(depth: Named | None, bridge: Named, encoding: DepthEncoding | None) -> dict[str, Any]:
+    """What of the architecture is there for a second modality alone."""
+    if depth is None or encoding is None:
+        return {}
+    return {"depth": without_weights(part(depth)), "bridge": part(bridge), "encoding": encoding.options()}
+
+
+def _own_level(backbone: Bridged) -> int:
+    """The depth backbone's level that its own head reads while training: of stride 8, or the nearest to that."""
+    return nearest_level(AUXILIARY_STRIDE, backbone.depth.strides)
+
+
+def _enlarged(logits: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """By exactly the stride, then cropped: the grids stay aligned at the top left at any size."""
+    height, width = size
+    return F.interpolate(logits, scale_factor=stride, mode="bilinear")[..., :height, :width]
 
 
 def _size(image: Tensor) -> tuple[int, int]:

@@ -63,6 +63,9 @@ class DataRecipe(Strict):
     augment: Literal["none", "light", "medium", "strong"] | list[dict[str, dict[str, Any] | None]] = Field(
         "medium", description="a ready-made list, or albumentations transforms: `- HorizontalFlip: {p: 0.5}`"
     )
+    depth_dropout: float = Field(
+        0.0, ge=0, le=1, description="share of the crops whose depth is taken away, so that the model works without it"
+    )
     cache: bool = Field(True, description="keep decoded pictures in memory when they fit")
 
     @field_validator("window")
@@ -80,6 +83,17 @@ class ModelRecipe(Strict):
 
     backbone: Part = Field(description="name, or {name, weights, options}")
     stem: bool | int = Field(False, description="learned full- and half-resolution maps in front; a number: its width")
+    depth: Part | None = Field(
+        None,
+        description="a backbone for depth, or another second modality: name, or {name, weights, options}; weights: "
+        "colour takes those of the colour backbone",
+    )
+    bridge: Part = Field(
+        Part(name="se"), description="how depth joins the colour features: name, or {name, levels, options}"
+    )
+    encoding: Part | None = Field(
+        None, description="what the depth backbone is given: metres, inverse, normals or plain; null: by the unit"
+    )
     neck: Part = Field(Part(name="unet"), description="name, or {name, options}")
     head: Part = Field(Part(name="upsample"), description="name, or {name, options}")
     auxiliary: int = Field(0, ge=0, description="auxiliary heads on the neck's coarser maps (deep supervision)")
@@ -140,8 +154,13 @@ class TrainRecipe(Strict):
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0, description="not for norms, biases and position-bias tables")
     betas: tuple[Share, Share] = (0.9, 0.999)
-    freeze: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
-        0, description="stages of the backbone, from its input, that keep their weights and statistics; a stem learns"
+    freeze: Annotated[int, Field(ge=0)] | Literal["all", "colour"] = Field(
+        0,
+        description="stages of the backbone, from its input, that keep their weights and statistics, a stem learns; "
+        "colour: the whole model but what belongs to depth",
+    )
+    unfreeze: float | None = Field(
+        None, gt=0, lt=1, description="share of the epochs after which what was frozen learns too; null: never"
     )
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="the learning rate's factor from each stage of the backbone to the one before it"
@@ -261,8 +280,22 @@ class Recipe(Strict):
                             f"ensemble.joint: {section}.{key} of {member.name!r} isn't that of {first.name!r}, but "
                             "their batches are the same"
                         )
+            if (member.model.depth is None) != (first.model.depth is None):
+                raise ValueError(
+                    f"ensemble.joint: {member.name!r} and {first.name!r} differ in whether they take depth"
+                )
             if member.model.input_size != first.model.input_size or member.model.output_size != first.model.output_size:
                 raise ValueError(f"ensemble.joint: {member.name!r} takes images of another size than {first.name!r}")
+
+    @model_validator(mode="after")
+    def _depth_goes_with_a_model_that_takes_it(self) -> "Recipe":
+        for member in self.members():
+            if member.model.depth is None and (member.data.depth_dropout or member.model.encoding is not None):
+                key = "model.encoding" if member.model.encoding is not None else "data.depth_dropout"
+                raise ValueError(f"{member.name}: {key} is of depth; name a backbone for it by model.depth")
+            if member.train.unfreeze is not None and not member.train.freeze:
+                raise ValueError(f"{member.name}: train.unfreeze, but nothing is frozen; say what by train.freeze")
+        return self
 
     @model_validator(mode="after")
     def _whole_pictures_stay_whole(self) -> "Recipe":

@@ -3,7 +3,7 @@
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,6 +32,14 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run into the same folder ended; what is done is kept.")
     ] = False,
+    depth: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The pictures' depth, or the second modality that the model takes."),
+    ] = None,
+    depth_unit: Annotated[
+        Literal["mm", "m", "0.1mm", "relative"] | None,
+        typer.Option(help="What the values in these files mean; normally what they meant in training."),
+    ] = None,
     tile: Tile = None,
     overlap: Overlap = None,
     tta: Tta = None,
@@ -57,14 +65,17 @@ def predict(
     A picture that can't be read is reported, and the others go on; the exit code is then 3. manifest.jsonl in the
     output folder has a line a picture.
     """
+    from segkit.data.depth_format import DepthFormat
     from segkit.prediction.predictor import Predictor
     from segkit.prediction.video import VIDEOS
 
     video = any(Path(name).suffix.lower() in VIDEOS for name in inputs)
     if video and len(inputs) > 1:
         raise UsageError("a video is predicted by itself; leave the other inputs out")
-    if video and (probability or entropy or disagreement or resume):
+    if video and (probability or entropy or disagreement or resume or depth):
         raise UsageError("of a video only the overlay is written; leave the options for pictures out")
+    if depth_unit is not None and depth is None:
+        raise UsageError("--depth-unit is of depth; name its folder by --depth")
     if not video and out.suffix.lower() in VIDEOS:
         raise UsageError(f"{out}: pictures have their results in a folder; name one")
     how = told(tile=tile, overlap=overlap, tta=tta, precision=precision, batch=batch)
@@ -89,6 +100,8 @@ def predict(
             entropy=entropy,
             disagreement=disagreement,
             **told(threshold=threshold),
+            depth=depth,
+            depth_format=None if depth_unit is None else DepthFormat(unit=depth_unit),
             resume=resume,
             progress=show,
         )
@@ -106,6 +119,9 @@ def predict(
             f"{len(outcomes) - failed} of {len(outcomes)} pictures predicted into {out} in "
             f"{time.perf_counter() - start:.1f} s{f', {kept} of them by an earlier run' if kept else ''}"
         )
+        bare = sum(outcome.depth is None for outcome in outcomes if outcome.error is None)
+        if depth is not None and bare:
+            typer.echo(f"note: {bare} of them without depth: no file of their stem in {depth}")
         if predictor.unjudged is not None:
             typer.echo(f"note: how far to trust each picture isn't known: {predictor.unjudged}")
         for outcome in outcomes:
@@ -149,6 +165,7 @@ def _row(outcome: "Outcome") -> dict[str, object]:
         "outputs": [str(path) for path in outcome.paths],
         "error": outcome.error,
         "seconds": round(outcome.seconds, 3),
+        "depth": None if outcome.depth is None else str(outcome.depth),
         "kept": outcome.kept,
         "trust": outcome.trust,
     }

@@ -331,6 +331,12 @@ def collate(items: Sequence[Item]) -> Item:
     }
 
 
+def joined(batch: Item) -> Tensor:
+    """A batch's images with their second modality behind, if it has one: [B, C, H, W] or [B, C + D + 1, H, W]."""
+    image: Tensor = batch["image"]
+    return image if batch["depth"] is None else torch.cat([image, batch["depth"]], dim=1)
+
+
 def _read_pair(
     folder: DatasetFolder, sample: Sample, reader: Reader, inside_roi: bool = True
 ) -> tuple[Pixels, NDArray[np.uint8]]:

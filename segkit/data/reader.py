@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -14,7 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from segkit.data.claims import LIMIT, check_claim, claim_of, claim_of_tiff, jpeg_segments
 from segkit.data.decoding import ORIENTATION, decode, decode_tiff, is_tiff, one_line, tiff_orientation
 from segkit.data.decoding import Pixels as Pixels
+from segkit.data.depth_format import DepthFormat
 from segkit.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # A broken file is explained by our one line; OpenCV, whose call for this moved in 4.14, would print its own before it.
 (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
@@ -40,12 +44,38 @@ class Reader(BaseModel):
         channels: 3 repeats a grey picture, 1 takes the luma of a colour picture; any number is taken as it comes.
         window: (low, high) in the file's own units, scaled to 0..1 and clipped; ``"picture"``: each picture's own 0.1
             and 99.9 percentiles over all channels; None scales by the type's range.
+        depth: what values in files of depth, or of another second modality, mean unless they are said to mean something
+            else; None: the model takes images alone.
+        depth_channels: of the second modality, validity not counted; 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: int = Field(default=3, ge=1)
     window: Window | None = None
+    depth: DepthFormat | None = None
+    depth_channels: int = Field(default=0, ge=0)
+
+    @property
+    def metric(self) -> bool:
+        """Whether values of the second modality are metres."""
+        return self.depth is not None and self.depth.metric
+
+    @property
+    def of_images(self) -> "Reader":
+        """The same without a second modality."""
+        return self.model_copy(update={"depth": None, "depth_channels": 0})
+
+    @property
+    def inputs(self) -> int:
+        """Channels of image and second modality behind one another, validity last."""
+        return self.channels + (self.depth_channels + 1 if self.depth_channels else 0)
+
+    def apart(self, image: "Tensor", depth: "Tensor | None") -> "tuple[Tensor, Tensor | None]":
+        """Image [B, channels, H, W] and second modality, which may have come as further channels of the image."""
+        if depth is None and self.depth_channels and image.ndim == 4 and image.shape[1] == self.inputs:
+            return image[:, : self.channels], image[:, self.channels :]
+        return image, depth
 
     @model_validator(mode="after")
     def _window_rises(self) -> "Reader":

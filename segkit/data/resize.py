@@ -13,6 +13,11 @@ def shrunk_or_enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image, size, mode="bilinear", antialias=True)
 
 
+def within_range(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The same within the range of each map's own values, which rounding would leave: a constant stays as it is."""
+    return shrunk_or_enlarged(x, size).clamp(x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True))
+
+
 def resized(image: Pixels, size: tuple[int, int]) -> Pixels:
     """A picture [H, W, C], float32 or uint8 (rounded), of another size."""
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]

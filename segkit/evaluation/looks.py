@@ -14,6 +14,7 @@ from torch import Tensor
 from segkit.artifact import AnyModel
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import Ids
+from segkit.data.model_input import read_input
 from segkit.data.reader import read_pixels
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
@@ -86,7 +87,7 @@ def looks_of_model(
 
     largest = maximum_entropy(model.task, model.maps)
     for sample in samples:
-        image = model.reader.read(sample.image)
+        image = read_input(folder, sample, model.reader)
         target = folder.read_mask(sample, image.shape[:2])
         labels: list[list[NDArray[np.uint8]]] = [[] for _ in tallies]
         unsure = []
@@ -104,7 +105,8 @@ def looks_of_model(
             nats = entropy(torch.from_numpy(parts[0][None]), model.task)[0].numpy()
             unsure.append(np.rint(nats * (255 / largest)).clip(0, 255).astype(np.uint8))
         whole = [np.concatenate(found, axis=-2) for found in labels]
-        yield Look(sample, target, whole, np.concatenate(unsure), partial(np.asarray, image))
+        picture = image[..., : model.reader.channels]
+        yield Look(sample, target, whole, np.concatenate(unsure), partial(np.asarray, picture))
 
 
 def looks_of_masks(masks: Path, folder: DatasetFolder, samples: list[Sample]) -> Iterator[Look]:
@@ -124,7 +126,7 @@ def count_thresholds(
     """Pixels of a split by their probability; ``progress`` is told each picture's name."""
     curve, ready = ThresholdCounts(model.maps), cast("AnyModel", predictor.prepared)
     for sample in samples:
-        image = model.reader.read(sample.image)
+        image = read_input(folder, sample, model.reader)
         target = folder.read_mask(sample, image.shape[:2])
         for band, truth in _bands(predictor, ready.probabilities, image, target, sample.name):
             curve.update(at_temperature(band, predictor.temperature, model.task), truth)

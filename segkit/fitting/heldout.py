@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
+from segkit.data.model_input import read_input
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.prediction.predictor import Predictor
@@ -62,7 +63,7 @@ def hold_out(
 
     found = []
     for index, sample in enumerate(samples):
-        image = ensemble.reader.read(sample.image)
+        image = read_input(folder, sample, ensemble.reader)
         target = folder.read_mask(sample, image.shape[:2])
         rows, columns = _window(target, side, np.random.default_rng((seed, index)))
         bands, top = [], 0
@@ -72,6 +73,7 @@ def hold_out(
                 bands.append(torch.from_numpy(band[:, first:last, columns].copy()))
             top += band.shape[1]
         said = torch.cat(bands, dim=1)
+        picture = image[rows, columns, : ensemble.reader.channels]
         if not said.isfinite().all():
             raise ModelError(f"{sample.name}: a member gives values that are not finite; was its training finite?")
         truth = torch.from_numpy(target[..., rows, columns].astype(np.int64))
@@ -79,7 +81,7 @@ def hold_out(
             HeldOut(
                 name=sample.name,
                 members=said.view(members, maps, *said.shape[1:]),
-                image=torch.from_numpy(np.ascontiguousarray(image[rows, columns].transpose(2, 0, 1))),
+                image=torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))),
                 target=truth.float() if ensemble.task == "multilabel" else truth,
             )
         )

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from segkit.data.resize import within_range
 from segkit.errors import UsageError
 from segkit.prediction.ahead import read_ahead
 from segkit.prediction.tiles import check_tiling, shares, tile_origins
-from segkit.prediction.views import View, views_of
+from segkit.prediction.views import Resize, View, views_of
 from segkit.tta import TTA
 
 Ask = Callable[[Tensor], Tensor]
@@ -88,7 +89,14 @@ def tiled(
 
 @torch.no_grad()
 def bands(
-    function: Ask, strips: Strips, *, tile: int | None, overlap: float, batches: Batches, tta: TTA
+    function: Ask,
+    strips: Strips,
+    *,
+    tile: int | None,
+    overlap: float,
+    batches: Batches,
+    tta: TTA,
+    resize: Resize = within_range,
 ) -> Generator[Tensor, None, None]:
     """What :func:`tiled` returns, from the top down: each [B, C', h, W] as soon as no further tile touches it.
 
@@ -96,7 +104,7 @@ def bands(
 
     The blend is a running weighted mean (West, Communications of the ACM, 1979), first along the tiles of a row, then
     over the rows, which is the same because the weights are products. Where tiles agree it is exactly what they say,
-    and nothing grows with their number.
+    and nothing grows with their number. ``resize`` brings tiles to the scales of ``tta``.
     """
     check_tiling(tile, overlap)
     height, width = strips.size
@@ -105,7 +113,7 @@ def bands(
     by_row, by_column = shares(tops, tile_height), shares(lefts, tile_width)
 
     places = _places(strips, tops, lefts, (tile_height, tile_width))
-    answers = _answers(function, places, batches, views_of(tta))
+    answers = _answers(function, places, batches, views_of(tta), resize)
     row = mean = torch.empty(0)  # both [B, C', tile_height, W]: of this row of tiles, and of all up to it
     for place, maps in answers:  # maps: [C', tile_height, tile_width]
         if place.first:
@@ -152,7 +160,11 @@ def _places(
 
 
 def _answers(
-    function: Ask, places: Generator[tuple[Place, Tensor], None, None], batches: Batches, views: tuple[View, ...]
+    function: Ask,
+    places: Generator[tuple[Place, Tensor], None, None],
+    batches: Batches,
+    views: tuple[View, ...],
+    resize: Resize,
 ) -> Iterator[tuple[Place, Tensor]]:
     """Each place with its maps, float32 [C', h, w]: the mean over the views of its tile."""
     try:
@@ -161,7 +173,7 @@ def _answers(
             size = (tiles.shape[-2], tiles.shape[-1])
             mean = torch.empty(0)
             for number, view in enumerate(views, start=1):
-                maps = view.back(batches.ask(partial(_checked, function), view.of(tiles)), size)
+                maps = view.back(batches.ask(partial(_checked, function), view.of(tiles, resize)), size)
                 mean = mean.lerp(maps, 1 / number) if number > 1 else maps
             yield from zip((place for place, _ in chunk), mean, strict=True)
     finally:

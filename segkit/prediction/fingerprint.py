@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import segkit
+from segkit.data.depth_format import DepthFormat
 
 if TYPE_CHECKING:
     from segkit.prediction.predictor import Model, Predictor
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 LENGTH = 16  # hexadecimal digits: that two runs of one folder meet is out of the question
 
 
-def fingerprint(predictor: "Predictor", *, threshold: float, kinds: Sequence[str]) -> str:
+def fingerprint(
+    predictor: "Predictor", *, threshold: float, kinds: Sequence[str], depth_format: DepthFormat | None = None
+) -> str:
     """Hexadecimal digits that change with the model, its weights, a setting, the kinds of outputs or the program.
 
     What only says how fast it goes (the tiles of a batch, the device) isn't in it. A model that isn't made of tensors
@@ -32,6 +35,7 @@ def fingerprint(predictor: "Predictor", *, threshold: float, kinds: Sequence[str
         "threshold": threshold,
         "judge": None if predictor.judge is None else predictor.judge.model_dump(mode="json"),
         "kinds": list(kinds),
+        "depth": None if depth_format is None else depth_format.model_dump(mode="json"),
     }
     return hashlib.sha256(_bytes(facts)).hexdigest()[:LENGTH]
 

@@ -32,6 +32,7 @@ class Entry(BaseModel):
         error: one line, None where all went well.
         seconds: of reading, predicting and writing.
         run: fingerprint of the model and of all settings that the outputs depend on.
+        depth: SHA-256 of the depth file that was used, or of another second modality's; None where there was none.
         trust: what the model says of its own prediction, see :class:`segkit.trusting.verdict.Trust`; None where it
             wasn't taught that, or there is no prediction.
     """
@@ -45,11 +46,12 @@ class Entry(BaseModel):
     error: str | None
     seconds: float
     run: str
+    depth: str | None = None
     trust: dict[str, Any] | None = None
 
-    def is_done(self, sha256: str | None, run: str, out: Path) -> bool:
+    def is_done(self, sha256: str | None, depth: str | None, run: str, out: Path) -> bool:
         """Whether the same input was predicted by the same run, and every output below ``out`` is as it was left."""
-        same = self.status == "ok" and self.sha256 == sha256 and self.run == run
+        same = self.status == "ok" and (self.sha256, self.depth, self.run) == (sha256, depth, run)
         return same and all(file_hash(out / name) == digest for name, digest in self.outputs.items())
 
 
@@ -120,7 +122,8 @@ def file_hash(path: Path) -> str | None:
 
 
 def _line(entry: Entry) -> bytes:
-    return entry.model_dump_json(exclude={"trust"} if entry.trust is None else None).encode() + b"\n"
+    absent = {name for name in ("depth", "trust") if getattr(entry, name) is None}
+    return entry.model_dump_json(exclude=absent or None).encode() + b"\n"
 
 
 def _entries(content: bytes) -> Iterable[Entry]:

@@ -11,10 +11,12 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from segkit.allocator import reused_memory
+from segkit.data.depth_format import DepthFormat
 from segkit.data.picture import Picture, open_picture
-from segkit.errors import SegkitError, UsageError
+from segkit.errors import DataError, SegkitError, UsageError
 from segkit.files import remove_temporary, temporary_path
 from segkit.prediction.ahead import in_order
+from segkit.prediction.depth_folder import DepthFolder
 from segkit.prediction.fingerprint import fingerprint
 from segkit.prediction.manifest import MANIFEST, Entry, Manifest, file_hash
 from segkit.prediction.prediction import Prediction, output_kinds
@@ -37,6 +39,7 @@ class Outcome:
         paths: the files written.
         error: one line that says why there are none.
         seconds: of reading, predicting and writing.
+        depth: the file of its depth, None where there was none.
         kept: whether an earlier run did it, and nothing had to be done.
         trust: figures of ``Prediction.trust``; None where the model wasn't taught it.
     """
@@ -45,6 +48,7 @@ class Outcome:
     paths: tuple[Path, ...] = ()
     error: str | None = None
     seconds: float = 0.0
+    depth: Path | None = None
     kept: bool = False
     trust: dict[str, Any] | None = None
 
@@ -60,6 +64,8 @@ def predict_files(
     entropy: bool = False,
     disagreement: bool = False,
     threshold: float | Kept = "kept",
+    depth: str | Path | None = None,
+    depth_format: DepthFormat | None = None,
     resume: bool = False,
     progress: Callable[[int, int, Outcome], None] | None = None,
 ) -> list[Outcome]:
@@ -70,18 +76,23 @@ def predict_files(
     kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
     given = predictor.threshold if threshold == "kept" else threshold
     threshold = settings_for(predictor.model, threshold=given).threshold
-    planned = without_collisions(expand(sources, out), partial(_targets, predictor.model, kinds=kinds))
+    targets = [*kinds, "depth"] if overlay and depth is not None else kinds
+    planned = without_collisions(expand(sources, out), partial(_targets, predictor.model, kinds=targets))
+    depths = _depths(predictor, planned, depth)
     out = output_folder(out)
-    run = fingerprint(predictor, threshold=threshold, kinds=kinds)
+    reader = predictor.model.reader
+    meaning = None if depth is None else (depth_format or reader.depth)
+    run = fingerprint(predictor, threshold=threshold, kinds=kinds, depth_format=meaning)
     with Manifest(out / MANIFEST, resume=resume) as manifest:
         remove_temporary(out)  # left by a killed run: no other writes here while the manifest is held
-        line = _Line(predictor, kinds, threshold, out, run, manifest)
+        line = _Line(predictor, kinds, threshold, depths, meaning, out, run, manifest)
         outcomes, entries = [], []
         with closing(line.through(planned)) as finished:
             for source, (entry, kept) in zip(planned, finished, strict=True):
                 entries.append(entry)
                 paths = tuple(out / name for name in entry.outputs)
-                outcomes.append(Outcome(source.path, paths, entry.error, entry.seconds, kept, entry.trust))
+                used = depths.get(source.place)
+                outcomes.append(Outcome(source.path, paths, entry.error, entry.seconds, used, kept, entry.trust))
                 if progress is not None:
                     progress(len(outcomes), len(planned), outcomes[-1])
         manifest.finish(entries)
@@ -94,6 +105,7 @@ class _Step:
 
     source: Source
     sha256: str | None
+    depth: str | None  # SHA-256 of that file
     error: str | None
     seconds: float = 0.0
     done: Entry | None = None  # by an earlier run
@@ -109,6 +121,8 @@ class _Line:
     predictor: "Predictor"
     kinds: list[str]
     threshold: float
+    depths: dict[str, Path]
+    depth_format: DepthFormat | None
     out: Path
     run: str
     manifest: Manifest
@@ -125,10 +139,11 @@ class _Line:
 
     def _read(self, source: Source) -> _Step:
         start = time.perf_counter()
-        step = _Step(source, file_hash(source.path), source.error)
+        depth = self.depths.get(source.place)
+        step = _Step(source, file_hash(source.path), None if depth is None else file_hash(depth), source.error)
         if step.error is None:
             earlier = self.manifest.earlier.get(source.place)
-            if earlier is not None and earlier.is_done(step.sha256, self.run, self.out):
+            if earlier is not None and earlier.is_done(step.sha256, step.depth, self.run, self.out):
                 return replace(step, done=earlier)
             try:
                 step = replace(step, picture=open_picture(source.path, limit=self.predictor.limit))
@@ -143,7 +158,11 @@ class _Line:
         scratch = temporary_path(step.source.folder) if self._is_large(step.picture) else None
         prediction, error = None, None
         try:
-            prediction = self.predictor.predict(step.picture, scratch, threshold=self.threshold)
+            depth = self.depths.get(step.source.place)
+            ask = partial(self.predictor.predict, step.picture, threshold=self.threshold)
+            prediction = ask(scratch, depth=depth, depth_format=self.depth_format)
+            if depth is not None and "overlay" in self.kinds:
+                prediction = replace(prediction, without_depth=ask().labels)
         except SegkitError as problem:
             error = str(problem)
         seconds = step.seconds + time.perf_counter() - start
@@ -176,6 +195,7 @@ class _Line:
         entry = Entry(
             input=step.source.place,
             sha256=step.sha256,
+            depth=step.depth,
             status="ok" if error is None else "error",
             outputs={path.relative_to(self.out).as_posix(): file_hash(path) for path in paths},
             error=error,
@@ -185,6 +205,19 @@ class _Line:
         )
         self.manifest.append(entry)
         return entry, False
+
+
+def _depths(predictor: "Predictor", planned: list[Source], folder: str | Path | None) -> dict[str, Path]:
+    """The depth file of each picture that has one, by the picture's place."""
+    if folder is None:
+        return {}
+    if not predictor.model.reader.depth_channels:
+        raise UsageError(f"depth={folder}: this model takes images alone; leave it out")
+    files = DepthFolder(folder)
+    found = {source.place: files.of(source) for source in planned if source.error is None}
+    if planned and not any(found.values()):
+        raise DataError(f"{folder}: no file there has the stem of any of the {len(planned)} pictures")
+    return {place: file for place, file in found.items() if file is not None}
 
 
 def _targets(model: "Model", source: Source, *, kinds: list[str]) -> list[Path]:

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.data.depth import Depth
 from segkit.errors import UsageError
 from segkit.files import writing_to
+from segkit.prediction.depth_picture import draw_depth_and_change
 from segkit.prediction.overlay import draw_overlay
 from segkit.prediction.scaled import AT_ONCE, Scaled
 from segkit.prediction.writers import output_paths, write_map, write_mask, write_pages, write_picture
@@ -34,6 +36,8 @@ class Prediction:
         background: the label that is background, if any.
         palette: colour of each label, uint8 [labels, 3].
         scaled: what the model saw, by rows.
+        depth: the second modality that the model was given, float32 [H, W, C + 1], validity last; None for none.
+        without_depth: the labels that the model gives without it; None where that wasn't asked.
         source: the image's file, None for an array.
         judge: what is kept with the model to judge its predictions by; None where it wasn't taught that.
     """
@@ -48,6 +52,8 @@ class Prediction:
     background: int | None
     palette: NDArray[np.uint8]
     scaled: Scaled
+    depth: Depth | None = None
+    without_depth: NDArray[np.uint8] | None = None
     source: Path | None = None
     judge: Judge | None = None
 
@@ -90,6 +96,8 @@ class Prediction:
     ) -> list[Path]:
         """Write the mask, and what else is asked for, into ``folder``; return the paths.
 
+        With the overlay goes a picture of the depth and what it changed, where ``without_depth`` is known.
+
         :mod:`segkit.prediction.writers` lists the names and formats. What is there under these names is replaced.
 
         Raises:
@@ -97,6 +105,7 @@ class Prediction:
                 write there.
         """
         kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
+        kinds += ["depth"] if overlay and self.without_depth is not None else []
         if disagreement and self.disagreement is None:
             raise UsageError("disagreement is between the members of an ensemble; this model has none")
         paths = output_paths(
@@ -122,6 +131,12 @@ class Prediction:
             write_mask(paths[0], self.labels, self.palette)
         elif kind == "overlay":
             write_picture(paths[0], self.overlay())
+        elif kind == "depth" and self.depth is not None and self.without_depth is not None:
+            before, after = self.without_depth, np.asarray(self.labels)
+            write_picture(
+                paths[0],
+                draw_depth_and_change(self.image, self.depth, before, after, self.palette, self.background),
+            )
         elif kind == "probability" and len(self.probabilities) > 1:
             write_pages(paths[0], self.probabilities, self.classes)
         elif kind == "probability":

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast, get_args
 
@@ -16,6 +17,7 @@ from segkit.artifact import load
 from segkit.backbones.linear import has_onednn
 from segkit.data.claims import LIMIT
 from segkit.data.decoding import one_line
+from segkit.data.depth_format import DepthFormat
 from segkit.data.picture import Picture, open_picture
 from segkit.data.reader import Pixels, Reader
 from segkit.ensemble import Ensemble
@@ -31,6 +33,7 @@ from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import compiled, prepared
 from segkit.prediction.scaled import scaled
+from segkit.prediction.second import Given, depth_of, rows_with, zoomed
 from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.stream import Frame, predict_stream
 from segkit.prediction.tiles import check_tiling, tile_origins
@@ -127,8 +130,9 @@ class Predictor:
         compile: bool = False,
         offload: bool = False,
     ) -> None:
-        given, model = model, load(model) if isinstance(model, str | Path) else model
-        loaded = given is not model
+        loaded = isinstance(model, str | Path)
+        if isinstance(model, str | Path):
+            model = cast("Model", load(model))
         if offload and (not isinstance(model, Ensemble) or compile):
             what = "compile keeps the model on the device" if compile else "this model is a single one"
             raise UsageError(f"offload: {what}; it is for ensembles alone")
@@ -160,7 +164,8 @@ class Predictor:
         home = torch.device("cpu") if offload else self.device
         # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
         model.to(device=home, memory_format=torch.channels_last)
-        probe = torch.zeros(1, model.reader.channels, PROBE, PROBE, device=home)
+        probe = torch.zeros(1, model.reader.inputs, PROBE, PROBE, device=home)
+        probe[:, model.reader.channels :] = 1  # a depth backbone is asked only where something was measured
         self.prepared = prepared(
             model,
             lambda ready: ready.statistics(probe),
@@ -184,7 +189,13 @@ class Predictor:
 
     @reused_memory()
     def predict(
-        self, source: str | Path | Pixels | Picture, out: str | Path | None = None, *, threshold: float | Kept = "kept"
+        self,
+        source: str | Path | Pixels | Picture,
+        out: str | Path | None = None,
+        *,
+        depth: Given | None = None,
+        depth_format: DepthFormat | None = None,
+        threshold: float | Kept = "kept",
     ) -> Prediction:
         """Predict one image.
 
@@ -194,13 +205,16 @@ class Predictor:
             out: a folder for the result's arrays as ``STEM_labels.npy``, ``STEM_probabilities.npy`` and so on: they are
                 then written by rows and given as memory maps, so that a large TIFF, or an array that is itself a memory
                 map, takes the memory of some rows of tiles, whatever its height.
+            depth: depth, or the second modality that the model takes: a PNG, TIFF or NPY file, or an array [H, W] or
+                [H, W, C] of what such a file would hold, on the image's pixels. A model that takes one works without.
+            depth_format: what its values mean; by default what they meant in training.
             threshold: probability from which a pixel of a binary or multilabel task is labelled 1; by default the one
                 kept with the model.
 
         Raises:
-            DataError: the picture can't be read, or doesn't fit the model's reader.
+            DataError: the picture or its depth can't be read, or doesn't fit the model's reader.
             ModelError: the model gives values that are not finite.
-            UsageError: out of GPU memory, or an ``out`` that can't be written into.
+            UsageError: out of GPU memory, an ``out`` that can't be written into, or depth for a model of images alone.
         """
         threshold = self._threshold(threshold)
         if isinstance(source, str | Path):
@@ -210,9 +224,12 @@ class Predictor:
         name = path.stem if path is not None else "image"
         task, maps = self.model.task, self.model.maps
         folder = output_folder(out) if out is not None else None
-        image = scaled(pixels, self.model.reader, str(path or name))
+        reader = self.model.reader
+        image = scaled(pixels, reader, str(path or name))
+        second = depth_of(depth, reader, image.size, str(path or name), depth_format, self.limit)
+        given = rows_with(image.rows, second, reader, image.size[1])
         try:
-            with closing(self._bands(self._blendable, image.rows, image.size)) as rows:
+            with closing(self._bands(self._blendable, given, image.size)) as rows:
                 arrays = collect(
                     rows,
                     image.size,
@@ -238,6 +255,7 @@ class Predictor:
             background=0 if task == "binary" else self.model.background,
             palette=default_palette(task, maps, self.model.background),
             scaled=image,
+            depth=second,
             source=path,
             judge=self.judge if threshold == self.threshold else None,
         )
@@ -252,6 +270,8 @@ class Predictor:
         entropy: bool = False,
         disagreement: bool = False,
         threshold: float | Kept = "kept",
+        depth: str | Path | None = None,
+        depth_format: DepthFormat | None = None,
         resume: bool = False,
         progress: Callable[[int, int, Outcome], None] | None = None,
     ) -> list[Outcome]:
@@ -265,13 +285,18 @@ class Predictor:
             out: the output folder; below it the inputs' folders are mirrored.
             overlay, probability, entropy, disagreement: what to write beside the mask, see ``Prediction.save``.
             threshold: as in :meth:`predict`.
+            depth: folder of the images' depth, or of another second modality that the model takes, by the stem of their
+                names; an image without is predicted without. With ``overlay``, a picture of it and of what it changed
+                is written too, which takes a second prediction.
+            depth_format: what its values mean; by default what they meant in training.
             resume: leave out what an earlier run into ``out`` wrote from the same picture with the same model and
                 settings, and what is still whole.
             progress: called after each image with the number done, the number of all, and the outcome.
 
         Raises:
-            UsageError: ``disagreement`` of a single model, class names that can't name files, or an ``out`` that is one
-                of the folders named or can't be written into.
+            DataError: the folder of depth isn't there, or has nothing for any of the images.
+            UsageError: ``disagreement`` of a single model, depth for a model of images alone, class names that can't
+                name files, or an ``out`` that is one of the folders named or can't be written into.
         """
         return predict_files(
             self,
@@ -282,6 +307,8 @@ class Predictor:
             entropy=entropy,
             disagreement=disagreement,
             threshold=threshold,
+            depth=depth,
+            depth_format=depth_format,
             resume=resume,
             progress=progress,
         )
@@ -304,6 +331,8 @@ class Predictor:
         self, function: Callable[[Tensor], Tensor], image: NDArray[np.float32]
     ) -> Generator[NDArray[np.float32], None, None]:
         """Maps of an image [H, W, C] in 0..1 by this predictor's settings, from the top down, each float32 [C', h, W].
+
+        Behind the image's channels are those of the second modality, where the model takes one.
 
         ``function`` is any question to ``prepared`` (or to the model itself), tiles [b, C, h, w] → [b, C', h, w]; it is
         asked on the predictor's device and in its precision, in evaluation mode.
@@ -337,7 +366,15 @@ class Predictor:
         if self.offload:  # whole rows of tiles, which are cut into batches for each member anew
             side = min(self.tile or size[1], size[1])
             batches = Batches(len(tile_origins(size[1], side, self.overlap)))
-        found = bands(ask, Strips(size, 1, read), tile=self.tile, overlap=self.overlap, batches=batches, tta=self.tta)
+        found = bands(
+            ask,
+            Strips(size, 1, read),
+            tile=self.tile,
+            overlap=self.overlap,
+            batches=batches,
+            tta=self.tta,
+            resize=partial(zoomed, reader=self.model.reader),
+        )
         with evaluating(self.model), closing(found):
             for band in found:
                 yield band[0].cpu().numpy()

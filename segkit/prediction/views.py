@@ -1,13 +1,16 @@
 """The views of a tile that are averaged, and the way back from what a model says of them."""
 
+from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple
 
 from torch import Tensor
 
-from segkit.data.resize import shrunk_or_enlarged
+from segkit.data.resize import within_range
 from segkit.errors import UsageError
 from segkit.tta import TTA, parse_tta
+
+Resize = Callable[[Tensor, tuple[int, int]], Tensor]
 
 FLIPS: dict[str | None, tuple[tuple[int, ...], ...]] = {
     None: ((),),
@@ -33,11 +36,11 @@ class View(NamedTuple):
     exchange: bool = False
     scale: float = 1.0
 
-    def of(self, tiles: Tensor) -> Tensor:
-        """What the model sees of tiles [B, C, h, w]: [B, C, h', w']."""
+    def of(self, tiles: Tensor, resize: Resize = within_range) -> Tensor:
+        """What the model sees of tiles [B, C, h, w]: [B, C, h', w']; ``resize`` brings them to another size."""
         if self.scale != 1:
             height, width = (max(1, round(side * self.scale)) for side in tiles.shape[-2:])
-            tiles = _resized(tiles, (height, width))
+            tiles = resize(tiles, (height, width))
         tiles = tiles.flip(self.flip) if self.flip else tiles
         return tiles.mT if self.exchange else tiles
 
@@ -45,7 +48,7 @@ class View(NamedTuple):
         """Maps [B, C', h', w'] of what was seen, turned back and brought to the tiles' ``size``: [B, C', h, w]."""
         maps = maps.mT if self.exchange else maps
         maps = maps.flip(self.flip) if self.flip else maps
-        return maps if maps.shape[-2:] == size else _resized(maps, size)
+        return maps if maps.shape[-2:] == size else within_range(maps, size)
 
 
 def views_of(tta: TTA) -> tuple[View, ...]:
@@ -60,8 +63,3 @@ def views_of(tta: TTA) -> tuple[View, ...]:
         raise UsageError(str(error)) from None
     exchanges = (False, True) if turning == "d4" else (False,)
     return tuple(View(flip, exchange, scale) for scale, exchange, flip in product(scales, exchanges, FLIPS[turning]))
-
-
-def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resampled within the range of each map's own values, which rounding would leave: a constant stays as it is."""
-    return shrunk_or_enlarged(x, size).clamp(x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True))

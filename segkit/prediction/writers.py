@@ -6,6 +6,7 @@ What is written for an image STEM.EXT (a TIFF stays a TIFF, everything else beco
 STEM_mask.EXT            class ids, 8-bit; .png: with a palette
 STEM_mask/CLASS.EXT      multilabel: one 0/1 mask a class, as in a dataset's own ``masks/`` folder
 STEM_overlay.png         RGB
+STEM_depth.png           RGB: depth, the mask without it, the mask with it
 STEM_probability.EXT     .tif: float32. .png: 16-bit, 65535 is probability 1
 STEM_probability.tif     more than one map: float32, one page a class named by its description, whatever EXT is
 STEM_entropy.EXT         .tif: float32, nats. .png: 16-bit, 65535 is the largest possible entropy (ln K, or ln 2)
@@ -56,7 +57,7 @@ def output_paths(
     Args:
         folder: the output folder.
         name: stem of the outputs' names.
-        kinds: any of mask, overlay, probability, entropy, disagreement.
+        kinds: any of mask, overlay, depth, probability, entropy, disagreement.
         suffix: the input's, with its dot; empty for an array.
 
     Raises:
@@ -67,8 +68,8 @@ def output_paths(
     for kind in kinds:
         if kind == "mask" and task == "multilabel":
             paths[kind] = tuple(folder / f"{name}_mask" / f"{_filename(c)}{extension}" for c in classes)
-        elif kind == "overlay":
-            paths[kind] = (folder / f"{name}_overlay.png",)
+        elif kind in ("overlay", "depth"):
+            paths[kind] = (folder / f"{name}_{kind}.png",)
         elif kind == "probability" and maps > 1:
             paths[kind] = (folder / f"{name}_probability.tif",)
         else:

@@ -19,6 +19,7 @@ from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import IGNORE, Ids
+from segkit.data.model_input import read_input
 from segkit.ensemble import Ensemble, Member
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.evaluation.looks import probabilities_with_members
@@ -158,7 +159,7 @@ def stress(
     samples = folder.samples(split)
     samples = [samples[i] for i in np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)]
     predictor = Predictor(model, **how)
-    scoring = _Scoring(model, predictor, folder)
+    scoring, channels = _Scoring(model, predictor, folder), model.reader.channels
     steps, total = count(1), len(samples) * len(kinds)
 
     def tell(what: str) -> None:
@@ -166,14 +167,16 @@ def stress(
             progress(next(steps), total, what)
 
     for number, sample in enumerate(samples):
-        image = model.reader.read(sample.image)
+        image = read_input(folder, sample, model.reader)
         target = folder.read_mask(sample, image.shape[:2])
         common = [kind for kind in kinds if kind != "fgsm"]
         if common:
             scoring.count("", 0, sample, image, target)
         for kind in common:
             for place, strength in enumerate(KINDS[kind]):
-                scoring.count(kind, place, sample, corrupted(image, kind, strength, seed + number), target)
+                changed = corrupted(image[..., :channels], kind, strength, seed + number)
+                changed = np.concatenate([changed, image[..., channels:]], axis=2)
+                scoring.count(kind, place, sample, changed, target)
             tell(f"{sample.name}, {kind}")
         if "fgsm" in kinds:
             scoring.attack(sample, image, target)
@@ -218,8 +221,11 @@ class _Scoring:
         for name, probabilities in zip(self.names, self._questions(), strict=True):
             with evaluating(self.model):
                 sign = gradient_sign(probabilities, inside, truth, self._loss, self.folder.task)
+            channels = self.model.reader.channels  # depth is left as it is
             for place, strength in enumerate((0.0, *KINDS["fgsm"])):
-                attacked = (inside + strength * sign).clamp(0, 1)[0].permute(1, 2, 0).cpu().numpy()
+                changed = (inside + strength * sign).clamp(0, 1)
+                changed[:, channels:] = inside[:, channels:]
+                attacked = changed[0].permute(1, 2, 0).cpu().numpy()
                 maps = np.concatenate(list(self.predictor.rows(probabilities, attacked)), axis=1)
                 kind = "fgsm" if place else "fgsm, none"
                 self._add(kind, max(place - 1, 0), name, sample, maps, target[..., rows, columns])

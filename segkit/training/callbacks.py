@@ -28,6 +28,19 @@ class EpochSeed(L.Callback):
         torch.manual_seed(int(np.random.SeedSequence([self._seed, trainer.current_epoch]).generate_state(1)[0]))
 
 
+class Thaw(L.Callback):
+    """Let what is frozen learn after a share of the epochs."""
+
+    def __init__(self, share: float, epochs: int) -> None:
+        self.first = math.ceil(share * epochs)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Thaw the whole model, in every one of these epochs, as a resumed run begins anywhere."""
+        assert isinstance(module, TrainingModule)
+        if trainer.current_epoch >= self.first:
+            module.segmenter.freeze(0)
+
+
 class FixedNorms(L.Callback):
     """Train the last fifth of the epochs with BatchNorm's statistics fixed at those of whole pictures' crops.
 

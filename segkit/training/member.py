@@ -26,7 +26,15 @@ from segkit.errors import RecipeError, SegkitError
 from segkit.model import Segmenter
 from segkit.precision import fastest
 from segkit.recipe import PredictRecipe
-from segkit.training.callbacks import AveragedValidation, EpochSeed, FixedNorms, KeepBest, SamplePictures, kept_weights
+from segkit.training.callbacks import (
+    AveragedValidation,
+    EpochSeed,
+    FixedNorms,
+    KeepBest,
+    SamplePictures,
+    Thaw,
+    kept_weights,
+)
 from segkit.training.checkpoint import Checkpoints, Stateful, read_checkpoint
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
@@ -169,7 +177,8 @@ def train_members(
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-        validation = DataLoader(EvaluationDataset(folder, first.validation, first.reader), 1, collate_fn=collate)
+        whole = EvaluationDataset(folder, first.validation, first.reader, depth=first.depth)
+        validation = DataLoader(whole, 1, collate_fn=collate)
         del saved  # the trainer's callback has it now, and lets go of it
         try:
             trainer.fit(module, loader, validation if first.validation else None)
@@ -245,6 +254,7 @@ def _trainee(plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: P
         "table": table,
     }
     callbacks: list[L.Callback | None] = [
+        Thaw(train.unfreeze, train.epochs) if train.unfreeze is not None else None,
         FixedNorms(plan.dataset, train.batch, train.epochs),
         # The first two look at the averaged weights, which the third puts in and takes out again.
         best,

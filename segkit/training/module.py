@@ -6,6 +6,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from segkit.data.dataset import joined
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.model import Segmenter
 from segkit.prediction.bands import tiled
@@ -63,6 +64,7 @@ class TrainingModule(L.LightningModule):
             weight_decay=recipe.weight_decay,
             betas=recipe.betas,
             layer_decay=recipe.layer_decay,
+            frozen=recipe.unfreeze is not None,
         )
         decay = schedule(
             optimizer,
@@ -105,7 +107,7 @@ class TrainingModule(L.LightningModule):
         """Count one whole picture."""
         assert self._metrics is not None
         recipe = self.predict_recipe
-        probabilities = tiled(self.segmenter.probabilities, batch["image"], tile=recipe.tile, overlap=recipe.overlap)
+        probabilities = tiled(self.segmenter.probabilities, joined(batch), tile=recipe.tile, overlap=recipe.overlap)
         for name, maps, target in zip(batch["name"], probabilities.cpu().numpy(), batch["target"], strict=True):
             self._metrics.update(name, labels_of(maps, self.segmenter.task, recipe.threshold), target.cpu().numpy())
 

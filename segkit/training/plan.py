@@ -1,30 +1,32 @@
 """What is to be trained, checked: everything that can be refused is refused before the first step."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from segkit.artifact import DESCRIPTION, AnyModel, load, member_digests
+from segkit.backbones.bridged import Bridged
 from segkit.backbones.recompute import recompute_stages
 from segkit.data.dataset import Decoded, SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.folds import draw_folds
-from segkit.data.normalisation import channel_statistics
+from segkit.data.normalisation import channel_statistics, depth_statistics
 from segkit.data.reader import Reader
 from segkit.ensemble import Ensemble
-from segkit.errors import ModelError, RecipeError
+from segkit.errors import DataError, ModelError, RecipeError
 from segkit.model import Segmenter, grids
 from segkit.onnx_model import OnnxModel
-from segkit.recipe import DataRecipe, Member, MemberRecipe, Recipe, TrainRecipe
+from segkit.recipe import DataRecipe, Member, MemberRecipe, ModelRecipe, Recipe, TrainRecipe
 from segkit.task import output_maps
 from segkit.training.beside import Boosted, Taught
 from segkit.training.losses import build_loss
 
-OWN = ("mean", "std", "auxiliary.", "spread.")  # tensors that aren't taken from a model to start from
+OWN = ("mean", "std", "encoding.", "auxiliary.", "spread.")  # tensors that aren't taken from a model to start from
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Plan:
         dataset: crops of ``samples``, and of the pictures that only a teacher labels.
         loss: called with logits, target and weight, and with what is beside, where there is something.
         mean, std: normalisation; None for ImageNet's.
+        encoding: name and options of what is made of depth; None where the model takes none.
         spread: whether it learns a teacher's disagreement too.
         joint: whether it is trained on the same batches as the other members, together with them.
     """
@@ -55,8 +58,14 @@ class Plan:
     loss: nn.Module
     mean: Sequence[float] | None
     std: Sequence[float] | None
+    encoding: dict[str, Any] | None
     spread: bool
     joint: bool
+
+    @property
+    def depth(self) -> bool:
+        """Whether the model takes depth, or another second modality."""
+        return self.encoding is not None
 
     @property
     def seed(self) -> int:
@@ -133,6 +142,8 @@ def make_plan(
             "set data.validate_on, or train.keep=last"
         )
     reader = Reader(channels=data.channels, window=data.window)
+    if member.model.depth is not None:
+        reader = _with_depth(reader, member, folder)
     if member.fold is None:
         samples, held_out = folder.samples(*data.train_on), []
         validation = folder.samples(data.validate_on) if data.validate_on else []
@@ -141,6 +152,7 @@ def make_plan(
         held_out = list(folds[member.fold])
         validation = held_out if data.validate_on else []
     mean, std = _normalisation(data, samples, reader)
+    encoding = _encoding(member.model, samples, folder)
     loss: nn.Module = build_loss(
         recipe.loss,
         task=folder.task,
@@ -174,10 +186,13 @@ def make_plan(
             seed=_data_seed(recipe, train, index),
             cache=data.cache,
             decoded=decoded,
+            depth=encoding is not None,
+            depth_dropout=data.depth_dropout,
         ),
         loss=loss,
         mean=mean,
         std=std,
+        encoding=encoding,
         spread=spread,
         joint=recipe.joint,
     )
@@ -208,6 +223,12 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
         head=model.head.model_dump(),
         stem=model.stem,
         in_channels=data.channels,
+        depth=model.depth.model_dump() if model.depth is not None else None,
+        bridge=model.bridge.model_dump(),
+        encoding=plan.encoding,
+        depth_format=plan.reader.depth,
+        depth_channels=plan.reader.depth_channels or 1,
+        depth_auxiliary=plan.depth,
         classes=folder.classes,
         task=folder.task,
         background=folder.background,
@@ -222,7 +243,7 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
     if model.start is not None:
         start_from(segmenter, model.start, f"{plan.member.name}: model.start={model.start}")
     try:
-        segmenter.backbone.freeze(train.freeze)
+        segmenter.freeze(train.freeze)
     except ValueError as error:
         raise RecipeError(f"{plan.member.name}: train.freeze={train.freeze}: {error}") from error
     if train.gradient_checkpointing:
@@ -232,6 +253,8 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
 
 def start_from(segmenter: Segmenter, path: str, where: str) -> None:
     """Give a segmenter the weights of a saved one; normalisation, auxiliary heads and a second head are its own.
+
+    One with depth may begin with the weights of one of the image alone, and then says what that says.
 
     Raises:
         ModelError: there is none.
@@ -243,8 +266,13 @@ def start_from(segmenter: Segmenter, path: str, where: str) -> None:
         raise ModelError(f"{where}: {error}") from error
     if not isinstance(first, Segmenter):
         raise RecipeError(f"{where}: expected a single model; of an ensemble name one member's folder")
-    theirs, ours = first.state_dict(), segmenter.state_dict()
-    names = [name for name in {**ours, **theirs} if not name.startswith(OWN)]
+    theirs: dict[str, Tensor] = first.state_dict()
+    ours: dict[str, Tensor] = segmenter.state_dict()
+    left: tuple[str, ...] = OWN
+    if isinstance(segmenter.backbone, Bridged) and not isinstance(first.backbone, Bridged):  # of the image alone
+        theirs = {re.sub(r"^backbone\.", "backbone.colour.", name): tensor for name, tensor in theirs.items()}
+        left = (*OWN, "backbone.depth.", "backbone.bridges.")
+    names = [name for name in {**ours, **theirs} if not name.startswith(left)]
     for name in names:
         here, there = (list(each[name].shape) if name in each else "none" for each in (ours, theirs))
         if here != there:
@@ -287,6 +315,31 @@ def _sizes(sample: Sample) -> Iterator[int]:
     for path in (sample.image, sample.mask, sample.depth, sample.roi):
         files: list[Path] = [] if path is None else sorted(path.iterdir()) if path.is_dir() else [path]
         yield from (file.stat().st_size for file in files)
+
+
+def _with_depth(reader: Reader, member: Member, folder: DatasetFolder) -> Reader:
+    """The reader of a member that takes depth too."""
+    if not any(sample.depth is not None for sample in folder.files.values()):
+        raise DataError(
+            f"{folder.path / 'depth'}: no files there, but {member.name} takes depth; add some, or leave it out"
+        )
+    channels = folder.depth_channels
+    return reader.model_copy(update={"depth": folder.depth_format, "depth_channels": channels})
+
+
+def _encoding(model: ModelRecipe, samples: Sequence[Sample], folder: DatasetFolder) -> dict[str, Any] | None:
+    """Name and options of what is made of depth, with what is measured of it."""
+    if model.depth is None or folder.depth_format is None:
+        return None
+    options: dict[str, Any] = {"name": "metres" if folder.depth_format.metric else "plain"}
+    if model.encoding is not None:
+        options = model.encoding.model_dump()
+    if not options.get("per_picture"):
+        mean, std = depth_statistics(samples, folder, inverse=options["name"] == "inverse")
+        options = {"mean": mean, "std": std, **options}
+    if options["name"] == "normals" and folder.intrinsics is not None:
+        options.setdefault("focal", (folder.intrinsics.fx, folder.intrinsics.fy))
+    return options
 
 
 def _normalisation(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from segkit.data.dataset import EpochSampler, SegmentationDataset, collate
+from segkit.data.dataset import EpochSampler, SegmentationDataset, collate, joined
 
 BATCH, BATCHES = 32, 8
 PIXELS = 1 << 21  # that a batch has at most: 32 crops of 256²
@@ -31,12 +31,14 @@ def measure_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         model: on its device; its modes are afterwards as they were.
-        batches: images float32 [B, C, H, W] in 0..1.
+        batches: images float32 [B, C, H, W] in 0..1, with their second modality behind where the model takes one. A
+            norm that none of them reaches, as where no picture has depth, stays as it is.
     """
     norms = learning_norms(model)
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     momenta = [norm.momentum for norm in norms]
+    before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
@@ -48,14 +50,16 @@ def measure_norms(model: nn.Module, batches: Iterable[Tensor]) -> None:
         for images in batches:
             ask(images.to(device, memory_format=torch.channels_last))
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum, buffers in zip(norms, momenta, before, strict=True):
             norm.momentum = momentum
+            if not norm.num_batches_tracked:
+                norm.load_state_dict(buffers, strict=False)
         for module, mode in modes.items():
             module.training = mode
 
 
 def plain_batches(dataset: SegmentationDataset, batch: int, epochs: int) -> Iterator[Tensor]:
-    """Images of crops without augmentation, for :func:`measure_norms`; the same for the same dataset and epochs.
+    """Crops without augmentation, for :func:`measure_norms`; the same for the same dataset and epochs.
 
     Args:
         dataset: what was trained on.
@@ -75,4 +79,4 @@ def plain_batches(dataset: SegmentationDataset, batch: int, epochs: int) -> Iter
 
     crops = (plain[key] for key in chain.from_iterable(keys(epoch) for epoch in count(epochs)))
     for _ in range(batches):
-        yield collate(list(islice(crops, batch)))["image"]
+        yield joined(collate(list(islice(crops, batch))))

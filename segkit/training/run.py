@@ -18,6 +18,7 @@ from segkit.ensemble import Ensemble
 from segkit.errors import RecipeError, UsageError
 from segkit.evaluation.report import Report, evaluate
 from segkit.model import Segmenter
+from segkit.prediction.of_sample import predict_sample
 from segkit.prediction.predictor import Predictor
 from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
@@ -101,7 +102,7 @@ def train(
             log.say(f"note: {note}")
         if teacher is not None:
             for plan in plans:
-                plan.dataset.beside = teach(teacher, plan.dataset.samples, run.scratch / "teacher", log.say)
+                plan.dataset.beside = teach(teacher, plan.dataset.samples, folder, run.scratch / "teacher", log.say)
             teacher.to("cpu")  # where there is a GPU, it is for the student
         return _go_on(plans, recipe, folder, run, log)
 
@@ -186,7 +187,7 @@ def _train_members(
 
 def _check_readers(plans: Sequence[Plan]) -> None:
     for plan in plans[1:]:
-        if plan.reader != plans[0].reader:
+        if plan.reader.of_images != plans[0].reader.of_images:
             raise RecipeError(
                 f"member {plan.member.name!r} reads with {plan.reader}, {plans[0].member.name!r} with "
                 f"{plans[0].reader}; an ensemble's members take the same data.channels and data.window"
@@ -291,7 +292,7 @@ def _score_out_of_fold(
         members.about = {"predict": recipe.predict.model_dump()}
         predictor = Predictor(members)
         for sample in plans[places[0]].held_out:
-            predictor.predict(sample.image).save(out, probability=True)
+            predict_sample(predictor, folder, sample).save(out, probability=True)
     log.say(f"every picture by the members that weren't trained on it: {out}")
     report = evaluate(out, folder.path, "+".join(pool(recipe)))
     if any(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE
+from segkit.data.model_input import read_input
 from segkit.model import Segmenter
 from segkit.prediction.bands import tiled
 from segkit.prediction.error_picture import draw_errors
@@ -35,9 +36,10 @@ def draw_samples(
     palette = default_palette(segmenter.task, segmenter.maps, segmenter.background)
     background = 0 if segmenter.task == "binary" else segmenter.background
     for sample in samples:
-        image = segmenter.reader.read(sample.image)
+        given = read_input(folder, sample, segmenter.reader)
+        image = given[..., : segmenter.reader.channels]
         truth = folder.read_mask(sample, image.shape[:2])
-        batch = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)  # [1, C, H, W]
+        batch = torch.from_numpy(given).permute(2, 0, 1)[None].to(device)  # [1, inputs, H, W]
         with evaluating(segmenter):
             maps = tiled(segmenter.probabilities, batch, tile=predict.tile, overlap=predict.overlap)[0].cpu().numpy()
         labels = labels_of(maps, segmenter.task, predict.threshold)

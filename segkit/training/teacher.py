@@ -17,6 +17,7 @@ from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
 from segkit.evaluation.report import check_fit
 from segkit.files import atomic_path
+from segkit.prediction.of_sample import predict_sample
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.sources import expand
 from segkit.recipe import TeacherRecipe
@@ -90,7 +91,9 @@ class Stored(Sequence[Maps]):
         return found
 
 
-def teach(teacher: AnyModel, samples: Sequence[Sample], folder: Path, say: Callable[[str], None]) -> Stored:
+def teach(
+    teacher: AnyModel, samples: Sequence[Sample], dataset: DatasetFolder, folder: Path, say: Callable[[str], None]
+) -> Stored:
     """The teacher's maps of each picture: bytes [H, W, maps + 1], 0..254 for 0..1, probabilities and disagreement.
 
     Disagreement is its mutual information over the largest entropy, 0 where the teacher doesn't tell it. They are kept
@@ -98,7 +101,10 @@ def teach(teacher: AnyModel, samples: Sequence[Sample], folder: Path, say: Calla
     """
     predictor = Predictor(teacher)
     return _stored(
-        samples, folder, partial(_taught, predictor), lambda count: say(f"the teacher looks at {count} pictures")
+        samples,
+        folder,
+        partial(_taught, predictor, dataset),
+        lambda count: say(f"the teacher looks at {count} pictures"),
     )
 
 
@@ -110,7 +116,7 @@ def mistakes(model: Ensemble, samples: Sequence[Sample], dataset: DatasetFolder,
     predictor = Predictor(model)
 
     def wrong(sample: Sample) -> Maps:
-        probabilities = predictor.predict(sample.image).probabilities
+        probabilities = predict_sample(predictor, dataset, sample).probabilities
         truth = dataset.read_mask(sample, probabilities.shape[1:])
         return _bytes(wrongness(probabilities, truth, dataset.task)[None])
 
@@ -131,8 +137,8 @@ def _stored(
     return Stored(paths)
 
 
-def _taught(predictor: Predictor, sample: Sample) -> Maps:
-    prediction = predictor.predict(sample.image)
+def _taught(predictor: Predictor, dataset: DatasetFolder, sample: Sample) -> Maps:
+    prediction = predict_sample(predictor, dataset, sample)
     largest = maximum_entropy(prediction.task, len(prediction.probabilities))
     between = np.zeros_like(prediction.entropy) if prediction.disagreement is None else prediction.disagreement
     maps = np.concatenate([prediction.probabilities, between[None] / np.float32(largest)])

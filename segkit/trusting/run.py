@@ -20,6 +20,7 @@ from segkit.evaluation.report import check_fit
 from segkit.evaluation.scores import mean_of_defined, overlap_scores
 from segkit.fitting.seen import check_unseen
 from segkit.model import Segmenter
+from segkit.prediction.of_sample import predict_sample
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.scaled import scaled
 from segkit.recipe import PredictRecipe
@@ -98,7 +99,7 @@ def trust(
     metrics = SegmentationMetrics(folder.classes, folder.task, folder.background, predictor.threshold)
     signs, dice = [], []
     for sample in samples:
-        prediction = predictor.predict(sample.image)
+        prediction = predict_sample(predictor, folder, sample)
         truth = folder.read_mask(sample, prediction.labels.shape[-2:])
         counts = metrics.update(sample.name, prediction.labels, truth)
         dice.append(float(mean_of_defined(overlap_scores(counts[None], metrics.kept)["dice"][:, metrics.kept])[0]))
