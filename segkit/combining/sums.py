@@ -17,20 +17,32 @@ class Sums:
     def __init__(self, combination: Combination) -> None:
         self.combination = combination
         self.total = self.weights = torch.zeros(())
+        self._count = 0
 
     def add(self, member: int, probabilities: Tensor, image: Tensor) -> None:
         """Add what a member, by its place, says of images [B, C, H, W]: [B, maps, H, W]."""
         said = Said(member, probabilities, image)
         self._sum_up(said, self.combination.weight(said))
+        self._count += 1
 
     def probabilities(self) -> Tensor:
         """Of the whole, float32 [B, maps, H, W] in 0..1."""
         return self.combination.combined(self.total, self.weights).clamp(max=1)  # rounding exceeds 1
 
     def _sum_up(self, said: Said, weight: Tensor) -> None:
-        summand = self.combination.summand(said, weight)
-        first = self.weights.ndim == 0
-        self.total, self.weights = (summand, weight) if first else (self.total + summand, self.weights + weight)
+        self.total = self._added(self.total, self.combination.summand(said, weight))
+        self.weights = self._added(self.weights, weight)
+
+    def _added(self, total: Tensor, summand: Tensor) -> Tensor:
+        """The sum of all summands up to this one.
+
+        It stays in its place where nothing learns: maps that move at every member would leave holes in memory, and with
+        them it would grow. The first two sums are new, since a summand may be a member's own.
+        """
+        if not self._count:
+            return summand
+        in_place = self._count > 1 and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        return total.add_(summand) if in_place else total + summand
 
 
 class Spread(Sums):
@@ -53,12 +65,11 @@ class Spread(Sums):
         )
 
     def _sum_up(self, said: Said, weight: Tensor) -> None:
-        first = self.weights.ndim == 0
         super()._sum_up(said, weight)
         weighted = weight * said.probabilities
         squares = weighted * said.probabilities
         # With a weight a member and map, its entropy takes their mean.
         within = entropy(said.probabilities, self.combination.task) * weight.mean(1)
-        if not first:
-            weighted, squares, within = self.mean + weighted, self.squares + squares, self.within + within
-        self.mean, self.squares, self.within = weighted, squares, within
+        self.mean = self._added(self.mean, weighted)
+        self.squares = self._added(self.squares, squares)
+        self.within = self._added(self.within, within)

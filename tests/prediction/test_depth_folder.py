@@ -1,0 +1,156 @@
+"""Many pictures with their depth beside them: paired by stem, missing ones counted, done again where one changed."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import segkit
+from segkit.data.depth_format import DepthFormat
+from segkit.errors import DataError, UsageError
+from segkit.model import Segmenter
+from segkit.prediction.depth_folder import DepthFolder
+from segkit.prediction.depth_picture import CHANGED, GAP, draw_depth, draw_depth_and_change
+from segkit.prediction.second import Measured
+from segkit.prediction.sources import Source
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    stem = {"name": "stem", "width": 4, "depth": 2}
+    model = Segmenter.create(
+        stem, classes=2, neck="fpn", depth=stem, bridge="gated", depth_format=DepthFormat(unit="mm")
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    return model.eval()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Four pictures in two folders, three with depth: one where the folders are mirrored, two by stem alone."""
+    rng = np.random.default_rng(0)
+    for name in ("a/one", "a/two", "b/one", "b/three"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), rng.integers(0, 256, (40, 30, 3), np.uint8))
+    (tmp_path / "depth" / "b").mkdir(parents=True)
+    for number, name in enumerate(("one", "two", "b/one")):
+        cv2.imwrite(str(tmp_path / "depth" / f"{name}.png"), np.full((40, 30), 1000 * (number + 1), np.uint16))
+    return tmp_path
+
+
+def test_each_picture_finds_the_depth_of_its_stem(pictures):
+    depth = DepthFolder(pictures / "depth")
+
+    def of(place):
+        found = depth.of(Source(pictures / "images" / place, pictures, place))
+        return None if found is None else found.relative_to(pictures / "depth").as_posix()
+
+    assert [of(place) for place in ("a/one.png", "a/two.png", "b/one.png", "b/three.png")] == [
+        "one.png",
+        "two.png",
+        "b/one.png",
+        None,
+    ]
+    with pytest.raises(DataError, match=r"nowhere: no such folder"):
+        DepthFolder(pictures / "nowhere")
+
+
+def test_pictures_are_predicted_with_what_depth_there_is(model, pictures):
+    predictor = segkit.Predictor(model)
+    out = pictures / "masks"
+    found = predictor.predict_files(pictures / "images", out, overlay=True, depth=pictures / "depth")
+    assert [outcome.error for outcome in found] == [None] * 4
+    assert [None if outcome.depth is None else outcome.depth.name for outcome in found] == [
+        "one.png",
+        "two.png",
+        "one.png",
+        None,
+    ]
+    assert [(out / f"{name}_depth.png").is_file() for name in ("a/one", "a/two", "b/one", "b/three")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    picture = cv2.imread(str(out / "a/one_depth.png"))
+    assert picture.shape == (40, 3 * 30 + 2 * GAP, 3)
+    alone = predictor.predict(pictures / "images/a/one.png", depth=pictures / "depth/one.png")
+    assert np.array_equal(np.asarray(Image.open(out / "a/one_mask.png")), alone.labels)
+
+    again = predictor.predict_files(pictures / "images", out, overlay=True, depth=pictures / "depth", resume=True)
+    assert all(outcome.kept for outcome in again)
+    cv2.imwrite(str(pictures / "depth/two.png"), np.full((40, 30), 700, np.uint16))
+    again = predictor.predict_files(pictures / "images", out, overlay=True, depth=pictures / "depth", resume=True)
+    assert [outcome.kept for outcome in again] == [True, False, True, True]
+    metres = DepthFormat(unit="m")
+    again = predictor.predict_files(
+        pictures / "images", out, overlay=True, depth=pictures / "depth", depth_format=metres, resume=True
+    )
+    assert not any(outcome.kept for outcome in again)
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert ["depth" in line for line in lines] == [True, True, True, False]
+
+
+def test_millimetres_and_metres_are_the_same_depth(model, pictures):
+    predictor, picture = segkit.Predictor(model), pictures / "images/a/one.png"
+    values = np.random.default_rng(1).integers(0, 3000, (40, 30)).astype(np.uint16)
+    first = predictor.predict(picture, depth=values).probabilities
+    metres = (values / 1000).astype(np.float32)
+    assert np.array_equal(
+        predictor.predict(picture, depth=metres, depth_format=DepthFormat(unit="m")).probabilities, first
+    )
+    ready = np.stack([metres, metres > 0], axis=2).astype(np.float32)
+    assert np.array_equal(predictor.predict(picture, depth=Measured(ready)).probabilities, first)
+    tenths = predictor.predict(picture, depth=values * 10, depth_format=DepthFormat(unit="0.1mm")).probabilities
+    assert np.array_equal(tenths, first)
+
+
+def test_depth_that_does_not_fit_says_why(model, pictures):
+    predictor, picture = segkit.Predictor(model), pictures / "images/a/one.png"
+    with pytest.raises(DataError, match=r"depth of .*one.png: 20×10, its picture 30×40 \(width × height\)"):
+        predictor.predict(picture, depth=np.ones((10, 20), np.uint16))
+    with pytest.raises(UsageError, match="depth in relative: this model was trained on metres"):
+        predictor.predict(picture, depth=np.ones((40, 30)), depth_format=DepthFormat(unit="relative"))
+    colour = segkit.Predictor(Segmenter.create({"name": "stem", "width": 4, "depth": 2}, classes=2).eval())
+    with pytest.raises(UsageError, match="this model takes images alone; leave it out"):
+        colour.predict(picture, depth=np.ones((40, 30)))
+    with pytest.raises(UsageError, match="this model takes images alone; leave it out"):
+        colour.predict_files(pictures / "images", pictures / "masks", depth=pictures / "depth")
+    empty = pictures / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match="no file there has the stem of any of the 4 pictures"):
+        predictor.predict_files(pictures / "images", pictures / "masks", depth=empty)
+    (pictures / "depth/two.png").write_bytes(b"no picture")
+    found = predictor.predict_files(pictures / "images", pictures / "masks", depth=pictures / "depth")
+    assert [outcome.error is None for outcome in found] == [True, False, True, True]
+    assert "two.png: can't be decoded as a picture" in found[1].error
+
+
+def test_depth_is_drawn_from_dark_to_bright_and_holes_black():
+    depth = np.zeros((2, 50, 2), np.float32)
+    depth[0, :, 0], depth[0, :, 1] = np.linspace(1, 2, 50), 1
+    picture = draw_depth(depth)
+    assert not picture[1].any()
+    brightness = picture[0].astype(int).sum(1)
+    assert (np.diff(brightness) >= 0).all()
+    assert not draw_depth(np.zeros((3, 3, 2), np.float32)).any()
+
+
+def test_what_depth_changed_is_outlined():
+    image, depth = np.zeros((6, 6, 3), np.float32), np.ones((6, 6, 2), np.float32)
+    before, after = np.zeros((2, 6, 6), np.uint8)
+    after[2:5, 2:5] = 1
+    palette = np.array([[0, 0, 0], [0, 200, 0]], np.uint8)
+    picture = draw_depth_and_change(image, depth, before, after, palette, background=0)
+    assert picture.shape == (6, 3 * 6 + 2 * GAP, 3)
+    middle, last = picture[:, 6 + GAP : 12 + GAP], picture[:, 12 + 2 * GAP :]
+    assert not middle.any()
+    outlined = (last == CHANGED).all(2)
+    assert outlined.sum() == 8
+    assert last[3, 3].tolist() == [0, 80, 0]
