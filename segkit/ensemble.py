@@ -101,7 +101,7 @@ class Ensemble(nn.Module):
     @property
     def takes_whole_images(self) -> bool:
         """Whether a member can't work in tiles."""
-        return any(member.takes_whole_images for member in self._asked())
+        return any(cast("Member", member).takes_whole_images for member in self.members)
 
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, maps, H, W]; the same as :meth:`probabilities`."""
@@ -136,16 +136,15 @@ class Ensemble(nn.Module):
         return sums.statistics(self.temperature)
 
     def members_probabilities(self, image: Tensor, depth: Tensor | None = None) -> Iterator[Tensor]:
-        """Each member's probabilities at its temperature, float32 [B, maps, H, W], one after the other.
+        """Each member's probabilities at its temperature, float32 [B, maps, H, W], one after the other."""
+        for place in range(len(self.members)):
+            yield self.member_probabilities(place, image, depth)
 
-        Members of the image alone aren't shown the depth.
-        """
+    def member_probabilities(self, place: int, image: Tensor, depth: Tensor | None = None) -> Tensor:
+        """Those of one member by its place; one of the image alone isn't shown the depth."""
         image, depth = self.reader.apart(image, depth)
         if depth is not None and not self.reader.depth_channels:
             raise ValueError(f"got depth {list(depth.shape)}; this ensemble's members take images alone")
-        for member, temperature in zip(self._asked(), self.temperatures, strict=True):
-            shown = depth if member.reader.depth_channels else None
-            yield tempered(member.probabilities(image, shown), temperature, self.task)
-
-    def _asked(self) -> Iterator[Member]:
-        return cast("Iterator[Member]", iter(self.members))
+        member = cast("Member", self.members[place])
+        found = member.probabilities(image, depth if member.reader.depth_channels else None)
+        return tempered(found, self.temperatures[place], self.task)

@@ -1,14 +1,14 @@
 """An ensemble of which one member at a time is on the device."""
 
-from typing import cast
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from segkit.combining.sums import Spread
-from segkit.ensemble import Ensemble, Member
+from segkit.ensemble import Ensemble
 from segkit.prediction.bands import Batches
-from segkit.statistics import PixelStatistics, tempered
+from segkit.statistics import PixelStatistics
 
 HOME = torch.device("cpu")
 
@@ -40,13 +40,12 @@ class Offloaded:
         """What ``Ensemble.statistics`` gives, before the temperature of the whole, of tiles [b, C, h, w]."""
         ensemble = self.ensemble
         sums = Spread(ensemble.combination)
-        for place, temperature in enumerate(ensemble.temperatures):
-            member = ensemble.members[place]
-            ask = cast("Member", member).probabilities
+        image, _ = ensemble.reader.apart(tiles, None)
+        for place, member in enumerate(ensemble.members):
             try:
                 _move(member, self.device)
-                found = tempered(self.batches.ask(ask, tiles), temperature, ensemble.task)
+                found = self.batches.ask(partial(ensemble.member_probabilities, place), tiles)
             finally:
                 _move(member, HOME)
-            sums.add(place, found, tiles)
+            sums.add(place, found, image)
         return sums.statistics(1.0)

@@ -20,7 +20,7 @@ from segkit.artifact import AnyModel
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.model_input import read_input
-from segkit.ensemble import Ensemble, Member
+from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.evaluation.looks import probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
@@ -29,11 +29,9 @@ from segkit.files import atomic_path
 from segkit.nearest import nearest
 from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor, evaluating
-from segkit.statistics import tempered
 from segkit.stressing.corruptions import STRENGTHS, corrupted
 from segkit.stressing.fgsm import STRENGTHS as ATTACKS
 from segkit.stressing.fgsm import gradient_sign
-from segkit.task import Task
 from segkit.training.losses import build_loss
 
 WINDOW = 512  # side of the middle of a picture that is attacked: gradients of more take much memory
@@ -252,8 +250,8 @@ class _Scoring:
         """Of the whole, and of each member at its temperature."""
         yield self.model.probabilities
         if isinstance(self.model, Ensemble):
-            for member, temperature in zip(self.model.members, self.model.temperatures, strict=True):
-                yield partial(_tempered, cast("Member", member).probabilities, temperature, self.folder.task)
+            for place in range(len(self.model.members)):
+                yield partial(self.model.member_probabilities, place)
 
     def _score(self, kind: str, place: int, name: str) -> float:
         return float(headline(self._metrics[kind, place, name].compute())[1])
@@ -279,10 +277,6 @@ def _defined(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_defined(each) for each in value]
     return None if isinstance(value, float) and value != value else value
-
-
-def _tempered(ask: Callable[[Tensor], Tensor], temperature: float, task: Task, image: Tensor) -> Tensor:
-    return tempered(ask(image), temperature, task)
 
 
 def _middle(side: int, most: int) -> slice:

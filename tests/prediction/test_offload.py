@@ -47,3 +47,17 @@ def test_what_can_not_be_offloaded_is_refused(ensemble):
         segkit.Predictor(ensemble, offload=True, compile=True)
     with pytest.raises(UsageError, match="members are moved for predictions alone"):
         segkit.Predictor(ensemble, offload=True).rows(ensemble.probabilities, np.zeros((8, 8, 3), np.float32))
+
+
+def test_a_member_of_images_alone_is_not_shown_the_depth():
+    torch.manual_seed(0)
+    part = {"name": "stem", "width": 4}
+    colour = segkit.Segmenter.create(part, neck="fpn", classes=2)
+    bridged = segkit.Segmenter.create(part, neck="fpn", classes=2, depth=part)
+    both = segkit.Ensemble([colour, bridged]).eval()
+    rng = np.random.default_rng(0)
+    picture, depth = rng.random((40, 50, 3), np.float32), rng.random((40, 50), np.float32)
+    how = {"tile": 32, "precision": "fp32"}
+    whole = segkit.Predictor(both, **how).predict(picture, depth=depth)
+    swapped = segkit.Predictor(both, **how, offload=True).predict(picture, depth=depth)
+    np.testing.assert_allclose(swapped.probabilities, whole.probabilities, atol=1e-6)
