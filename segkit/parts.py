@@ -1,4 +1,4 @@
-"""How backbones, necks and heads are created alike: their names and options. Imports nothing of the toolkit's."""
+"""How backbones, necks, heads and bridges are created alike: names and options. Imports nothing of the toolkit's."""
 
 import inspect
 import re
@@ -16,10 +16,10 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 def find_class(what: str, name: object, classes: Mapping[str, str], package: str) -> Callable[..., Any]:
-    """The class of a neck or head: one of the toolkit's own by name, or one of a user's by its place.
+    """The class of a neck, head or bridge: one of the toolkit's own by name, or one of a user's by its place.
 
     Args:
-        what: ``neck`` or ``head``; its base class is ``package.what:What``.
+        what: ``neck``, ``head`` or ``bridge``; its base class is ``package.what:What``.
         name: of the part.
         classes: ``module:Class`` within the package, by name.
         package: of the toolkit's own.
