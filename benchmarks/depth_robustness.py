@@ -1,0 +1,183 @@
+"""How much of a model's score is left where its depth is full of holes, noisy, or beside its picture.
+
+    python benchmarks/depth_robustness.py MODEL DATA OUT [--split test] [--seed 0]
+
+MODEL is a saved model that takes depth, or another second modality, and DATA a dataset with some. Depth alone is made
+worse, the pictures stay as they are:
+
+* holes: 0 to 100 % of the measured pixels taken away, one by one at random, or in square blocks of an eighth of the
+  shorter side. What a lower share takes away a higher one does too. At 100 % the model goes by the picture alone;
+* noise: Gaussian, independent from pixel to pixel, of 0 to 100 % of the standard deviation of the picture's own
+  measured values (metric depth stays above 1 mm);
+* shift: depth moved to the right of its picture by 0 to 16 pixels, as between two cameras that aren't aligned; what has
+  moved in from outside isn't measured.
+
+Writes ``depth_robustness.json`` and ``depth_robustness.png`` into OUT. The score is the one that ``segkit evaluate``
+puts first, pooled over the split; settings are those kept with the model. About 26 times as long as scoring once.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from machine import machine
+from numpy.typing import NDArray
+
+import segkit
+from segkit.data.depth import Depth
+from segkit.data.model_input import depth_for
+from segkit.errors import DataError, UsageError
+from segkit.evaluation.metrics import SegmentationMetrics, headline
+from segkit.evaluation.report import check_fit
+from segkit.prediction.second import Measured
+
+matplotlib.use("Agg")  # no screen is needed
+from matplotlib import pyplot as plt
+
+HOLES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+NOISE = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
+SHIFT = (0, 1, 2, 4, 8, 16)
+NEAREST = 1e-3  # metres
+
+Worse = Callable[[Depth, np.random.Generator], Depth]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    found = robustness(arguments.model, arguments.data, arguments.split, arguments.seed)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "depth_robustness.json").write_text(json.dumps(found, indent=1) + "\n")
+    draw(found, arguments.out / "depth_robustness.png")
+    for title, curve in found["curves"].items():
+        print(f"{title}:", ", ".join(f"{at:g}: {score:.4f}" for at, score in zip(*curve.values(), strict=True)))
+
+
+def robustness(model: Path, data: Path, split: str = "test", seed: int = 0) -> dict[str, Any]:
+    """Scores at every step of every curve, ready for JSON.
+
+    Raises:
+        UsageError: the model takes images alone.
+        DataError: a picture of the split is without depth.
+    """
+    predictor, folder = segkit.Predictor(model), segkit.open_dataset(data)
+    check_fit(predictor.model, folder)
+    reader = predictor.model.reader
+    if not reader.depth_channels:
+        raise UsageError(f"{model}: this model takes images alone; there is no depth to make worse")
+    samples = folder.samples(split)
+    for sample in samples:
+        if sample.depth is None:
+            raise DataError(f"{folder.path}: {sample.name} of split {split!r} has no file in depth/")
+
+    def score(worse: Worse) -> float:
+        metrics = SegmentationMetrics(folder.classes, folder.task, folder.background, predictor.threshold)
+        for number, sample in enumerate(samples):
+            image = reader.of_images.read(sample.image)
+            depth = depth_for(folder, sample, reader, (image.shape[0], image.shape[1]))
+            # The same numbers at every step of a curve, so that one differs from the next by its size alone.
+            made = worse(depth.copy(), np.random.default_rng([seed, number]))
+            labels = predictor.predict(sample.image, depth=Measured(made)).labels
+            metrics.update(sample.name, labels, folder.read_mask(sample, labels.shape[-2:]))
+        results.append(metrics.compute())
+        return round(headline(results[-1])[1], 4)
+
+    results: list[dict[str, Any]] = []
+    curves: dict[str, Any] = {}
+    untouched = None
+    for title, steps, worse_by in worsened(metric=reader.metric):
+        scores = []
+        for step in steps:
+            if step == 0:
+                untouched = score(lambda depth, _: depth) if untouched is None else untouched
+            scores.append(untouched if step == 0 else score(worse_by(step)))
+        curves[title] = {"at": list(steps), "score": scores}
+    return {
+        "model": str(model),
+        "data": folder.name,
+        "split": split,
+        "pictures": len(samples),
+        "score": headline(results[0])[0],
+        "seed": seed,
+        "curves": curves,
+        "machine": machine(),
+    }
+
+
+def worsened(*, metric: bool) -> Iterator[tuple[str, tuple[float, ...], Callable[[float], Worse]]]:
+    """Each curve's title, its steps, and what makes depth worse by a step."""
+    yield "holes at random", HOLES, lambda share: lambda depth, rng: with_holes(depth, share, 1, rng)
+    yield (
+        "holes in blocks",
+        HOLES,
+        lambda share: lambda depth, rng: with_holes(depth, share, max(1, min(depth.shape[:2]) // 8), rng),
+    )
+    yield "noise", NOISE, lambda size: lambda depth, rng: with_noise(depth, size, rng, metric=metric)
+    yield "shift in pixels", SHIFT, lambda pixels: lambda depth, _: shifted(depth, int(pixels))
+
+
+def with_holes(depth: Depth, share: float, block: int, rng: np.random.Generator) -> Depth:
+    """Depth [H, W, C + 1] with that share of its measured pixels taken away, block after block of the sides given."""
+    height, width = depth.shape[:2]
+    blocks = rng.random((-(-height // block), -(-width // block)))
+    order = np.repeat(np.repeat(blocks, block, axis=0), block, axis=1)[:height, :width]
+    measured = np.flatnonzero(depth[..., -1] > 0)
+    gone = measured[np.argsort(order.ravel()[measured], kind="stable")][: round(share * len(measured))]
+    depth.reshape(-1, depth.shape[2])[gone] = 0
+    return depth
+
+
+def with_noise(depth: Depth, size: float, rng: np.random.Generator, *, metric: bool) -> Depth:
+    """Depth whose measured values have noise of that share of their own standard deviation, channel by channel."""
+    measured = depth[..., -1] > 0
+    noise = rng.standard_normal((*measured.shape, depth.shape[2] - 1), np.float32)
+    values = depth[..., :-1]
+    spread = values[measured].std(axis=0) if measured.any() else 0
+    made: NDArray[np.float32] = values + np.float32(size) * spread * noise
+    if metric:
+        made = made.clip(NEAREST)
+    depth[..., :-1] = np.where(measured[..., None], made, 0)
+    return depth
+
+
+def shifted(depth: Depth, pixels: int) -> Depth:
+    """Depth moved to the right; what moves in from outside isn't measured."""
+    made = np.zeros_like(depth)
+    made[:, pixels:] = depth[:, : depth.shape[1] - pixels]
+    return made
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """The curves in three panels over one axis of scores, with the score without any depth as a line."""
+    curves = found["curves"]
+    without = curves["holes at random"]["score"][-1]
+    panels = (
+        ("share of depth removed", [("at random", "holes at random"), ("in blocks", "holes in blocks")]),
+        ("noise, of the values' standard deviation", [("noise", "noise")]),
+        ("shift against the picture in pixels", [("shift", "shift in pixels")]),
+    )
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
+    for axis, (label, lines) in zip(axes, panels, strict=True):
+        for name, title in lines:
+            axis.plot(curves[title]["at"], curves[title]["score"], marker="o", label=name)
+        axis.axhline(without, color="grey", linestyle="--", linewidth=1, label="without depth")
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    axes[0].set_ylabel(found["score"])
+    figure.suptitle(f"{found['data']}, {found['split']}")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
