@@ -35,15 +35,19 @@ def foldable(model: nn.Module, probe: Callable[[Any], object]) -> list[tuple[str
     ]
 
 
-def fold_norms(model: nn.Module, probe: Callable[[Any], object]) -> int:
-    """Fold what is ``foldable``, in place; return how many norms that were."""
+def fold_norms(
+    model: nn.Module, probe: Callable[[Any], object], then: Callable[[nn.Module], None] = lambda _: None
+) -> int:
+    """Fold what is ``foldable``, in place, and do ``then`` to each new convolution; return how many norms that were."""
     pairs = foldable(model, probe)
     for first, second in pairs:
         convolution, norm = model.get_submodule(first), model.get_submodule(second)
         assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
         assert isinstance(norm, nn.BatchNorm2d)
         transposed = isinstance(convolution, nn.ConvTranspose2d)
-        model.set_submodule(first, fuse_conv_bn_eval(convolution, norm, transpose=transposed))
+        folded = fuse_conv_bn_eval(convolution, norm, transpose=transposed)
+        then(folded)
+        model.set_submodule(first, folded)
         model.set_submodule(second, nn.Identity())
     return len(pairs)
 

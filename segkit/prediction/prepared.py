@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -52,21 +53,27 @@ def prepared(
     faster = (model if in_place else copy.deepcopy(model, shared)).eval()
     if folds:
         try:
-            fold_norms(faster, probe)
+            # Each is lowered as it is made: all made first, and then freed, would leave the heap full of holes.
+            fold_norms(faster, probe, partial(_lower, low=low))
         except (RuntimeError, ModelError):
             if not any(isinstance(module, Adapter) for module in model.modules()):
                 raise
             faster = copy.deepcopy(model, shared).eval()  # a model from elsewhere may not take so small an image
     if lows:
         for module in faster.modules():
-            if type(module) in LOW:
-                for name, weights in module.named_parameters(recurse=False):
-                    setattr(module, name, nn.Parameter(weights.detach().to(low), requires_grad=False))
+            _lower(module, low)
         if packs and low is torch.bfloat16:
             for name, module in list(faster.named_modules()):
                 if type(module) is Linear:
                     faster.set_submodule(name, PackedLinear(module))
     return faster
+
+
+def _lower(module: nn.Module, low: torch.dtype | None) -> None:
+    """Keep a layer's weights in the working precision, where autocast would cast them at every call."""
+    if low is not None and type(module) in LOW:
+        for name, weights in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(weights.detach().to(low), requires_grad=False))
 
 
 def compiled(model: Any) -> Callable[[Tensor], PixelStatistics]:
