@@ -3,6 +3,7 @@
 import os
 from datetime import date
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -11,9 +12,20 @@ def machine() -> dict[str, str]:
     """Processor, cores, versions and date, for a result file."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.cpu.get_capabilities()["cpu_name"]
     return {
-        "processor": str(device),
+        "processor": f"{device}{_kind()}",
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "torch": torch.__version__,
         "segkit": version("segkit"),
         "date": date.today().isoformat(),
     }
+
+
+def _kind() -> str:
+    """Family and model of the processor, which some names leave out and which speed depends on; empty on a GPU."""
+    about = Path("/proc/cpuinfo")
+    if torch.cuda.is_available() or not about.is_file():
+        return ""
+    lines = (line.partition(":") for line in about.read_text().splitlines())
+    found = {key.strip(): value.strip() for key, _, value in reversed(list(lines))}
+    numbers = [f"{name} {found[key]}" for name, key in (("family", "cpu family"), ("model", "model")) if key in found]
+    return "".join(f", {number}" for number in numbers)
