@@ -2,13 +2,14 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 import segkit
-from segkit.data.folder import DatasetFolder, open_dataset
+from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
 from segkit.precision import fastest
@@ -93,10 +94,12 @@ def suggest(data: str | Path, *, hours: float = 1.0) -> Suggestion:
         speed=speed,
     )
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", folder.name).strip("_.-") or "dataset"
-    return Suggestion(name, to_yaml(name, str(data), choices, _heading(folder, facts, device, hours)), facts)
+    return Suggestion(name, to_yaml(name, str(data), choices, _heading(folder, samples, facts, device, hours)), facts)
 
 
-def _heading(folder: DatasetFolder, facts: Facts, device: Device, hours: float) -> list[str]:
+def _heading(
+    folder: DatasetFolder, samples: Sequence[Sample], facts: Facts, device: Device, hours: float
+) -> list[str]:
     height, width = facts.median
     shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(folder.classes, facts.shares, strict=True))
     machine = torch.cuda.get_device_name() if device == "cuda" else f"{_cores()} processor cores"
@@ -106,6 +109,13 @@ def _heading(folder: DatasetFolder, facts: Facts, device: Device, hours: float) 
         f"Fitted to {machine}, {fastest(torch.device(device))}, and {hours * 60:g} minutes by segkit "
         f"{segkit.__version__}. Change what you know better.",
     ]
+    with_depth = sum(sample.depth is not None for sample in samples)
+    if with_depth:
+        unit = f" ({folder.depth_format.unit})" if folder.depth_format is not None else ""
+        lines.append(
+            f"Depth{unit} is there for {with_depth} of {len(samples)} pictures and isn't used here: 'depth: resnet18' "
+            "beside 'backbone' adds it, see docs/depth.md."
+        )
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * _cores():
         lines.append("The machine had other work while speeds were measured: alone it may have time for more epochs.")
     return lines
