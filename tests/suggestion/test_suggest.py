@@ -171,7 +171,7 @@ def test_a_suggestion_names_its_reasons_and_reads_back(tmp_path, monkeypatch):
     data = draw_cells(tmp_path / "cells", images=8, size=64, splits=(0.5, 0.25, 0.25))
     suggestion = suggest(data, hours=0.05)
     assert "# For cells: 6 pictures to train on, 64×64 uint8, binary.\n" in suggestion.text
-    assert "# Depth (0.1mm) is there for 6 of 6 pictures and isn't used here: 'depth: resnet18' beside" in suggestion.text
+    assert "# Depth (0.1mm) is there for 6 of 6 pictures and isn't used here: 'depth: resnet18'" in suggestion.text
     assert "epochs: " in suggestion.text
     assert "# 3 minutes at the speed measured here: 3,120 crops\n" in suggestion.text
     recipe = suggestion.save(tmp_path / "cells.yaml")
