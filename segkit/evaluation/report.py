@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segkit.allocator import reused_memory
 from segkit.artifact import DESCRIPTION, AnyModel, load
-from segkit.data.folder import DatasetFolder, open_dataset
+from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import LOSSLESS
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
@@ -159,7 +159,7 @@ def evaluate(
         members = source.names if isinstance(source, Ensemble) else ()
         predictor = Predictor(source, tile=tile, overlap=overlap, tta=tta, precision=precision)
         settings = {key: getattr(predictor, key) for key in ("tile", "overlap", "tta", "precision")}
-        notes = _seen_before(source, folder, split, threshold_from)
+        notes = [*_without_depth(source, samples), *_seen_before(source, folder, split, threshold_from)]
         tallies = [
             Tally(
                 _metrics(folder, threshold),
@@ -248,6 +248,14 @@ def _figures(tally: Tally, units: NDArray[np.int64], unit: str) -> dict[str, Any
         "calibration": calibration.compute(names) if calibration is not None else None,
         "selective": tally.selective.compute() if tally.selective is not None else None,
     }
+
+
+def _without_depth(model: AnyModel, samples: Sequence[Sample]) -> list[str]:
+    """What is scored otherwise than the model was made for: pictures without the depth that it takes."""
+    bare = sum(sample.depth is None for sample in samples)
+    if not model.reader.depth_channels or not bare:
+        return []
+    return [f"the model takes depth; {bare} of the {len(samples)} images have none and are predicted without"]
 
 
 def _seen_before(model: AnyModel, folder: DatasetFolder, split: str, threshold_from: str | None) -> list[str]:

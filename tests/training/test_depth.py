@@ -54,7 +54,12 @@ def test_a_model_of_both_is_trained_saved_scored_and_predicts(cells, tmp_path):
     assert not np.array_equal(with_depth.probabilities, without.probabilities)
     report = segkit.evaluate(place, cells, split="test")
     bare = without_depth(cells, tmp_path / "bare")
-    assert report.metrics["calibration"] != segkit.evaluate(place, bare, split="test").metrics["calibration"]
+    assert not report.metrics["notes"]
+    alone = segkit.evaluate(place, bare, split="test")
+    assert report.metrics["calibration"] != alone.metrics["calibration"]
+    count = len(segkit.open_dataset(cells).splits["test"])
+    said = f"the model takes depth; {count} of the {count} images have none and are predicted without"
+    assert alone.metrics["notes"] == [said]
 
 
 def depth_values(cells, name):
