@@ -319,7 +319,8 @@ class Predictor:
         One frame is read ahead while the model works; :mod:`segkit.prediction.video` has frames of files and cameras.
 
         Args:
-            frames: each anything that :meth:`predict` takes; arrays are named ``frame_000000`` and so on.
+            frames: each anything that :meth:`predict` takes, or a pair of that and its depth; arrays are named
+                ``frame_000000`` and so on.
             threshold: as in :meth:`predict`.
         """
         return predict_stream(self, frames, threshold=threshold)

@@ -12,12 +12,15 @@ from segkit.data.picture import Picture, open_picture
 from segkit.data.reader import Pixels
 from segkit.errors import DataError, UsageError
 from segkit.prediction.prediction import Prediction
+from segkit.prediction.second import Given
 from segkit.prediction.settings import Kept
 
 if TYPE_CHECKING:
     from segkit.prediction.predictor import Predictor
 
-Frame = str | Path | Pixels | Picture
+Shown = str | Path | Pixels | Picture
+Frame = Shown | tuple[Shown, Given | None]
+"""What ``Predictor.predict`` takes; with its depth, or another second modality, a pair."""
 
 
 def predict_stream(
@@ -35,11 +38,12 @@ def predict_stream(
         )
     source = iter(frames)
 
-    def following() -> Pixels | Picture | None:
+    def following() -> tuple[Pixels | Picture, Given | None] | None:
         for frame in source:
-            if frame is None:
+            shown, depth = frame if isinstance(frame, tuple) else (frame, None)
+            if shown is None:
                 raise DataError("None is no frame; leave out what the camera didn't give")
-            return open_picture(frame, limit=predictor.limit) if isinstance(frame, str | Path) else frame
+            return (open_picture(shown, limit=predictor.limit) if isinstance(shown, str | Path) else shown), depth
         return None
 
     with reused_memory(), ThreadPoolExecutor(1, thread_name_prefix="frames") as ahead:
@@ -51,7 +55,8 @@ def predict_stream(
                     if frame is None:
                         return
                     waiting = ahead.submit(following)
-                    found = predictor.predict(frame, threshold=threshold)
+                    shown, depth = frame
+                    found = predictor.predict(shown, depth=depth, threshold=threshold)
                 except DataError as error:
                     raise DataError(f"frame {number}: {error}") from error
                 yield found if found.source is not None else replace(found, name=f"frame_{number:06}")

@@ -111,6 +111,22 @@ def test_millimetres_and_metres_are_the_same_depth(model, pictures):
     assert np.array_equal(tenths, first)
 
 
+def test_a_stream_of_colour_and_depth(model):
+    predictor, rng = segkit.Predictor(model), np.random.default_rng(2)
+    frames = [rng.integers(0, 256, (40, 30, 3), np.uint8) for _ in range(3)]
+    depths = [
+        rng.integers(500, 3000, (40, 30)).astype(np.uint16),
+        None,
+        rng.integers(1, 900, (40, 30)).astype(np.uint16),
+    ]
+    found = list(predictor.stream(zip(frames, depths, strict=True)))
+    assert [each.name for each in found] == [f"frame_{number:06}" for number in range(3)]
+    for each, frame, depth in zip(found, frames, depths, strict=True):
+        assert np.array_equal(each.probabilities, predictor.predict(frame, depth=depth).probabilities)
+    with pytest.raises(DataError, match="frame 0: depth of image: 20×10, its picture 30×40"):
+        next(predictor.stream([(frames[0], np.ones((10, 20), np.uint16))]))
+
+
 def test_depth_that_does_not_fit_says_why(model, pictures):
     predictor, picture = segkit.Predictor(model), pictures / "images/a/one.png"
     with pytest.raises(DataError, match=r"depth of .*one.png: 20×10, its picture 30×40 \(width × height\)"):
