@@ -97,9 +97,7 @@ def suggest(data: str | Path, *, hours: float = 1.0) -> Suggestion:
     return Suggestion(name, to_yaml(name, str(data), choices, _heading(folder, samples, facts, device, hours)), facts)
 
 
-def _heading(
-    folder: DatasetFolder, samples: Sequence[Sample], facts: Facts, device: Device, hours: float
-) -> list[str]:
+def _heading(folder: DatasetFolder, samples: Sequence[Sample], facts: Facts, device: Device, hours: float) -> list[str]:
     height, width = facts.median
     shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(folder.classes, facts.shares, strict=True))
     machine = torch.cuda.get_device_name() if device == "cuda" else f"{_cores()} processor cores"
