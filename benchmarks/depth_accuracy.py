@@ -29,8 +29,8 @@ FLOPs are of one picture, a multiplication and an addition counted as two; secon
 The model was not chosen by scores: two ResNet18 with bridges take about as many operations as one ResNet34 U-Net,
 ``concat`` a third more, which leaves 450 steps of eight crops in four minutes of two quiet cores. Each finished
 training is kept in --runs, and each row in ``benchmarks/results/depth_accuracy.json`` (--results names another file):
-what is there is not made again. Summaries and intervals are made anew of all rows each time; they need the per-picture
-counts in --runs. With three seeds at most two hours for the potholes and an hour and a half for the tools.
+what is there is not made again. Summaries and intervals are made anew of all rows each time; intervals need the
+per-picture counts in --runs. With three seeds at most two hours for the potholes, an hour and a half for the tools.
 """
 
 import argparse
@@ -152,9 +152,7 @@ class Bench:
     def row(self, system: str, seed: int) -> None:
         """Train a system and score it, unless its row is there."""
         key = f"{self.folder.name}, {system}, seed {seed}"
-        if key not in self.results or not all(
-            self.counts_file(system, seed, how).is_file() for how in self.ways(system)
-        ):
+        if key not in self.results:
             places = [self.trained(part, seed) for part in (("colour", "depth") if system == "late" else (system,))]
             row: dict[str, Any] = {"bridge": self.best} if system == "dropout" else {}
             for how, folders in self.ways(system).items():
@@ -277,15 +275,14 @@ class Bench:
                 self.results[f"{self.folder.name}, {title}"] = summary
                 cells = [f"{mean:.4f} ± {deviation:.4f}" for mean, deviation in spread.values()]
                 print(f"| {title} | " + " | ".join(map(str, [*cells, *shown])) + " |", flush=True)
-        if not set(self.bridges) & set(self.systems):
-            return
+        if not self.named_best and "dropout" not in self.systems and not set(self.bridges) <= set(self.systems):
+            return  # to know the best bridge would take trainings that nobody asked for
         for first, second in self.pairs():
-            if not {first[0], second[0]} <= set(self.systems):
+            files = [[self.counts_file(system, seed, how) for seed in self.seeds] for system, how in (first, second)]
+            there = all(file.is_file() for side in files for file in side)
+            if not there or not {first[0], second[0]} <= set(self.systems):
                 continue
-            rows = [
-                np.stack([np.load(self.counts_file(*each_of(side, seed))) for seed in self.seeds])
-                for side in (first, second)
-            ]
+            rows = [np.stack([np.load(file) for file in side]) for side in files]
             name = " minus ".join(", ".join(filter(None, side)) for side in (second, first))
             self.results[f"{self.folder.name}, {name}"] = {**paired(*rows, self.kept), "seeds": self.seeds}
             print(f"{self.folder.name}, {name}:", json.dumps(self.results[f"{self.folder.name}, {name}"]), flush=True)
@@ -376,10 +373,6 @@ class Results:
 
     def _all(self) -> dict[str, dict[str, Any]]:
         return json.loads(self.path.read_text()) if self.path.is_file() else {}
-
-
-def each_of(side: tuple[str, str], seed: int) -> tuple[str, int, str]:
-    return side[0], seed, side[1]
 
 
 def filled(values: NDArray[Any]) -> NDArray[Any]:
