@@ -182,7 +182,7 @@ def test_every_key_that_a_user_can_set_is_in_the_schema():
 
 def test_a_key_that_may_be_of_several_kinds_is_named_once():
     with pytest.raises(
-        RecipeError, match=r"train\.freeze: Input should be a valid integer.*, or 'all' \(found 'al'\)$"
+        RecipeError, match=r"train\.freeze: Input should be a valid integer.*, or 'all' or 'colour' \(found 'al'\)$"
     ):
         load_recipe("demo", ["train.freeze=al"])
 

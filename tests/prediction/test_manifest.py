@@ -92,11 +92,12 @@ def test_done_is_what_the_same_run_left_of_the_same_input(tmp_path):
     assert file_hash(tmp_path / "a_mask.png") == digest
     assert file_hash(tmp_path / "absent") is None
     done = entry("a.png", outputs={"a_mask.png": digest})
-    assert done.is_done("5e", "r", tmp_path)
-    assert not done.is_done("5f", "r", tmp_path)
-    assert not done.is_done("5e", "another", tmp_path)
-    assert not entry("a.png", status="error", error="a.png: broken").is_done("5e", "r", tmp_path)
+    assert done.is_done("5e", None, "r", tmp_path)
+    assert not done.is_done("5f", None, "r", tmp_path)
+    assert not done.is_done("5e", "d0", "r", tmp_path)
+    assert not done.is_done("5e", None, "another", tmp_path)
+    assert not entry("a.png", status="error", error="a.png: broken").is_done("5e", None, "r", tmp_path)
     (tmp_path / "a_mask.png").write_bytes(b"other")
-    assert not done.is_done("5e", "r", tmp_path)
+    assert not done.is_done("5e", None, "r", tmp_path)
     (tmp_path / "a_mask.png").unlink()
-    assert not done.is_done("5e", "r", tmp_path)
+    assert not done.is_done("5e", None, "r", tmp_path)
