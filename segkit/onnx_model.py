@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from torch import Tensor, nn
 
 from segkit.data.reader import Reader
 from segkit.errors import ModelError, UsageError
+from segkit.model import check_depth
 from segkit.statistics import PixelStatistics, entropy
 from segkit.task import Task, output_maps
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KEY = "segkit"  # of the description among an ONNX file's metadata
-PIXELS, IMAGE, PROBABILITIES = "pixels", "image", "probabilities"
-"""Names in the graph: its input, the same after the reader's scaling, and its output."""
+PIXELS, IMAGE, DEPTH, PROBABILITIES = "pixels", "image", "depth", "probabilities"
+"""Names in the graph: its input, the same after the reader's scaling, its second input, if any, and its output."""
 
 PixelType = Literal["uint8", "uint16", "float32"]
 
@@ -51,6 +53,10 @@ class Description(BaseModel):
         kind: what was exported; an ensemble is one graph, and gives its weighted mean.
         task, classes, background, reader: as the model has them.
         pixels: type of the values that go in.
+        depth: what goes in as ``depth``, float32 [batch, height, width, values + 1] as
+            :func:`segkit.data.depth.read_depth` gives it: metres, or the values of the files. 0 where not measured,
+            and behind them 1 where measured and 0 where not; all 0 for a picture without. None: the file takes images
+            alone.
         whole_images: whether a piece of an image would be taken for an image of its own.
         precision: of the computation.
         members: SHA-256 of each member's tensors, as the saved model's ``segkit.json`` has it.
@@ -69,11 +75,20 @@ class Description(BaseModel):
     background: int | None
     reader: Reader
     pixels: PixelType
+    depth: Literal["metres", "values"] | None = None
     whole_images: bool
     precision: Literal["fp32", "int8"] = "fp32"
     members: dict[str, str]
     about: dict[str, Any]
     agreement: Agreement | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_depth(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A file of images alone says nothing of depth, so that it is read where nothing is known of that."""
+        values: dict[str, Any] = handler(self)
+        if self.depth is None:
+            del values["depth"], values["reader"]["depth"], values["reader"]["depth_channels"]
+        return values
 
 
 class OnnxModel(nn.Module):
@@ -82,6 +97,8 @@ class OnnxModel(nn.Module):
     Images go in as every model takes them, float32 in 0..1 after the reader's scaling: the graph is entered behind the
     scaling of its own, so that predictions in tiles scale by the whole picture, and files of any type can be read. It
     runs on this machine's processors, with as many threads as PyTorch uses, or on a GPU where ONNX Runtime has one.
+
+    A file with a second modality takes it as a ``Segmenter`` does, or goes by the images alone where there is none.
 
     Args:
         description: the file's.
@@ -107,25 +124,40 @@ class OnnxModel(nn.Module):
         self._session = session
         self.eval()
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """The same as :meth:`probabilities`."""
-        return self.probabilities(image)
+        return self.probabilities(image, depth)
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
-        """Probabilities float32 [B, maps, H, W] in 0..1 of images [B, C, H, W] in 0..1, where the images are."""
+        """Probabilities float32 [B, maps, H, W] in 0..1 of images [B, C, H, W] in 0..1, where the images are.
+
+        Depth [B, C' + 1, H, W], values and validity, may also lie behind the image's channels; without it there is
+        none in any picture.
+
+        Raises ValueError for depth of another shape, or where the file takes images alone.
+        """
+        image, depth = self.reader.apart(image, depth)
         if depth is not None:
-            raise UsageError("an exported model takes images alone, no depth")
-        given = np.ascontiguousarray(image.detach().float().cpu().numpy())
-        (found,) = self._session.run([PROBABILITIES], {IMAGE: given})
+            check_depth(depth, image, self.reader.depth_channels)
+        given = {IMAGE: _array(image)}
+        if self.reader.depth_channels:
+            batch, _, *size = image.shape
+            absent = np.zeros((batch, *size, self.reader.depth_channels + 1), np.float32)
+            given[DEPTH] = absent if depth is None else _array(depth.permute(0, 2, 3, 1))
+        (found,) = self._session.run([PROBABILITIES], given)
         return torch.from_numpy(found).to(image.device)
 
-    def statistics(self, image: Tensor) -> PixelStatistics:
+    def statistics(self, image: Tensor, depth: Tensor | None = None) -> PixelStatistics:
         """Probabilities and their entropy; the members of an ensemble are one graph, whose disagreement isn't known."""
-        probabilities = self.probabilities(image)
+        probabilities = self.probabilities(image, depth)
         return PixelStatistics(probabilities, entropy(probabilities, self.task))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # nothing in it ever changes, and sessions can't be copied
+
+
+def _array(values: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(values.detach().float().cpu().numpy())
 
 
 def load_onnx(path: str | Path) -> OnnxModel:
@@ -177,10 +209,11 @@ def described(path: Path, text: str | None) -> Description:
 
 
 def from_image(proto: "onnx.ModelProto") -> "onnx.ModelProto":
-    """The graph without the reader's scaling: the scaled image goes in."""
+    """The graph without the reader's scaling: the scaled image goes in, and depth if it is taken."""
     import onnx.utils
 
-    return onnx.utils.Extractor(proto).extract_model([IMAGE], [PROBABILITIES])
+    second = [value.name for value in proto.graph.input if value.name == DEPTH]
+    return onnx.utils.Extractor(proto).extract_model([IMAGE, *second], [PROBABILITIES])
 
 
 def start(graph: bytes | str) -> "onnxruntime.InferenceSession":

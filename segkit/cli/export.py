@@ -36,6 +36,7 @@ def export(
 
     Scaling, normalisation, activation and an ensemble's weighted mean are inside. The file is compared with the model
     at five sizes, and not written where they differ. With --int8 its cost in accuracy is measured and printed.
+    A model with depth takes that as a second input.
     """
     from segkit.artifact import load
     from segkit.exporting.run import SUFFIXES
@@ -57,8 +58,13 @@ def _row(done: "Exported") -> dict[str, Any]:
 def _text(done: "Exported") -> str:
     about, size = done.description, done.path.stat().st_size / 1e6
     opset = f"opset {about.opset}, " if about.opset is not None else ""
+    depth = {
+        None: "",
+        "metres": " and depth float32 [batch, height, width, 2], metres and validity,",
+        "values": f" and depth float32 [batch, height, width, {about.reader.depth_channels + 1}], values and validity,",
+    }[about.depth]
     lines = [
-        f"{done.path}: {opset}{size:.1f} MB, {about.pixels} [batch, height, width, {about.reader.channels}] → "
+        f"{done.path}: {opset}{size:.1f} MB, {about.pixels} [batch, height, width, {about.reader.channels}]{depth} → "
         f"probabilities of {', '.join(about.classes if about.task != 'binary' else about.classes[-1:])}",
     ]
     if about.agreement is not None:

@@ -1,6 +1,7 @@
 """The graph of an exported file: pixels in, probabilities out, for any batch, height and width."""
 
 import copy
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -10,6 +11,7 @@ from torch.fx.experimental import _config as symbols
 
 from segkit.data.reader import PERCENTILES, Reader
 from segkit.ensemble import Ensemble
+from segkit.exporting.traceable import make_traceable
 from segkit.model import Segmenter
 from segkit.onnx_model import PixelType
 from segkit.prediction.prepared import prepared
@@ -77,41 +79,58 @@ class Scaling(nn.Module):
 
 
 class Probabilities(nn.Module):
-    """Probabilities float32 [B, maps, H, W] of scaled images, of an ensemble its weighted mean."""
+    """Probabilities float32 [B, maps, H, W] of scaled images, of an ensemble its weighted mean.
+
+    A model with a second modality takes depth as :func:`segkit.data.depth.read_depth` gives it.
+    """
 
     def __init__(self, model: Segmenter | Ensemble) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor) -> Tensor:
-        """What the model says of images [B, C, H, W] in 0..1."""
-        return self.model.probabilities(image)
+    def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
+        """What the model says of images [B, C, H, W] in 0..1 with depth [B, H, W, C' + 1], validity last."""
+        return self.model.probabilities(image, None if depth is None else depth.permute(0, 3, 1, 2))
+
+
+class WithDepth(nn.Module):
+    """Pixels [B, H, W, C] and depth [B, H, W, C' + 1] → probabilities."""
+
+    def __init__(self, scaling: Scaling, probabilities: Probabilities) -> None:
+        super().__init__()
+        self.scaling, self.probabilities = scaling, probabilities
+
+    def forward(self, pixels: Tensor, depth: Tensor) -> Tensor:
+        """What the model says of a batch of pixels and their depth."""
+        found: Tensor = self.probabilities(self.scaling(pixels), depth)
+        return found
 
 
 def in_float32(model: Segmenter | Ensemble) -> Probabilities:
     """A copy of the model for export, on the CPU, its BatchNorm folded into the convolutions."""
-    probe = torch.zeros(1, model.reader.channels, SMALLEST, SMALLEST)
+    probe = torch.zeros(1, model.reader.inputs, SMALLEST, SMALLEST)
+    probe[:, model.reader.channels :] = 1  # a depth backbone is asked only where something was measured
     own = copy.deepcopy(model).to("cpu").eval()
-    return Probabilities(prepared(own, lambda ready: ready.probabilities(probe), None)).eval()
+    ready = prepared(own, lambda ready: ready.probabilities(probe), None)
+    make_traceable(ready)
+    return Probabilities(ready).eval()
 
 
-def traced(module: nn.Module, example: Tensor, *, height: int) -> ExportedProgram:
+def traced(module: nn.Module, examples: Sequence[Tensor], *, heights: Sequence[int]) -> ExportedProgram:
     """The module's program for any batch up to 4096, and sides from 33 to 65536.
 
     Args:
-        module: takes one tensor.
-        example: of the size of ``EXAMPLE``.
-        height: the dimension that is the height; the width is the next.
+        module: takes these tensors.
+        examples: of the size of ``EXAMPLE``; all have the same batch and sides whenever the program runs.
+        heights: of each the dimension that is the height; the width is the next.
     """
-    sides = {
-        0: Dim("batch", min=1, max=MOST),
-        height: Dim("height", min=SMALLEST, max=LARGEST),
-        height + 1: Dim("width", min=SMALLEST, max=LARGEST),
-    }
+    batch = Dim("batch", min=1, max=MOST)
+    sides = (Dim("height", min=SMALLEST, max=LARGEST), Dim("width", min=SMALLEST, max=LARGEST))
+    shapes = tuple({0: batch, height: sides[0], height + 1: sides[1]} for height in heights)
     # What can't be proven for all sizes is checked when the program runs.
     with torch.no_grad(), open_sizes():
         return torch.export.export(
-            module, (example,), dynamic_shapes=(sides,), prefer_deferred_runtime_asserts_over_guards=True
+            module, tuple(examples), dynamic_shapes=shapes, prefer_deferred_runtime_asserts_over_guards=True
         )
 
 
@@ -133,3 +152,8 @@ def example_image(reader: Reader) -> Tensor:
     """Zeros to trace with, float32 [B, C, H, W]."""
     batch, height, width = EXAMPLE
     return torch.zeros(batch, reader.channels, height, width)
+
+
+def example_depth(reader: Reader) -> list[Tensor]:
+    """Zeros to trace with, float32 [B, H, W, C' + 1]; none where the model takes images alone."""
+    return [torch.zeros(*EXAMPLE, reader.depth_channels + 1)] if reader.depth_channels else []

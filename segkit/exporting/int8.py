@@ -14,15 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segkit.data.folder import open_dataset
+from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import Ids
+from segkit.data.model_input import check_modality, read_input
 from segkit.data.reader import PICTURES
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.report import check_fit
 from segkit.model import Segmenter
-from segkit.onnx_model import IMAGE, OnnxModel
+from segkit.onnx_model import DEPTH, IMAGE, OnnxModel
+from segkit.prediction.of_sample import predict_sample
+from segkit.prediction.prediction import Prediction
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import kept_settings
 
@@ -38,12 +41,18 @@ class Pictures:
         calibration: what the ranges are chosen by.
         held_out: what the cost is measured on, none of them among the first.
         masks: the truth of each held-out one, where the folder is a dataset.
-        task, classes, background: the dataset's.
+        dataset: where their second modality is, where the model takes one.
     """
 
     calibration: list[Path]
     held_out: list[Path]
     masks: list[Ids] | None = None
+    dataset: DatasetFolder | None = None
+
+    def sample(self, path: Path) -> Sample:
+        """The dataset's sample of a picture."""
+        assert self.dataset is not None
+        return next(sample for sample in self.dataset.files.values() if sample.image == path)
 
 
 @dataclass(frozen=True)
@@ -71,10 +80,12 @@ def pictures_for(folder: Path, count: int, model: Segmenter | Ensemble) -> Pictu
     """Pictures to choose ranges by and others to measure on, at most ``count`` of each, evenly spread.
 
     Of a dataset the first come from the split ``train``, the others from ``test``, or ``val`` where there is no test.
-    Of a plain folder every second picture is held out.
+    Of a plain folder every second picture is held out. For a model with a second modality the folder is a dataset, and
+    the first are pictures with one: of those without, nothing could be learnt about its ranges.
 
     Raises:
-        DataError: fewer than two pictures, or a dataset without both splits.
+        DataError: fewer than two pictures, a dataset without both splits, or no second modality for a model that takes
+            one.
         ModelError: a dataset of other classes than the model.
     """
     if (folder / "images").is_dir() and (folder / "masks").is_dir():
@@ -86,11 +97,25 @@ def pictures_for(folder: Path, count: int, model: Segmenter | Ensemble) -> Pictu
                 f"{folder}: int8 needs pictures in the split train, to choose ranges by, and in test or val, to "
                 "measure on; a plain folder of pictures does, too"
             )
-        first, second = (_spread(dataset.samples(split), count) for split in ("train", held_out))
-        masks = [dataset.read_mask(sample) for sample in second]
-        return Pictures([sample.image for sample in first], [sample.image for sample in second], masks)
+        train = dataset.samples("train")
+        if model.reader.depth_channels:
+            train = [sample for sample in train if sample.depth is not None]
+            if not train:
+                raise DataError(
+                    f"{folder}: no picture of the split train has depth, and int8 needs it to choose ranges"
+                )
+            check_modality(dataset, model.reader)
+        first, second = _spread(train, count), _spread(dataset.samples(held_out), count)
+        return Pictures(
+            [sample.image for sample in first],
+            [sample.image for sample in second],
+            [dataset.read_mask(sample) for sample in second],
+            dataset if model.reader.depth_channels else None,
+        )
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; int8 needs a folder of pictures like those to come, or a dataset")
+    if model.reader.depth_channels:
+        raise DataError(f"{folder}: the model takes depth, so int8 needs a dataset with images/, masks/ and depth/")
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name[0] != ".")
     if len(found) < 2:
         raise DataError(f"{folder}: {len(found)} pictures; int8 needs two or more, to choose by and to measure on")
@@ -108,11 +133,10 @@ def quantised(graph: Any, pictures: Pictures, model: OnnxModel) -> Any:
 
     class Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library has no hints
         def __init__(self) -> None:
-            self._images = images_of(pictures.calibration, model)
+            self._inputs = inputs_of(pictures.calibration, pictures, model)
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            image = next(self._images, None)
-            return None if image is None else {IMAGE: image}
+            return next(self._inputs, None)
 
     with tempfile.TemporaryDirectory() as folder, _without_advice():
         path = Path(folder) / "int8.onnx"
@@ -158,15 +182,32 @@ def last_layers(graph: Any) -> list[str]:
     return found
 
 
+def inputs_of(paths: Sequence[Path], pictures: Pictures, model: OnnxModel) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """What the graph is given of the middle of each picture: the image, and depth [1, h, w, C + 1] if it is taken."""
+    if pictures.dataset is None:
+        for image in images_of(paths, model):
+            yield {IMAGE: image}
+        return
+    channels = model.reader.channels
+    for path in paths:
+        both = _middle(read_input(pictures.dataset, pictures.sample(path), model.reader), model)[None]
+        image, depth = both[..., :channels].transpose(0, 3, 1, 2), both[..., channels:]
+        yield {IMAGE: np.ascontiguousarray(image), DEPTH: np.ascontiguousarray(depth)}
+
+
 def images_of(paths: Sequence[Path], model: OnnxModel) -> Iterator[NDArray[np.float32]]:
     """The middle of each picture, a tile large, float32 [1, C, h, w] in 0..1; all where the model takes it whole."""
-    tile = kept_settings(model).tile or SIDE
     for path in paths:
-        image = model.reader.read(path)
-        if not model.takes_whole_images:
-            top, left = (max(0, (side - tile) // 2) for side in image.shape[:2])
-            image = image[top : top + tile, left : left + tile]
-        yield np.ascontiguousarray(image.transpose(2, 0, 1)[None])
+        yield np.ascontiguousarray(_middle(model.reader.read(path), model).transpose(2, 0, 1)[None])
+
+
+def _middle(picture: NDArray[np.float32], model: OnnxModel) -> NDArray[np.float32]:
+    """Of [H, W, C] the middle, a tile large; all where the model takes it whole."""
+    if model.takes_whole_images:
+        return picture
+    tile = kept_settings(model).tile or SIDE
+    top, left = (max(0, (side - tile) // 2) for side in picture.shape[:2])
+    return picture[top : top + tile, left : left + tile]
 
 
 def cost_of(exact: OnnxModel, small: OnnxModel, pictures: Pictures) -> Cost:
@@ -174,17 +215,19 @@ def cost_of(exact: OnnxModel, small: OnnxModel, pictures: Pictures) -> Cost:
     scores = [SegmentationMetrics(exact.classes, exact.task, exact.background) for _ in range(2)]
     predictors = [Predictor(model, tta=None) for model in (exact, small)]
     for number, path in enumerate(pictures.held_out):
-        labels = [predictor.predict(path).labels for predictor in predictors]
+        labels = [_predicted(predictor, path, pictures).labels for predictor in predictors]
         truth = pictures.masks[number] if pictures.masks is not None else labels[0]
         for score, found in zip(scores, labels, strict=True):
             score.update(path.name, found, truth)
     (first, name), (second, _) = (_headline(score) for score in scores)
-    image = torch.from_numpy(next(images_of(pictures.held_out, exact)))
+    inputs = next(inputs_of(pictures.held_out, pictures, exact))
+    image = torch.from_numpy(inputs[IMAGE])
+    depth = torch.from_numpy(inputs[DEPTH]).permute(0, 3, 1, 2) if DEPTH in inputs else None
     times: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
         for model, taken in zip((exact, small), times, strict=True):
             start = time.perf_counter()
-            model.probabilities(image)
+            model.probabilities(image, depth)
             taken.append(time.perf_counter() - start)
     return Cost(
         pictures=len(pictures.held_out),
@@ -195,6 +238,12 @@ def cost_of(exact: OnnxModel, small: OnnxModel, pictures: Pictures) -> Cost:
         fp32_seconds=median(times[0]),
         int8_seconds=median(times[1]),
     )
+
+
+def _predicted(predictor: Predictor, path: Path, pictures: Pictures) -> Prediction:
+    if pictures.dataset is None:
+        return predictor.predict(path)
+    return predict_sample(predictor, pictures.dataset, pictures.sample(path))
 
 
 def _headline(scores: SegmentationMetrics) -> tuple[float, str]:

@@ -1,6 +1,6 @@
 """A model as one ONNX file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,16 @@ from torch import Tensor, nn
 
 from segkit.data.reader import Reader
 from segkit.errors import UsageError
-from segkit.exporting.graph import Probabilities, Scaling, example_image, example_pixels, open_sizes, traced
-from segkit.onnx_model import IMAGE, KEY, PIXELS, PROBABILITIES, Description, PixelType, require_onnx, start
+from segkit.exporting.graph import (
+    Probabilities,
+    Scaling,
+    example_depth,
+    example_image,
+    example_pixels,
+    open_sizes,
+    traced,
+)
+from segkit.onnx_model import DEPTH, IMAGE, KEY, PIXELS, PROBABILITIES, Description, PixelType, require_onnx, start
 
 SIZES = ("batch", "height", "width")
 OPSET = 18  # the first whose Resize averages where it shrinks; in runtimes since 2023
@@ -25,21 +33,25 @@ def check_size(model: nn.Module) -> None:
 
 
 def image_graph(probabilities: Probabilities, reader: Reader) -> Any:
-    """The model as an ``onnx.ModelProto``: scaled image in, probabilities out."""
-    proto = _translated(probabilities, example_image(reader), (IMAGE, PROBABILITIES), height=2)
+    """The model as an ``onnx.ModelProto``: scaled image, and depth if it is taken, in, probabilities out."""
+    depth = example_depth(reader)
+    names = [IMAGE, *([DEPTH] if depth else [])]
+    proto = _translated(
+        probabilities, [example_image(reader), *depth], names, PROBABILITIES, heights=[2, *[1] * len(depth)]
+    )
     shape = proto.graph.input[0].type.tensor_type.shape
-    names = {shape.dim[at].dim_param: name for at, name in zip((0, 2, 3), SIZES, strict=True)}
+    sides = {shape.dim[at].dim_param: name for at, name in zip((0, 2, 3), SIZES, strict=True)}
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param in names:
-                dim.dim_param = names[dim.dim_param]
+            if dim.dim_param in sides:
+                dim.dim_param = sides[dim.dim_param]
     return proto
 
 
 def pixel_graph(image_graph: Any, reader: Reader, pixels: PixelType) -> Any:
-    """The same behind the reader's scaling: pixels in, probabilities out."""
+    """The same behind the reader's scaling: pixels, and depth if it is taken, in, probabilities out."""
     onnx, _ = require_onnx()
-    scaling = _translated(Scaling(reader, pixels), example_pixels(reader, pixels), (PIXELS, IMAGE), height=1)
+    scaling = _translated(Scaling(reader, pixels), [example_pixels(reader, pixels)], [PIXELS], IMAGE, heights=[1])
     scaling = onnx.compose.add_prefix(scaling, "reader/", rename_inputs=False, rename_outputs=False)
     scaling.ir_version = image_graph.ir_version
     # Names of sizes inside it were given apart from those of the model's graph, and would be taken for the same ones.
@@ -63,13 +75,15 @@ def write_onnx(whole: Any, description: Description, path: Path) -> None:
     path.write_bytes(whole.SerializeToString())
 
 
-def _translated(module: nn.Module, example: Tensor, names: tuple[str, str], *, height: int) -> Any:
-    traced_once = traced(module.eval(), example, height=height)
+def _translated(
+    module: nn.Module, examples: Sequence[Tensor], names: Sequence[str], found: str, *, heights: Sequence[int]
+) -> Any:
+    traced_once = traced(module.eval(), examples, heights=heights)
     with open_sizes():  # it is traced again, in ONNX's operators
         program = torch.onnx.export(
             traced_once,
-            input_names=[names[0]],
-            output_names=[names[1]],
+            input_names=list(names),
+            output_names=[found],
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -84,12 +98,13 @@ def _name_sizes(pixels: Any) -> None:
         dim.dim_param = name
 
 
-def open_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    """What a written file says of pixels [B, H, W, C], by ONNX Runtime."""
+def open_onnx(path: Path) -> Callable[..., Tensor]:
+    """What a written file says of pixels [B, H, W, C], and depth [B, H, W, C' + 1] if it takes it, by ONNX Runtime."""
     session = start(path.read_bytes())
 
-    def probabilities(pixels: Tensor) -> Tensor:
-        (found,) = session.run([PROBABILITIES], {PIXELS: pixels.numpy()})
+    def probabilities(*given: Tensor) -> Tensor:
+        named = zip((PIXELS, DEPTH), given, strict=False)
+        (found,) = session.run([PROBABILITIES], {name: values.numpy() for name, values in named})
         return torch.from_numpy(found)
 
     return probabilities

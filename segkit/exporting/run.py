@@ -56,6 +56,9 @@ def export(
     softmax, and an ensemble's weighted mean are all inside. Before the file gets its name it is compared with the model
     at five sizes.
 
+    A model with a second modality takes that as a second input ``depth``, float32 [B, H, W, C' + 1] as
+    :func:`segkit.data.depth.read_depth` gives it; its encoding is inside. All zeros are a picture without.
+
     Args:
         model: a ``Segmenter`` or an ``Ensemble``.
         path: of the file.
@@ -63,13 +66,13 @@ def export(
         pixels: type of the values that go in; by default what the reader's window needs, uint8 without one. float32
             without a window means 0..1.
         int8: compute in eight bits (ONNX alone): a folder of pictures, or a dataset, to choose their ranges by. What it
-            costs is measured on other pictures of the folder.
+            costs is measured on other pictures of the folder. A model with a second modality needs a dataset with it.
         images: at most so many pictures to choose the ranges by, and as many to measure the cost on.
 
     Raises:
         UsageError: an unknown format or type, a model that isn't PyTorch's, a graph that can't be made for every size,
             a model too large for ONNX, a library that isn't installed, or a place that can't be written to.
-        DataError: pictures for int8 that can't be read, or fewer than two.
+        DataError: pictures for int8 that can't be read, fewer than two, or without the second modality.
         ModelError: the file's probabilities differ from the model's by more than 1e-4; nothing is written then.
     """
     path = Path(path)
@@ -136,6 +139,7 @@ def _describe(model: Segmenter | Ensemble, pixels: PixelType, opset: int | None)
         background=model.background,
         reader=model.reader,
         pixels=pixels,
+        depth=("metres" if model.reader.metric else "values") if model.reader.depth_channels else None,
         whole_images=model.takes_whole_images,
         members=member_digests(model),
         about=model.about,
