@@ -51,10 +51,6 @@ def bridged(colour: Backbone, depth: Mapping[str, Any], bridge: Mapping[str, Any
     weights = own.pop("weights", None)
     given = None if weights == COLOUR else weights
     branch = backbones.create(**own, weights=given, in_channels=channels, fold=fold_depth)
-    if weights == COLOUR:
-        if len(colour.trunks) != 1:
-            raise ValueError("weights 'colour': the image has several backbones; name a file with the weights of one")
-        take_from_colour(branch, colour.trunks[0].state_dict(), name=own["name"])
     name, levels = options.pop("name"), options.pop("levels", None)
     chosen = bridged_levels(colour.strides, branch.strides, levels=levels, coarsest=bridges.coarsest(name))
     made = [
@@ -68,4 +64,17 @@ def bridged(colour: Backbone, depth: Mapping[str, Any], bridge: Mapping[str, Any
         else None
         for i, stride in enumerate(colour.strides)
     ]
-    return Bridged(colour, branch, made)
+    found = Bridged(colour, branch, made)
+    if weights == COLOUR:
+        depth_from_colour(found)
+    return found
+
+
+def depth_from_colour(backbone: Backbone) -> None:
+    """Give the depth backbone the weights of the image's, the first layer summed over the image's channels.
+
+    Raises ValueError where the image has several backbones, or one of another kind.
+    """
+    if not isinstance(backbone, Bridged) or len(backbone.colour.trunks) != 1:
+        raise ValueError("weights 'colour': the image has several backbones; name a file with the weights of one")
+    take_from_colour(backbone.depth, backbone.colour.trunks[0].state_dict(), name="depth")

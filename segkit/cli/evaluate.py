@@ -27,6 +27,9 @@ def evaluate(
         str | None,
         typer.Option(metavar="SPLIT", help="Choose the threshold on this split, and score at it too (one model)."),
     ] = None,
+    depth: Annotated[
+        bool, typer.Option("--depth/--no-depth", help="Whether a model that takes depth gets the dataset's.")
+    ] = True,
     tile: Tile = None,
     overlap: Overlap = None,
     tta: Tta = None,
@@ -55,11 +58,18 @@ def evaluate(
         output_folder(out)
     with progress_bar("evaluating") as show:
         if len(models) > 1:
-            comparison = compare(models, data, split, **how, errors=out, progress=show)
+            comparison = compare(models, data, split, **how, depth=depth, errors=out, progress=show)
         else:
             maps = out / "errors" if out is not None else None
             report = run_evaluation(
-                models[0], data, split, **how, threshold_from=threshold_from, errors=maps, progress=show
+                models[0],
+                data,
+                split,
+                **how,
+                threshold_from=threshold_from,
+                depth=depth,
+                errors=maps,
+                progress=show,
             )
     result = comparison if len(models) > 1 else report
     reports = list(comparison.reports.values()) if len(models) > 1 else [report]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -82,10 +83,10 @@ class DepthEncoding(nn.Module):
         self.per_picture = per_picture
         self.in_channels = channels
         self.out_channels = 5 if kind == "normals" else channels
-        given = not per_picture
-        self.register_buffer("mean", torch.tensor(mean if given else [0.0] * channels).view(-1, 1, 1).float())
-        self.register_buffer("std", torch.tensor(std if given else [1.0] * channels).view(-1, 1, 1).float())
-        self.register_buffer("focal", torch.tensor(focal or (1.0, 1.0)).float())
+        mean, std = ([0.0] * channels, [1.0] * channels) if per_picture else (mean, std)
+        self._numbers = {"mean": _rounded(mean), "std": _rounded(std), "focal": _rounded(focal or (1.0, 1.0))}
+        for name, shape in (("mean", (-1, 1, 1)), ("std", (-1, 1, 1)), ("focal", (-1,))):
+            self.register_buffer(name, torch.tensor(self._numbers[name]).view(shape))
 
     def forward(self, depth: Tensor) -> Tensor:
         """[B, C + 1, H, W] → [B, E + 1, H, W]."""
@@ -109,14 +110,18 @@ class DepthEncoding(nn.Module):
 
     def options(self) -> dict[str, Any]:
         """Name and options by which an equal one is made, of as many channels."""
-        mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
-        options = {"name": self.kind, "mean": mean, "std": std}
-        focal = {"focal": tuple(self.focal.tolist())} if self.kind == "normals" else {}
-        return {**options, **focal, "per_picture": self.per_picture}
+        focal = {"focal": tuple(self._numbers["focal"])} if self.kind == "normals" else {}
+        numbers = {name: self._numbers[name] for name in ("mean", "std")}
+        return {"name": self.kind, **numbers, **focal, "per_picture": self.per_picture}
 
     def extra_repr(self) -> str:
         """The kind, where the module is printed."""
         return f"{self.kind!r}, channels={self.in_channels}, per_picture={self.per_picture}"
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    """As the buffers hold them, wherever those are: a model may be built without any memory for them."""
+    return [float(np.float32(value)) for value in values]
 
 
 def normals(z: Tensor, measured: Tensor, focal: Tensor) -> Tensor:

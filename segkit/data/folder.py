@@ -1,7 +1,7 @@
 """A dataset opened from a folder: its classes, its splits, and where each picture's files are."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -81,6 +81,11 @@ class DatasetFolder:
             self._check_files(split)
             stems.update(dict.fromkeys(self.splits[split]))
         return [self.files[stem] for stem in stems]
+
+    def without_depth(self) -> "DatasetFolder":
+        """The same pictures as if none had depth."""
+        files = {stem: replace(sample, depth=None) for stem, sample in self.files.items()}
+        return replace(self, files=files, depth_format=None, alignment=None)
 
     def read_mask(self, sample: Sample, size: tuple[int, int] | None = None, *, inside_roi: bool = True) -> Ids:
         """Return class ids uint8 [H, W], 255 = ignore; for multilabel 0, 1 or 255, [K, H, W].

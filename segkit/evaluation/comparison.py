@@ -87,6 +87,7 @@ def compare(
     tta: TTA | Kept = "kept",
     threshold: float | Kept = "kept",
     precision: Precision | Kept = "kept",
+    depth: bool = True,
     errors: str | Path | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Comparison:
@@ -94,7 +95,7 @@ def compare(
 
     Args:
         models: two or more of what ``evaluate`` takes: models, where they are saved, or folders of masks.
-        data, split, tile, overlap, tta, threshold, precision: as for ``evaluate``.
+        data, split, tile, overlap, tta, threshold, precision, depth: as for ``evaluate``.
         errors: folder for pictures of each image's errors, ``model_1/errors/NAME.png`` and so on.
         progress: called after each picture of each model with the number done, the number of all, and its name.
 
@@ -124,6 +125,7 @@ def compare(
             tta=tta,
             threshold=threshold,
             precision=precision,
+            depth=depth,
             errors=Path(errors) / f"model_{number}" / "errors" if errors is not None else None,
             progress=tell,
         )

@@ -111,6 +111,7 @@ def evaluate(
     threshold: float | Kept = "kept",
     precision: Precision | Kept = "kept",
     threshold_from: str | None = None,
+    depth: bool = True,
     errors: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -125,6 +126,7 @@ def evaluate(
         threshold: probability from which a pixel is foreground (binary and multilabel), by default the model's too.
         threshold_from: another split, on which the threshold with the highest pooled Dice is chosen first (one a class
             for multilabel); the scores at it are given beside those at ``threshold``.
+        depth: off: leave the dataset's depth out, to see how a model that takes it does without.
         errors: folder for a picture of each image's errors, ``NAME.png``, written while the images are scored.
         progress: called after each picture with the number done, the number of all, and the picture's name.
 
@@ -134,6 +136,8 @@ def evaluate(
         UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning.
     """
     folder = open_dataset(data)
+    if not depth:
+        folder = folder.without_depth()
     samples = folder.samples(*split.split("+"))
     source = open_source(model) if isinstance(model, str | Path) else model
     threshold = settings_for(source, threshold=threshold).threshold

@@ -22,6 +22,7 @@ from segkit.errors import DataError, ModelError, RecipeError
 from segkit.model import Segmenter, grids
 from segkit.onnx_model import OnnxModel
 from segkit.recipe import DataRecipe, Member, MemberRecipe, ModelRecipe, Recipe, TrainRecipe
+from segkit.second_modality import COLOUR, depth_from_colour
 from segkit.task import output_maps
 from segkit.training.beside import Boosted, Taught
 from segkit.training.losses import build_loss
@@ -242,6 +243,8 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
     )
     if model.start is not None:
         start_from(segmenter, model.start, f"{plan.member.name}: model.start={model.start}")
+        if model.depth is not None and model.depth.model_dump().get("weights") == COLOUR:
+            depth_from_colour(segmenter.backbone)  # once more: the colour backbone has other weights now
     try:
         segmenter.freeze(train.freeze)
     except ValueError as error:

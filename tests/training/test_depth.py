@@ -55,7 +55,8 @@ def test_a_model_of_both_is_trained_saved_scored_and_predicts(cells, tmp_path):
     report = segkit.evaluate(place, cells, split="test")
     bare = without_depth(cells, tmp_path / "bare")
     assert not report.metrics["notes"]
-    alone = segkit.evaluate(place, bare, split="test")
+    alone = segkit.evaluate(place, cells, split="test", depth=False)
+    assert alone.metrics["pooled"] == segkit.evaluate(place, bare, split="test").metrics["pooled"]
     assert report.metrics["calibration"] != alone.metrics["calibration"]
     count = len(segkit.open_dataset(cells).splits["test"])
     said = f"the model takes depth; {count} of the {count} images have none and are predicted without"
@@ -110,6 +111,27 @@ def test_from_a_colour_model_it_begins_as_that_and_frozen_stays_so(cells, tmp_pa
     thawed = second.model.state_dict()
     moved = [name for name, tensor in kept.items() if name.endswith("weight") and not torch.equal(thawed[name], tensor)]
     assert len(moved) == sum(name.endswith("weight") for name in kept)
+
+
+def test_depth_from_colour_weights_takes_those_that_training_starts_from(cells, tmp_path):
+    colour = train(recipe_of(MODEL), cells, out=tmp_path, console=False)
+    model = {**BRIDGED, "depth": {**STEM, "weights": "colour"}, "start": str(colour.directory / "model")}
+    how = {"freeze": "colour", "ema": None, "epochs": 1, "learning_rate": 1e-12}
+    run = train(recipe_of(model, train=how, name="on"), cells, out=tmp_path, console=False)
+    for name, tensor in colour.model.backbone.named_parameters():
+        found = run.model.backbone.depth.get_parameter(name)
+        if name == "layers.0.0.weight":
+            torch.testing.assert_close(found[:, :1], tensor.sum(1, keepdim=True))
+        else:
+            torch.testing.assert_close(found, tensor)
+
+
+def test_little_relief_far_away_is_said_aloud(cells, tmp_path):
+    for name, encoding, said in (("plain", None, True), ("own", {"name": "metres", "per_picture": True}, False)):
+        model = {**BRIDGED, "encoding": encoding}
+        run = train(recipe_of(model, train={"epochs": 1}, name=name), cells, out=tmp_path, console=False)
+        log = (run.directory / "log.txt").read_text()
+        assert ("depth varies by" in log) is said
 
 
 def test_members_with_and_without_depth_are_trained_into_one_ensemble(cells, tmp_path):
