@@ -1,6 +1,10 @@
 """Exported models with a second modality: what their graphs say with it, with holes in it, and without it."""
 
 import json
+import re
+import shutil
+import textwrap
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 import segkit
 from segkit.artifact import save
@@ -208,6 +213,19 @@ def test_commands_take_the_file_in_the_place_of_the_model(exported, model, datas
     assert len(masks[0]) == len(masks[1]) >= 12
     assert max(np.abs(ours - theirs).max() for ours, theirs in zip(*masks, strict=True)) <= 1e-4 * 65535
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
+def test_the_page_feeds_depth_as_it_says(exported, model, dataset, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"would be fed like this:\n\n((?: {4}.*\n)+)", page)
+    monkeypatch.chdir(dataset)
+    shutil.copy("depth/a.png", "depth.png")
+    pixels = np.asarray(Image.open("images/a.png"))
+    names = {"np": np, "Image": Image, "session": onnxruntime.InferenceSession(exported.path), "pixels": pixels}
+    exec(compile(textwrap.dedent(code), "export.md", "exec"), names)
+    whole = segkit.Predictor(model, precision="fp32", tile=None, tta=None)
+    expected = whole.predict("images/a.png", depth="depth/a.png").probabilities
+    np.testing.assert_allclose(names["probabilities"], expected, atol=1e-5)
 
 
 def test_the_command_says_that_depth_goes_in(exported, capsys, monkeypatch):
