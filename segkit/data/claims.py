@@ -5,6 +5,7 @@ bytes than any picture of that size, or where decoding it would take more than a
 """
 
 import struct
+import zlib
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 import tifffile
 
 from segkit.errors import DataError
+
+AT_A_TIME = 1 << 20  # bytes unpacked to see how many there are
 
 LIMIT = 1 << 30
 """Bytes that a picture may take when it is decoded at once, unless the caller says otherwise: 18,900 × 18,900 in RGB.
@@ -71,6 +74,27 @@ def check_claim(claim: Claim, size: int, path: Path, limit: int) -> None:
         )
 
 
+def check_inflated(segment: bytes, path: Path, limit: int) -> None:
+    """Refuse (DataError) a strip or tile, compressed by deflate, that unpacks to more than ``limit`` bytes.
+
+    Libraries unpack it whole before they look how much was claimed. One that is too short for that isn't looked at.
+    """
+    if len(segment) * DEFLATE <= limit:
+        return
+    stream, found = zlib.decompressobj(), 0
+    while segment and not stream.eof:
+        try:
+            found += len(stream.decompress(segment, AT_A_TIME))
+        except zlib.error:
+            return  # the decoder will say what it thinks of it
+        if found > limit:
+            raise DataError(
+                f"{path}: a part of it unpacks to more than the limit of {limit / 2**30:,.1f} GiB, whatever size the "
+                "picture claims: damaged, or made to fill memory; export it again"
+            )
+        segment = stream.unconsumed_tail
+
+
 def claim_of(data: bytes) -> Claim | None:
     """What a PNG, JPEG, BMP or WebP file says of itself; None where the header is damaged or of another kind."""
     kinds = {b"\x89PNG": _png, b"\xff\xd8": _jpeg, b"BM": _bmp, b"RIFF": _webp}
@@ -100,6 +124,8 @@ def claim_of_tiff(file: tifffile.TiffFile) -> Claim:
     if page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression == tifffile.COMPRESSION.NONE:
         ratio = 4  # colours at a quarter of the pixels, or fewer
     decoded = int(np.prod(series.shape, dtype=object)) * ceil(page.bitspersample / 8)
+    if page.is_tiled:  # tiles are decoded whole, whatever part of them the picture covers
+        decoded = max(decoded, len(counts) * int(np.prod(page.chunks, dtype=object)) * ceil(page.bitspersample / 8))
     ends = int((np.asarray(page.dataoffsets) + counts)[present].max(initial=0))
     return Claim(page.imagelength, page.imagewidth, decoded, raw // ratio if ratio else 0, ends)
 

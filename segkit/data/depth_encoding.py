@@ -65,7 +65,7 @@ class DepthEncoding(nn.Module):
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
         channels: int = 1,
-        focal: tuple[float, float] | None = None,
+        focal: Sequence[float] | None = None,
         per_picture: bool = False,
     ) -> None:
         super().__init__()
@@ -77,6 +77,8 @@ class DepthEncoding(nn.Module):
             raise ValueError(f"{channels} channels, but {len(mean)} means and {len(std)} deviations")
         if not all(value > 0 for value in (*std, *(focal or ()))):
             raise ValueError(f"deviations and focal lengths are above 0, not {list(std)} and {focal}")
+        if focal is not None and len(focal) != 2:
+            raise ValueError(f"focal is {list(focal)}; expected [fx, fy]")
         if kind == "normals" and focal is None:
             raise ValueError("normals need the focal lengths: give 'intrinsics' in dataset.yaml, or take another kind")
         self.kind = kind
@@ -110,7 +112,7 @@ class DepthEncoding(nn.Module):
 
     def options(self) -> dict[str, Any]:
         """Name and options by which an equal one is made, of as many channels."""
-        focal = {"focal": tuple(self._numbers["focal"])} if self.kind == "normals" else {}
+        focal = {"focal": self._numbers["focal"]} if self.kind == "normals" else {}
         numbers = {name: self._numbers[name] for name in ("mean", "std")}
         return {"name": self.kind, **numbers, **focal, "per_picture": self.per_picture}
 

@@ -40,6 +40,8 @@ class Picture:
             return self._pixels[top:bottom]
         try:
             pixels = self._pixels.rows(top, bottom)
+        except DataError:
+            raise
         except Exception as error:  # decoders raise what they like
             raise DataError(f"{self.path}: can't be decoded as a picture ({one_line(error)})") from error
         if not np.isfinite(pixels).all():
@@ -73,7 +75,7 @@ def _parts(path: Path, limit: int) -> TiffRows | None:
             claim = claim_of_tiff(file)
             if claim.decoded <= AT_ONCE or tiff_orientation(file) != 1:
                 return None
-            parts = tiff_rows(path, file)
+            parts = tiff_rows(path, file, limit)
     except Exception:  # read_pixels says what is wrong
         return None
     if parts is None or parts.step_bytes > limit:

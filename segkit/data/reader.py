@@ -15,6 +15,7 @@ from segkit.data.claims import LIMIT, check_claim, claim_of, claim_of_tiff, jpeg
 from segkit.data.decoding import ORIENTATION, decode, decode_tiff, is_tiff, one_line, tiff_orientation
 from segkit.data.decoding import Pixels as Pixels
 from segkit.data.depth_format import DepthFormat
+from segkit.data.tiff_rows import check_parts
 from segkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 def _read_tiff(path: Path, limit: int) -> tuple[Pixels, int]:
     with tifffile.TiffFile(path) as file:
         check_claim(claim_of_tiff(file), path.stat().st_size, path, limit)
+        check_parts(file, path, limit)
         return decode_tiff(file, path.read_bytes), tiff_orientation(file)
 
 

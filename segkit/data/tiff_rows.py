@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from segkit.data.claims import DEFLATE, check_inflated
 from segkit.data.decoding import Pixels, decode_tiff, other_pictures
 
 AT_ONCE = 1 << 26
@@ -44,7 +45,8 @@ class TiffRows:
         offsets, counts: where segments begin and how many bytes they have, [planes, rows of segments, segments].
         order: of bytes in numbers, ``<`` or ``>``.
         tags: those that are the same for every part.
-        step_bytes: of the pixels of a row of segments.
+        step_bytes: of the pixels of a row of segments, all of them decoded whole.
+        limit: bytes that a segment may unpack to; None where no decoder unpacks more than is claimed.
     """
 
     path: Path
@@ -57,6 +59,7 @@ class TiffRows:
     order: str
     tags: tuple[Tag, ...]
     step_bytes: int
+    limit: int | None
 
     def rows(self, top: int, bottom: int) -> Pixels:
         """Pixels [bottom - top, W, C] as :func:`segkit.data.decoding.decode_tiff` gives them, and its errors."""
@@ -79,6 +82,9 @@ class TiffRows:
         offsets, counts = self.offsets[:, start:stop].ravel(), self.counts[:, start:stop].ravel()
         with self.path.open("rb") as file:
             segments = [_bytes_at(file, int(offset), int(count)) for offset, count in zip(offsets, counts, strict=True)]
+        if self.limit is not None:
+            for segment in segments:
+                check_inflated(segment, self.path, self.limit)
         places, sizes = STRIPS if self.tile_width is None else TILES
         tags = [*self.tags, self._long(WIDTH, self.width)]
         tags.append(self._long(LENGTH, min(stop * self.step, self.height) - start * self.step))
@@ -110,7 +116,15 @@ class TiffRows:
         return number, LONG, len(values), struct.pack(f"{self.order}{len(values)}I", *values)
 
 
-def tiff_rows(path: Path, file: tifffile.TiffFile) -> TiffRows | None:
+def check_parts(file: tifffile.TiffFile, path: Path, limit: int) -> None:
+    """Refuse (DataError) an open TIFF of which a strip or tile unpacks to more than ``limit`` bytes."""
+    page = file.pages.first
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False) if _inflates(page) else ():
+        if count * DEFLATE > limit:
+            check_inflated(_bytes_at(file.filehandle, offset, count), path, limit)
+
+
+def tiff_rows(path: Path, file: tifffile.TiffFile, limit: int) -> TiffRows | None:
     """The open TIFF's picture by ranges of rows; None where it can only be read whole.
 
     That is a stack, a turned picture, colours of which a row can't be told from the next, and whatever else isn't cut
@@ -135,6 +149,7 @@ def tiff_rows(path: Path, file: tifffile.TiffFile) -> TiffRows | None:
         row = np.arange(page.imagelength)
         offsets = offsets[:, row // step] + (row % step * row_bytes)[:, None]
         counts, step = np.full_like(offsets, row_bytes), 1
+    across_bits = row_bits if not page.is_tiled else across * page.tilewidth * page.samplesperpixel * page.bitspersample
     tags = []
     for number in COPIED:
         tag = page.tags.get(number)
@@ -151,8 +166,13 @@ def tiff_rows(path: Path, file: tifffile.TiffFile) -> TiffRows | None:
         counts=counts,
         order=file.byteorder,
         tags=tuple(tags),
-        step_bytes=max(1, step * row_bits // 8),
+        step_bytes=max(1, step * across_bits // 8),
+        limit=limit if _inflates(page) else None,
     )
+
+
+def _inflates(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
+    return page.compression in (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
 
 
 def _bytes_at(file: BinaryIO | tifffile.FileHandle, offset: int, count: int) -> bytes:

@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -236,3 +237,51 @@ def test_other_kinds_of_files_are_named(tmp_path):
     (tmp_path / "a.png").write_bytes(saved("GIF"))
     with pytest.raises(DataError, match="can't be decoded as a picture \\(it is no PNG, JPEG, TIFF, BMP or WebP file"):
         read_pixels(tmp_path / "a.png")
+
+
+def deflated(path, unpacked, size=(100, 100)):
+    """A grey TIFF in one strip, whose deflate stream holds so many bytes."""
+    strip = zlib.compress(bytes(unpacked), 9)
+    tags = [
+        (256, size[1]),
+        (257, size[0]),
+        (258, 8),
+        (259, 8),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, size[0]),
+        (279, len(strip)),
+    ]
+    entries = b"".join(struct.pack("<HHII", number, 4, 1, value) for number, value in tags)
+    path.write_bytes(
+        b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip + struct.pack("<H", len(tags)) + entries + bytes(4)
+    )
+    return path
+
+
+def test_a_strip_that_unpacks_to_more_than_the_limit_is_refused(tmp_path):
+    assert read_pixels(deflated(tmp_path / "good.tif", 10_000), limit=1 << 20).shape == (100, 100, 1)
+    bomb = deflated(tmp_path / "bomb.tif", 32 << 20)
+    for read in (read_pixels, open_picture):
+        tracemalloc.start()
+        with pytest.raises(DataError, match=r"bomb.tif: a part of it unpacks to more than the limit of 0.0 GiB"):
+            read(bomb, limit=1 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        tracemalloc.stop()
+
+
+def test_a_large_strip_that_is_read_by_rows_is_looked_at_too(tmp_path):
+    side = 9000  # more than is decoded at once
+    bomb = deflated(tmp_path / "large.tif", 3 * side * side, (side, side))
+    with pytest.raises(DataError, match=r"large.tif: a part of it unpacks to more than the limit"):
+        open_picture(bomb, limit=2 * side * side).rows(0, 10)
+
+
+def test_a_tile_far_larger_than_its_picture_counts_whole(tmp_path):
+    path = tmp_path / "tile.tif"
+    tifffile.imwrite(path, np.zeros((100, 100), np.uint8), tile=(2048, 2048), compression="zlib")
+    assert read_pixels(path, limit=8 << 20).shape == (100, 100, 1)
+    for read in (read_pixels, open_picture):
+        with pytest.raises(DataError, match=r"tile.tif: 100 × 100 pixels take 0.0 GiB to decode at once"):
+            read(path, limit=1 << 20)
