@@ -382,7 +382,7 @@ def check_depth(depth: Tensor, image: Tensor, channels: int) -> None:
     """Raise ValueError unless this is depth of that many channels, and validity, of these images."""
     if not channels:
         raise ValueError(f"got depth {list(depth.shape)}; this model takes images alone")
-    expected = [len(image), channels + 1, *_size(image)]
+    expected = [image.shape[0], channels + 1, *_size(image)]
     if list(depth.shape) != expected:
         raise ValueError(f"got depth {list(depth.shape)} of images {list(image.shape)}; expected {expected}")
 

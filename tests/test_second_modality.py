@@ -131,6 +131,16 @@ def test_depth_starts_from_the_colour_backbone():
     assert all(torch.equal(depth[name], tensor) for name, tensor in colour.items() if name != first)
 
 
+def test_normals_are_built_saved_and_loaded(tmp_path):
+    encoding = {"name": "normals", "focal": (60.0, 50.0), "mean": [2.0], "std": [0.5]}
+    model = stirred(segmenter(depth=STEM, encoding=encoding)).eval()
+    save(model, tmp_path / "model")
+    image, depth = picture()
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path / "model")(image, depth), model(image, depth))
+        assert not torch.allclose(model(image, depth), model(image))
+
+
 @pytest.mark.parametrize("depth", [STEM, "stack"])
 def test_saved_and_loaded_it_is_the_same(tmp_path, depth):
     meaning = DepthFormat(unit="0.1mm")
@@ -197,6 +207,7 @@ def test_members_with_and_without_depth_go_together():
             "encoding 'inverse' is of metres, but depth is relative; take plain",
         ),
         ({"depth": STEM, "encoding": "normals"}, "normals need the focal lengths"),
+        ({"depth": STEM, "encoding": {"name": "normals", "focal": [60.0]}}, r"focal is \[60.0\]; expected \[fx, fy\]"),
         ({"depth": {"name": "swin_tiny", "levels": [3]}}, "none of them in common; name the levels to bridge"),
     ],
 )

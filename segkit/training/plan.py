@@ -341,7 +341,7 @@ def _encoding(model: ModelRecipe, samples: Sequence[Sample], folder: DatasetFold
         mean, std = depth_statistics(samples, folder, inverse=options["name"] == "inverse")
         options = {"mean": mean, "std": std, **options}
     if options["name"] == "normals" and folder.intrinsics is not None:
-        options.setdefault("focal", (folder.intrinsics.fx, folder.intrinsics.fy))
+        options.setdefault("focal", [folder.intrinsics.fx, folder.intrinsics.fy])
     return options
 
 
