@@ -190,6 +190,11 @@ class _Line:
                 error = str(problem)
             except OSError as problem:
                 error = f"{step.source.path}: can't write its results ({problem})"
+        if error is not None and step.source.error is None:
+            # What an earlier run left under these names isn't of the picture as it is now.
+            for path in _targets(self.predictor.model, step.source, kinds=[*self.kinds, "depth"]):
+                if path.is_file():
+                    path.unlink()
         if step.scratch is not None:
             rmtree(step.scratch, ignore_errors=True)
         entry = Entry(

@@ -277,7 +277,8 @@ class Predictor:
     ) -> list[Outcome]:
         """Predict many images and write what is asked for under ``out``; return one outcome an image.
 
-        An image that can't be predicted has its error in its outcome, and the rest go on. No input is ever overwritten,
+        An image that can't be predicted has its error in its outcome, none of its outputs is left of an earlier run,
+        and the rest go on. No input is ever overwritten,
         and of two inputs whose outputs would have one name (``x.png`` beside ``x.jpg``) the second is refused.
 
         Args:

@@ -2,11 +2,14 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import cv2
 import pytest
 import yaml
 
+import segkit
 from segkit import necks
 from segkit.cli.main import main
 from segkit.recipe_file import load_recipe
@@ -255,3 +258,8 @@ def test_evaluate_compares_several_models(workplace, capsys):
 def test_evaluate_says_what_is_missing(command, message, workplace, capsys):
     assert main(command.split()) in (2, 3)
     assert message in capsys.readouterr().err
+
+
+def test_it_runs_as_a_module_too():
+    found = subprocess.run([sys.executable, "-m", "segkit", "--version"], capture_output=True, text=True, check=True)
+    assert segkit.__version__ in found.stdout

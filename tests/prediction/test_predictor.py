@@ -346,6 +346,18 @@ def test_what_cannot_be_written_is_reported_too(binary, tmp_path):
     assert good.paths == (tmp_path / "out" / "b_mask.png",)
 
 
+def test_of_a_picture_that_became_unreadable_no_earlier_mask_is_left(binary, tmp_path):
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name, picture())
+    inputs, out = [tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out"
+    Predictor(binary).predict_files(inputs, out, overlay=True)
+    inputs[0].write_bytes(inputs[0].read_bytes()[:50])
+    bad, good = Predictor(binary).predict_files(inputs, out, overlay=True)
+    assert "cut short" in bad.error
+    assert good.error is None
+    assert sorted(path.name for path in out.iterdir()) == ["b_mask.png", "b_overlay.png", "manifest.jsonl"]
+
+
 def test_an_input_is_never_overwritten(binary, tmp_path):
     save(tmp_path / "a.png", picture())
     other = save(tmp_path / "a_mask.png", picture(seed=1))

@@ -1,0 +1,6 @@
+"""``python -m segkit`` is ``segkit``."""
+
+from segkit.cli.main import run
+
+if __name__ == "__main__":
+    run()
