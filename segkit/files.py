@@ -16,6 +16,10 @@ UNWRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG),
 }
+CURES = {
+    errno.ENOSPC: "make room and go on (predict and train with --resume), or choose another place",
+    errno.ENAMETOOLONG: "it is named after its input: give that a shorter name",
+}
 
 
 @contextmanager
@@ -74,7 +78,8 @@ def writing_to(path: str | Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        raise UsageError(f"{path}: can't be written ({error.strerror}); choose another place") from error
+        cure = CURES.get(error.errno or 0, "choose another place")
+        raise UsageError(f"{path}: can't be written ({error.strerror}); {cure}") from error
 
 
 def _flush_folder(folder: Path) -> None:

@@ -28,7 +28,7 @@ def decode(data: bytes) -> Pixels:
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
-        raise ValueError("the decoder gave up")
+        raise ValueError("its data is damaged: copy or export it again")
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., ::-1]
     return _plain_type(pixels)
 

@@ -164,7 +164,10 @@ def read_pixels(path: str | Path, *, upright: bool = True, limit: int = LIMIT, f
         with path.open("rb") as file:
             tiff = is_tiff(file.read(4))
         if size > limit and not tiff:
-            raise DataError(f"{path}: a file of {size:,} bytes, more than the limit of {limit:,}; raise it by limit=")
+            raise DataError(
+                f"{path}: a file of {size:,} bytes, more than the limit of {limit:,}; raise it (limit=BYTES, "
+                "on the command line --limit GIB)"
+            )
         data = b"" if tiff else path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None

@@ -113,7 +113,7 @@ def _pictures(files: Iterable[Path], folder: Path, out: Path) -> list[Path]:
         file
         for file in files
         if file.suffix.lower() in PICTURES
-        and file.is_file()
+        and (file.is_file() or (file.is_symlink() and not file.exists()))  # a link to nothing is a lost picture
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and not (inside and file.resolve().is_relative_to(out.resolve()))
     ]

@@ -103,3 +103,10 @@ def test_a_link_to_an_input_is_that_input(tree):
     (tree / "out" / "x_mask.png").symlink_to(tree / "c" / "x.png")
     checked = without_collisions(expand(["c/x.png"], "out"), lambda s: [s.folder / f"{s.path.stem}_mask.png"])
     assert "is one of the images to predict" in checked[0].error
+
+
+def test_a_link_to_nothing_is_among_the_pictures(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "in" / "good.png").write_bytes(b"")
+    assert [source.place for source in expand(tmp_path / "in", tmp_path / "out")] == ["good.png", "lost.png"]
