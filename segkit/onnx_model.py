@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from segkit.data.reader import Reader
@@ -81,14 +81,6 @@ class Description(BaseModel):
     members: dict[str, str]
     about: dict[str, Any]
     agreement: Agreement | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_absent_depth(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A file of images alone says nothing of depth, so that it is read where nothing is known of that."""
-        values: dict[str, Any] = handler(self)
-        if self.depth is None:
-            del values["depth"], values["reader"]["depth"], values["reader"]["depth_channels"]
-        return values
 
 
 class OnnxModel(nn.Module):
@@ -175,6 +167,8 @@ def load_onnx(path: str | Path) -> OnnxModel:
         raise ModelError(f"{path}: no such file") from None
     except OSError as error:
         raise ModelError(f"{path}: can't be read ({error.strerror})") from None
+    if not content:
+        raise ModelError(f"{path}: the file is empty; export it again")
     try:
         proto = onnx.load_from_string(content)
     except Exception as error:  # protobuf's own, not to be imported for one name

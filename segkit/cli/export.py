@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from segkit.cli.options import Json, print_json
+from segkit.cli.options import Json, print_json, told
+from segkit.errors import UsageError
 
 if TYPE_CHECKING:
     from segkit.exporting.run import Exported
@@ -29,7 +30,9 @@ def export(
         Path | None,
         typer.Option(metavar="FOLDER", help="Compute in 8 bits; pictures, or a dataset, to choose their ranges by."),
     ] = None,
-    images: Annotated[int, typer.Option(help="With --int8: at most so many pictures to choose by.")] = 32,
+    images: Annotated[
+        int | None, typer.Option(help="With --int8: at most so many pictures to choose by; normally 32.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a model as one file that turns pixels into probabilities by itself, for any batch, height and width.
@@ -42,8 +45,10 @@ def export(
     from segkit.exporting.run import SUFFIXES
     from segkit.exporting.run import export as run_export
 
+    if images is not None and int8 is None:
+        raise UsageError("--images is for --int8, which chooses ranges by pictures; name their folder by --int8")
     path = out or (model.with_suffix(SUFFIXES[to]) if model.is_file() else model.with_name(model.name + SUFFIXES[to]))
-    done = run_export(load(model), path, to, pixels=pixels, int8=int8, images=images)
+    done = run_export(load(model), path, to, pixels=pixels, int8=int8, **told(images=images))
     if as_json:
         print_json(_row(done))
     else:

@@ -263,3 +263,8 @@ def test_evaluate_says_what_is_missing(command, message, workplace, capsys):
 def test_it_runs_as_a_module_too():
     found = subprocess.run([sys.executable, "-m", "segkit", "--version"], capture_output=True, text=True, check=True)
     assert segkit.__version__ in found.stdout
+
+
+def test_images_to_choose_ranges_by_are_of_int8(capsys):
+    assert main(["export", "model", "--images", "4"]) == 2
+    assert capsys.readouterr().err.startswith("error: --images is for --int8")
