@@ -136,8 +136,8 @@ def outcome(out):
             left[name] = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
         elif path.name == "segkit.json":
             about = json.loads(path.read_text())
-            trained_on = about["about"].get("trained_on", {})
-            assert trained_on.pop("minutes", 0) >= 0
+            for each in (about, *about["members"]):
+                assert each["about"].get("trained_on", {}).pop("minutes", 0) >= 0
             left[name] = about
     return left
 
