@@ -433,7 +433,9 @@ def test_autocast_and_channels_last_agree(pair):
     assert last[told].is_contiguous(**layout)
 
 
-@each_bridge
+@pytest.mark.parametrize(
+    "name", ["se", "gated", *(pytest.param(name, marks=pytest.mark.slow) for name in ("concat", "attention"))]
+)
 @torch.no_grad()
 def test_compiled_and_exported_with_mixed_pictures_agree(name):
     bridged = taught("swin and resnet18", name).eval()

@@ -125,7 +125,11 @@ def test_a_gate_says_the_same_in_its_file(exported, model):
     ("options", "values"),
     [
         ({"depth": STEM, "bridge": "se", "encoding": {"name": "inverse", "mean": [0.4], "std": [0.2]}}, 1),
-        ({"depth": STEM, "bridge": ATTENTION, "encoding": {"name": "inverse", "per_picture": True}}, 1),
+        pytest.param(
+            {"depth": STEM, "bridge": ATTENTION, "encoding": {"name": "inverse", "per_picture": True}},
+            1,
+            marks=pytest.mark.slow,
+        ),
         (
             {
                 "depth": "stack",
