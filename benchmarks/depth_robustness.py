@@ -33,7 +33,7 @@ from segkit.data.model_input import depth_for
 from segkit.errors import DataError, UsageError
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report import check_fit
-from segkit.prediction.second import Measured
+from segkit.prediction.depth import Measured
 
 matplotlib.use("Agg")  # no screen is needed
 from matplotlib import pyplot as plt

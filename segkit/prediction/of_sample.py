@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.model_input import depth_for
 from segkit.data.picture import open_picture
+from segkit.prediction.depth import Measured
 from segkit.prediction.prediction import Prediction
-from segkit.prediction.second import Measured
 
 if TYPE_CHECKING:
     from segkit.prediction.predictor import Predictor

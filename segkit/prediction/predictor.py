@@ -26,6 +26,7 @@ from segkit.folding import PROBE
 from segkit.precision import fastest
 from segkit.prediction.arrays import blendable, collect
 from segkit.prediction.bands import Batches, Strips, bands
+from segkit.prediction.depth import Given, depth_of, rows_with, zoomed
 from segkit.prediction.fingerprint import model_digest
 from segkit.prediction.many import Outcome, predict_files
 from segkit.prediction.offloaded import Offloaded
@@ -33,7 +34,6 @@ from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import compiled, prepared
 from segkit.prediction.scaled import scaled
-from segkit.prediction.second import Given, depth_of, rows_with, zoomed
 from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.stream import Frame, predict_stream
 from segkit.prediction.tiles import check_tiling, tile_origins

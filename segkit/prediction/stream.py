@@ -11,8 +11,8 @@ from segkit.allocator import reused_memory
 from segkit.data.picture import Picture, open_picture
 from segkit.data.reader import Pixels
 from segkit.errors import DataError, UsageError
+from segkit.prediction.depth import Given
 from segkit.prediction.prediction import Prediction
-from segkit.prediction.second import Given
 from segkit.prediction.settings import Kept
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import segkit
 from segkit.data.depth_format import DepthFormat
 from segkit.errors import DataError, UsageError
 from segkit.model import Segmenter
+from segkit.prediction.depth import Measured
 from segkit.prediction.depth_folder import DepthFolder
 from segkit.prediction.depth_picture import CHANGED, GAP, draw_depth, draw_depth_and_change
-from segkit.prediction.second import Measured
 from segkit.prediction.sources import Source
 
 
