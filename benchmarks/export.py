@@ -4,9 +4,9 @@
 
 The model of every shipped recipe, and an ensemble of two of them, with random weights and two classes, is exported to
 ONNX. Differences are the largest of any probability, at five sizes and batches of 1 and 2, bytes in. Times are of one
-picture of SIDE² (whole pictures of their own size where the model wants these), bytes to probabilities, by ONNX Runtime
-and by PyTorch as ``Predictor`` prepares the model (BatchNorm folded, channels last) in float32 and bfloat16; all take
-turns in every round, a figure is the median. With --int8 a trained MODEL is exported in eight bits as well: FOLDER is
+picture of SIDE² (whole pictures of their own size where the model wants these, depth of one metre where it takes that),
+bytes to probabilities, by ONNX Runtime and by PyTorch as ``Predictor`` prepares the model (BatchNorm folded, channels
+last) in float32 and bfloat16; all take turns in every round, a figure is the median. With --int8 a trained MODEL is exported in eight bits as well: FOLDER is
 a dataset, and the figures are the scores on its test split. Results go to ``benchmarks/results/export.json``, one
 recipe after the other; 15 minutes on two cores.
 """
@@ -79,6 +79,9 @@ def segmenter(model: Any) -> Segmenter:
         neck=model.neck.model_dump(),
         head=model.head.model_dump(),
         stem=model.stem,
+        depth=model.depth.model_dump() if model.depth is not None else None,
+        bridge=model.bridge.model_dump(),
+        encoding=model.encoding.model_dump() if model.encoding is not None else None,
         classes=["background", "object"],
         input_size=model.input_size,
         output_size=model.output_size,
@@ -95,9 +98,12 @@ def compared(model: Segmenter | Ensemble, side: int, rounds: int) -> dict[str, A
         session = onnxruntime.InferenceSession(done.path, options, ["CPUExecutionProvider"])
         size = done.path.stat().st_size
     pixels = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
-    systems = {"onnxruntime": lambda: session.run(None, {"pixels": pixels})}
+    given = {"pixels": pixels}
+    if model.reader.depth_channels:
+        given["depth"] = np.ones((1, side, side, model.reader.depth_channels + 1), np.float32)
+    systems = {"onnxruntime": lambda: session.run(None, given)}
     for name, low in (("torch_fp32", None), ("torch_bf16", torch.bfloat16)):
-        systems[name] = by_torch(model, pixels, low)
+        systems[name] = by_torch(model, given, low)
     times = taken(systems, rounds)
     found = done.description.agreement
     assert found is not None
@@ -113,15 +119,18 @@ def compared(model: Segmenter | Ensemble, side: int, rounds: int) -> dict[str, A
     }
 
 
-def by_torch(model: Segmenter | Ensemble, pixels: np.ndarray, low: torch.dtype | None) -> Callable[[], object]:
-    probe = torch.zeros(1, 3, 64, 64)
+def by_torch(
+    model: Segmenter | Ensemble, given: dict[str, np.ndarray], low: torch.dtype | None
+) -> Callable[[], object]:
+    probe = torch.ones(1, model.reader.inputs, 64, 64)
     ready = prepared(model.to(memory_format=torch.channels_last), lambda some: some.probabilities(probe), low)
 
     @torch.inference_mode()
     def work() -> object:
-        image = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255  # channels last in memory already
+        image = torch.from_numpy(given["pixels"]).permute(0, 3, 1, 2).float() / 255  # channels last already
+        depth = torch.from_numpy(given["depth"]).permute(0, 3, 1, 2) if "depth" in given else None
         with torch.autocast("cpu", dtype=low, enabled=low is not None):
-            return ready.probabilities(image)
+            return ready.probabilities(image, depth)
 
     return work
 
