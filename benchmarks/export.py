@@ -6,9 +6,9 @@ The model of every shipped recipe, and an ensemble of two of them, with random w
 ONNX. Differences are the largest of any probability, at five sizes and batches of 1 and 2, bytes in. Times are of one
 picture of SIDE² (whole pictures of their own size where the model wants these, depth of one metre where it takes that),
 bytes to probabilities, by ONNX Runtime and by PyTorch as ``Predictor`` prepares the model (BatchNorm folded, channels
-last) in float32 and bfloat16; all take turns in every round, a figure is the median. With --int8 a trained MODEL is exported in eight bits as well: FOLDER is
-a dataset, and the figures are the scores on its test split. Results go to ``benchmarks/results/export.json``, one
-recipe after the other; 15 minutes on two cores.
+last) in float32 and bfloat16; all take turns in every round, a figure is the median. With --int8 a trained MODEL is
+exported in eight bits as well: FOLDER is a dataset, and the figures are the scores on its test split. Results go to
+``benchmarks/results/export.json``, one recipe after the other; 15 minutes on two cores.
 """
 
 import argparse
