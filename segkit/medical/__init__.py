@@ -1,0 +1,1 @@
+"""Volumes and slides: read with their place in space, and masks written back to the same place."""
