@@ -1,0 +1,1 @@
+"""Datasets in others' layouts, written as a dataset of segkit."""
