@@ -1,9 +1,9 @@
 """An array's file, ``.npy``, written by rows as they come."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,3 +40,25 @@ def npy_rows(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Ite
     """A file that has its final name once the block ends well; what the block leaves out is zero."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         yield NpyRows(file, dtype, shape)
+
+
+def as_file(path: Path, values: NDArray[Any]) -> NDArray[Any]:
+    """The array as a read-only memory map of a new file."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, values)
+    found: NDArray[Any] = np.load(path, mmap_mode="r")
+    return found
+
+
+def npy_of(rows: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], *, path: Path) -> NDArray[np.uint8]:
+    """A read-only memory map of a new file of an array [..., H, W] that comes by rows [..., h, W], from the top down.
+
+    Where ``path`` is there already, maps of it stay what they were, so that rows may be made of it.
+    """
+    top = 0
+    with npy_rows(path, np.uint8, shape) as file:
+        for strip in rows:
+            file.write(top, strip)
+            top += strip.shape[-2]
+    found: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    return found
