@@ -1,0 +1,92 @@
+"""Whose a Segmentation object is, and what it was made from: patient, study, images, identifiers and dates."""
+
+import re
+import uuid
+from collections.abc import Sequence
+from copy import copy, deepcopy
+
+from highdicom.seg import Segmentation
+from pydicom import Dataset
+from pydicom.uid import SecondaryCaptureImageStorage
+
+from segkit.medical.dicom_frames import Frame
+
+LONGEST = 64  # characters of a DICOM LO
+STANDS_IN = "2.25."
+"""What the identifiers of stand-ins for frames begin with; the frame's number follows, counted from 1."""
+UNDATED = ("19000101", "000000")
+"""Of masks for images without any date: an object has to have one, and today would tell two runs apart."""
+
+
+def refer(seg: Segmentation, frames: Sequence[Frame]) -> None:
+    """Let the object refer to the images where it refers to what stood in for them."""
+    instances = list({str(frame.dataset.SOPInstanceUID): frame.dataset for frame in frames}.values())
+    seg.SourceImageSequence = [_reference(dataset) for dataset in instances]
+    seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [_reference(dataset) for dataset in instances]
+    items = [
+        item
+        for of_frame in seg.PerFrameFunctionalGroupsSequence
+        for derivation in of_frame.DerivationImageSequence
+        for item in derivation.SourceImageSequence
+    ]
+    for item in {id(item): item for item in items}.values():  # the frames of a plane share theirs
+        frame = frames[int(item.ReferencedSOPInstanceUID.removeprefix(STANDS_IN)) - 1]
+        item.update(_reference(frame.dataset))
+        if frame.several:
+            item.ReferencedFrameNumber = frame.number
+
+
+def _reference(dataset: Dataset) -> Dataset:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = dataset.SOPClassUID
+    reference.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
+    return reference
+
+
+def identify(seg: Segmentation, source: Dataset, content: str) -> None:
+    """Patient and study as the images have them; dates, and what highdicom drew at random, from the content."""
+    of_patient = copy(source)
+    texts = [seg.SeriesDescription, *(segment.SegmentLabel for segment in seg.SegmentSequence)]
+    if all(text.isascii() for text in texts):
+        if source.get("SpecificCharacterSet"):
+            seg.SpecificCharacterSet = source.SpecificCharacterSet
+    else:  # which the images' character set may lack
+        of_patient = deepcopy(source)
+        of_patient.decode()
+        seg.SpecificCharacterSet = "ISO_IR 192"
+    of_patient.SOPClassUID = SecondaryCaptureImageStorage  # that highdicom knows the parts of
+    seg.copy_patient_and_study_information(of_patient)
+    if source.get("TimezoneOffsetFromUTC"):
+        seg.TimezoneOffsetFromUTC = source.TimezoneOffsetFromUTC
+    seg.ContentDate, seg.ContentTime = seg.SeriesDate, seg.SeriesTime = _moment(source)
+    del seg.InstanceCreationDate, seg.InstanceCreationTime
+    for equipment in seg.get("ContributingEquipmentSequence") or []:
+        equipment.pop("ContributionDateTime", None)
+    dimensions = uid_of(content, "dimensions")
+    for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimensions
+
+
+def _moment(source: Dataset) -> tuple[str, str]:
+    """Date and time of the images."""
+    for of_what in ("Content", "Acquisition", "Series", "Study"):
+        date, time = (str(source.get(of_what + part) or "") for part in ("Date", "Time"))
+        if re.fullmatch(r"\d{8}", date):
+            return date, time if re.fullmatch(r"\d{6}(\.\d{1,6})?", time) else UNDATED[1]
+    return UNDATED
+
+
+def series_number(source: Dataset) -> int:
+    """1000 more than the images'."""
+    number = int(source.get("SeriesNumber") or 0)
+    return 1000 + number if 0 < number < 2**31 - 1000 else 1000
+
+
+def uid_of(content: str, part: str) -> str:
+    """An identifier for a part of the object, from a digest of what it is made from."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'segkit {part} {content}').int}"
+
+
+def one_line(words: str) -> str:
+    """As much of it as DICOM takes."""
+    return "".join(c if c.isprintable() and c != "\\" else "_" for c in words)[:LONGEST].strip() or "unnamed"

@@ -1,0 +1,187 @@
+"""Masks from a DICOM Segmentation object, on the grid of the images that they are for."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import iter_pixels
+from pydicom.uid import SegmentationStorage
+
+from segkit.data.decoding import one_line
+from segkit.errors import DataError
+from segkit.medical.dicom_frames import group_of
+from segkit.medical.dicom_seg_place import Placed, place
+from segkit.medical.quiet import quietly
+from segkit.medical.volume import Volume
+from segkit.nearest import nearest
+from segkit.task import Task
+
+LABEL_MAPS = "1.2.840.10008.5.1.4.1.1.66.7"
+"""The class of Segmentation objects whose pixels are the segments' numbers; younger than pydicom 3.0."""
+UNLABELLED = 255  # no class: pixels that nothing learns from
+
+
+@dataclass(frozen=True, eq=False)
+class SegMasks:
+    """What a Segmentation object says of a volume.
+
+    Attributes:
+        labels: uint8 [I, J, K], indices of ``names``; [C, I, J, K] of 0 and 1 where they may overlap.
+        names: of the classes.
+        overlaps: whether a voxel is in two classes.
+    """
+
+    labels: NDArray[np.uint8]
+    names: tuple[str, ...]
+    overlaps: bool
+
+
+def is_seg(path: str | Path) -> bool:
+    """Whether a file is a DICOM Segmentation object."""
+    try:
+        with quietly():
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+    except (OSError, InvalidDicomError, ValueError, EOFError, AttributeError, NotImplementedError):
+        return False
+    return dataset.get("SOPClassUID") in (SegmentationStorage, LABEL_MAPS)
+
+
+def read_seg(
+    path: str | Path,
+    volume: Volume,
+    classes: Sequence[str] | None = None,
+    *,
+    task: Task = "multiclass",
+    background: int | None = 0,
+) -> SegMasks:
+    """Masks on a volume's grid; segments of one label are one class, of fractional objects what is half or more.
+
+    Frames go where they say they are, whatever their order and direction; where they don't say it, to the images that
+    they name. Where there is no frame, nothing is marked.
+
+    Args:
+        path: a Segmentation object, binary, fractional or of label maps.
+        volume: of the images.
+        classes: what the segments' labels are to be among; without it, they are the background and then the object's
+            labels in the order of their numbers, or only these if ``multilabel``.
+        task: ``multilabel`` keeps classes apart, [C, I, J, K]; otherwise they may not overlap.
+        background: the class of voxels in no segment; None: they get 255 and are learned from by nobody.
+
+    Raises:
+        DataError: the file can't be read; it is on another grid or in another frame of reference; a segment is none of
+            the classes; two overlap where they may not.
+    """
+    path = Path(path)
+    with quietly():
+        seg = _read(path)
+        labels = _labels(seg, path)
+        names = _names(labels.values(), classes, task)
+        for label in labels.values():
+            if label not in names:
+                raise DataError(f"{path}: segment {label!r} is none of the classes{nearest(label, names)}")
+        if len(names) > 2 and task == "binary":
+            raise DataError(f"{path}: {len(names) - 1} segments; a binary mask has one class besides the background")
+        placed = place(seg, volume, path)
+        marked = _marked(seg, path)
+        if task == "multilabel":
+            return _apart(placed, marked, labels, names)
+        return _together(placed, marked, labels, names, background, path)
+
+
+def _read(path: Path) -> Dataset:
+    try:
+        seg = pydicom.dcmread(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, InvalidDicomError, ValueError, EOFError, AttributeError, NotImplementedError) as error:
+        raise DataError(f"{path}: can't be read as DICOM ({one_line(error)})") from error
+    if seg.get("SOPClassUID") not in (SegmentationStorage, LABEL_MAPS):
+        raise DataError(f"{path}: isn't a DICOM Segmentation object")
+    for keyword in ("SegmentSequence", "Rows", "Columns", "PixelData", "SegmentationType"):
+        if not seg.get(keyword):
+            raise DataError(f"{path}: {keyword} is missing or empty; export it again")
+    if seg.SegmentationType == "FRACTIONAL" and not seg.get("MaximumFractionalValue"):
+        raise DataError(f"{path}: MaximumFractionalValue is missing or empty; export it again")
+    return seg
+
+
+def _labels(seg: Dataset, path: Path) -> dict[int, str]:
+    """Of each segment's number what it is called."""
+    labels = {}
+    for segment in seg.SegmentSequence:
+        number, label = segment.get("SegmentNumber"), str(segment.get("SegmentLabel") or "").strip()
+        if number is None or not label:
+            raise DataError(f"{path}: a segment has no number or no label; export it again")
+        if int(number) or seg.SegmentationType != "LABELMAP":  # of label maps, 0 is what is in none
+            labels[int(number)] = label
+    return dict(sorted(labels.items()))
+
+
+def _names(labels: Iterable[str], classes: Sequence[str] | None, task: Task) -> tuple[str, ...]:
+    if classes is not None:
+        return ("background", *classes) if task == "binary" and len(classes) == 1 else tuple(classes)
+    found = tuple(dict.fromkeys(labels))
+    return found if task == "multilabel" else ("background", *(name for name in found if name != "background"))
+
+
+def _marked(seg: Dataset, path: Path) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:
+    """Frame (counted from 0), segment's number and where it is, [rows, columns]; of label maps one segment at a time."""
+    fractional = seg.SegmentationType == "FRACTIONAL"
+    try:
+        for number, pixels in enumerate(iter_pixels(seg, raw=True)):
+            if seg.SegmentationType == "LABELMAP":
+                for segment in np.unique(pixels[pixels > 0]):
+                    yield number, int(segment), pixels == segment
+                continue
+            of_segment = group_of(seg, number + 1, "SegmentIdentificationSequence")
+            if of_segment is None or not of_segment.get("ReferencedSegmentNumber"):
+                raise DataError(f"{path}: frame {number + 1} doesn't say which segment it shows; export it again")
+            half = pixels.astype(np.float32) * 2 >= seg.MaximumFractionalValue if fractional else pixels > 0
+            yield number, int(of_segment.ReferencedSegmentNumber), half
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise what they like
+        raise DataError(f"{path}: its pixels can't be decoded ({one_line(error)})") from error
+
+
+def _apart(
+    placed: Placed,
+    marked: Iterable[tuple[int, int, NDArray[np.bool_]]],
+    labels: Mapping[int, str],
+    names: Sequence[str],
+) -> SegMasks:
+    masks = np.zeros((len(names), *placed.shape), np.uint8)
+    for number, segment, where in marked:
+        masks[names.index(labels[segment])][placed.voxels(number, where)] = 1
+    overlaps = any(bool((slab.sum(axis=0) > 1).any()) for slab in masks.transpose(3, 0, 1, 2))
+    return SegMasks(masks, tuple(names), overlaps)
+
+
+def _together(
+    placed: Placed,
+    marked: Iterable[tuple[int, int, NDArray[np.bool_]]],
+    labels: Mapping[int, str],
+    names: Sequence[str],
+    background: int | None,
+    path: Path,
+) -> SegMasks:
+    if len(names) > UNLABELLED:
+        raise DataError(f"{path}: {len(names)} classes; one mask holds at most {UNLABELLED}")
+    masks = np.full(placed.shape, UNLABELLED, np.uint8)
+    for number, segment, where in marked:
+        voxels, this = placed.voxels(number, where), names.index(labels[segment])
+        other = next((int(n) for n in np.unique(masks[voxels]) if n not in (UNLABELLED, this)), None)
+        if other is not None:
+            raise DataError(
+                f"{path}: segments {names[other]!r} and {names[this]!r} overlap; "
+                "make the task multilabel, or take the voxels of one out of the other"
+            )
+        masks[voxels] = this
+    if background is not None:
+        masks[masks == UNLABELLED] = background
+    return SegMasks(masks, tuple(names), overlaps=False)
