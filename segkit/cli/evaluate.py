@@ -27,6 +27,22 @@ def evaluate(
         str | None,
         typer.Option(metavar="SPLIT", help="Choose the threshold on this split, and score at it too (one model)."),
     ] = None,
+    surface: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TOLERANCE",
+            help="HD95, average and normalised surface distance at a tolerance in mm, or pixels (slow; one model).",
+        ),
+    ] = None,
+    lesions: Annotated[
+        bool, typer.Option("--lesions", help="Which lesions are found, of all and of each image (one model).")
+    ] = False,
+    lesion_overlap: Annotated[
+        float | None, typer.Option(metavar="IOU", help="From which IoU on a lesion is found, by default 0.1.")
+    ] = None,
+    lesion_size: Annotated[
+        float | None, typer.Option(metavar="SIZE", help="Leave smaller lesions out: mm³, or pixels (default: none).")
+    ] = None,
     depth: Annotated[
         bool, typer.Option("--depth/--no-depth", help="Whether a model that takes depth gets the dataset's.")
     ] = True,
@@ -46,6 +62,7 @@ def evaluate(
     """
     from segkit.artifact import DESCRIPTION
     from segkit.evaluation.comparison import compare
+    from segkit.evaluation.lesions import LesionRule
     from segkit.evaluation.report import evaluate as run_evaluation
     from segkit.prediction.writers import output_folder
 
@@ -53,6 +70,11 @@ def evaluate(
         raise UsageError(f"{data}: a model in the place of the dataset; its folder comes last: evaluate MODEL... DATA")
     if threshold_from is not None and len(models) > 1:
         raise UsageError("--threshold-from takes one model at a time")
+    if (surface is not None or lesions) and len(models) > 1:
+        raise UsageError("--surface and --lesions take one model at a time")
+    asked = told(overlap=lesion_overlap, smallest=lesion_size)
+    if asked and not lesions:
+        raise UsageError("--lesion-overlap and --lesion-size say what --lesions counts; give it too")
     how = told(tile=tile, overlap=overlap, tta=tta, threshold=threshold, precision=precision)
     if out is not None:
         output_folder(out)
@@ -67,6 +89,8 @@ def evaluate(
                 split,
                 **how,
                 threshold_from=threshold_from,
+                surface=surface,
+                lesions=lesions and LesionRule(**asked),
                 depth=depth,
                 errors=maps,
                 progress=show,

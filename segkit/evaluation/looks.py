@@ -20,8 +20,10 @@ from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.given_masks import given_masks
+from segkit.evaluation.lesions import LesionCounts
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.selective import Selective
+from segkit.evaluation.surface import SurfaceDistances
 from segkit.evaluation.thresholds import ThresholdCounts
 from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor
@@ -40,6 +42,8 @@ class Tally:
         threshold: by which; a number, or one a map, [K, 1, 1].
         calibration: of its probabilities, if there are any.
         selective: its errors by their uncertainty, likewise.
+        surface: distances of its edges, if asked for.
+        lesions: its objects, likewise.
     """
 
     metrics: SegmentationMetrics
@@ -47,6 +51,8 @@ class Tally:
     threshold: Threshold = 0.5
     calibration: Calibration | None = None
     selective: Selective | None = None
+    surface: SurfaceDistances | None = None
+    lesions: LesionCounts | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Look:
         labels: of each tally.
         entropy: of the model's probabilities, uint8 [H, W], 255 is the largest possible; None of masks.
         picture: reads the image for people to look at, float32 [H, W, C] in 0..1.
+        spacing: millimetres from one pixel to the next along each axis of a mask; None where they are unknown.
     """
 
     sample: Sample
@@ -66,6 +73,7 @@ class Look:
     labels: list[NDArray[np.uint8]]
     entropy: NDArray[np.uint8] | None
     picture: Callable[[], NDArray[np.float32]]
+    spacing: tuple[float, ...] | None = None
 
 
 def looks_of_model(

@@ -18,13 +18,16 @@ from segkit.data.masks import LOSSLESS
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.evaluation.calibration import Calibration
+from segkit.evaluation.case_tables import case_cells
 from segkit.evaluation.chosen import ChosenThreshold, check_choice, choose_threshold, shared_groups
 from segkit.evaluation.intervals import score_intervals, units_of
+from segkit.evaluation.lesions import LesionCounts, LesionRule
 from segkit.evaluation.looks import Tally, looks_of_masks, looks_of_model, probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report_page import report_page
 from segkit.evaluation.scores import image_score_name, image_scores
 from segkit.evaluation.selective import Selective
+from segkit.evaluation.surface import SurfaceDistances
 from segkit.evaluation.table import score_table
 from segkit.evaluation.worst import Example, Worst
 from segkit.files import atomic_path
@@ -47,8 +50,8 @@ class Report:
 
     Attributes:
         metrics: what ``SegmentationMetrics.compute`` gives, with ``data``, ``split``, ``region`` and ``settings``, and
-            ``intervals``, ``calibration`` and ``selective`` (None for masks), ``chosen_threshold`` (None unless asked
-            for), ``worst`` and ``notes``; docs/metrics.md defines them.
+            ``intervals``, ``calibration`` and ``selective`` (None for masks), ``surface``, ``lesions`` and
+            ``chosen_threshold`` (None unless asked for), ``worst`` and ``notes``; docs/metrics.md defines them.
         members: the same for each member of an ensemble, by name, without the last three.
         worst: the images with the lowest scores, with their pictures.
         counts: TP, FP, FN, TN of every class in every image, int64 [images, 4, classes].
@@ -94,9 +97,15 @@ class Report:
     def _rows(self) -> Iterator[dict[str, Any]]:
         """One row a model and image; an undefined score is an empty cell."""
         for name, metrics in {"": self.metrics, **self.members}.items():
-            for image in metrics["images"]:
+            for i, image in enumerate(metrics["images"]):
                 scores = {f"{kind} {label}": value for kind in ("dice", "iou") for label, value in image[kind].items()}
-                yield {"member": name, "image": image["name"], "pixels": image["pixels"], **scores}
+                yield {
+                    "member": name,
+                    "image": image["name"],
+                    "pixels": image["pixels"],
+                    **scores,
+                    **case_cells(metrics, i),
+                }
 
 
 @reused_memory()
@@ -111,6 +120,8 @@ def evaluate(
     threshold: float | Kept = "kept",
     precision: Precision | Kept = "kept",
     threshold_from: str | None = None,
+    surface: float | None = None,
+    lesions: bool | LesionRule = False,
     depth: bool = True,
     errors: str | Path | None = None,
     progress: Progress | None = None,
@@ -126,6 +137,8 @@ def evaluate(
         threshold: probability from which a pixel is foreground (binary and multilabel), by default the model's too.
         threshold_from: another split, on which the threshold with the highest pooled Dice is chosen first (one a class
             for multilabel); the scores at it are given beside those at ``threshold``.
+        surface: measure surface distances too, with this tolerance in mm (pixels where no spacing is known); slow.
+        lesions: count found lesions too, by ``LesionRule()`` or the one given.
         depth: off: leave the dataset's depth out, to see how a model that takes it does without.
         errors: folder for a picture of each image's errors, ``NAME.png``, written while the images are scored.
         progress: called after each picture with the number done, the number of all, and the picture's name.
@@ -133,7 +146,8 @@ def evaluate(
     Raises:
         ModelError: the model is of other classes than the dataset, or gives values that are not finite.
         DataError: a picture or mask that can't be used.
-        UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning.
+        UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning;
+            ``surface`` is no distance, or MONAI isn't installed.
     """
     folder = open_dataset(data)
     if not depth:
@@ -149,13 +163,15 @@ def evaluate(
         if progress is not None:
             progress(next(steps), len(before) + len(samples), name)
 
+    rule = (LesionRule() if lesions else None) if isinstance(lesions, bool) else lesions
     settings: dict[str, Any] = {}
     members: tuple[str, ...] = ()
     chosen: ChosenThreshold | None = None
     notes: list[str] = []
     if isinstance(source, Path):
         name = f"masks in {source}"
-        tallies = [Tally(_metrics(folder, threshold), threshold=threshold)]
+        metrics = _metrics(folder, threshold)
+        tallies = [Tally(metrics, threshold=threshold, **_of_cases(metrics, surface, rule))]
         looks = looks_of_masks(source, folder, samples)
     else:
         name = source.about.get("trained_on", {}).get("recipe", "model")
@@ -166,13 +182,14 @@ def evaluate(
         notes = [*_without_depth(source, samples), *_seen_before(source, folder, split, threshold_from)]
         tallies = [
             Tally(
-                _metrics(folder, threshold),
+                metrics,
                 part,
                 threshold,
                 Calibration(source.task, source.maps),
                 Selective(source.task, source.maps),
+                **_of_cases(metrics, surface, rule),
             )
-            for part in range(1 + len(members))
+            for part, metrics in enumerate(_metrics(folder, threshold) for _ in range(1 + len(members)))
         ]
         if threshold_from is not None:
             notes += _same_groups(shared_groups(folder, before, samples), threshold_from, split)
@@ -187,6 +204,10 @@ def evaluate(
             tally.metrics.update(look.sample.name, labels, look.target)
             for tally, labels in zip(tallies, look.labels, strict=True)
         ]
+        for tally, labels in zip(tallies, look.labels, strict=True):
+            for cases in (tally.surface, tally.lesions):
+                if cases is not None:
+                    cases.update(look.sample.name, labels, look.target, look.spacing)
         worst.offer(float(image_scores(first[None], counted.task, counted.kept)[0]), look)
         if errors is not None:
             picture = draw_errors(look.labels[0], look.target, counted.background)
@@ -239,6 +260,15 @@ def _metrics(folder: DatasetFolder, threshold: float) -> SegmentationMetrics:
     return SegmentationMetrics(folder.classes, folder.task, folder.background, threshold)
 
 
+def _of_cases(metrics: SegmentationMetrics, surface: float | None, rule: LesionRule | None) -> dict[str, Any]:
+    """What a tally measures of each case, where it is asked for."""
+    what = metrics.classes, metrics.task, metrics.kept
+    return {
+        "surface": SurfaceDistances(*what, surface) if surface is not None else None,
+        "lesions": LesionCounts(*what, rule) if rule is not None else None,
+    }
+
+
 def _figures(tally: Tally, units: NDArray[np.int64], unit: str) -> dict[str, Any]:
     """Scores with their intervals, and the calibration where there are probabilities."""
     metrics, calibration = tally.metrics, tally.calibration
@@ -251,6 +281,8 @@ def _figures(tally: Tally, units: NDArray[np.int64], unit: str) -> dict[str, Any
         "intervals": intervals,
         "calibration": calibration.compute(names) if calibration is not None else None,
         "selective": tally.selective.compute() if tally.selective is not None else None,
+        "surface": tally.surface.compute(units, unit) if tally.surface is not None else None,
+        "lesions": tally.lesions.compute(units, unit) if tally.lesions is not None else None,
     }
 
 

@@ -6,6 +6,7 @@ from statistics import mean, median
 from typing import Any
 
 import segkit
+from segkit.evaluation.case_tables import case_parts
 from segkit.evaluation.figures import (
     interval_chart,
     reliability_diagram,
@@ -46,6 +47,7 @@ def report_page(metrics: Metrics, members: Mapping[str, Metrics], worst: Sequenc
         score_table(models, score_rows(metrics)),
         f"<p class=soft>{_text(interval_remark(metrics['intervals']))}</p>",
         *_classes(metrics),
+        *case_parts(metrics, members),
         *_calibration(models),
         *_selective(models),
         *_threshold(metrics),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from segkit.evaluation.case_tables import case_tables
 from segkit.evaluation.score_rows import (
     ScoreRow,
     calibration_rows,
@@ -49,6 +50,7 @@ def score_table(metrics: Metrics, members: Mapping[str, Metrics]) -> str:
         models = {"ensemble" if members else "model": metrics, **members}
         means = [[name, *(written(each["pooled"][key]) for key in MEANS)] for name, each in models.items()]
         lines += ["", *_table("", list(MEANS.values()), means)]
+    lines += _cases(metrics, members)
     lines += ["", *_intervals(metrics)]
     if metrics["calibration"] is not None:
         figures = ", ".join(f"{row.name} {written(row.of(metrics)[0])}" for row in calibration_rows(metrics))
@@ -61,6 +63,15 @@ def score_table(metrics: Metrics, members: Mapping[str, Metrics]) -> str:
     if any("–" in line for line in lines):
         lines += ["", "–: undefined, there is nothing to divide by"]
     return "\n".join(lines)
+
+
+def _cases(metrics: Metrics, members: Mapping[str, Metrics]) -> list[str]:
+    """Surface distances and lesions, where they were asked for; a title once, above its first table."""
+    lines = []
+    for table in case_tables(metrics, members):
+        lines += ["", table.title] if table.definitions else [""]
+        lines += _table(table.first, table.columns, table.rows)
+    return lines
 
 
 def _intervals(metrics: Metrics) -> list[str]:

@@ -1,0 +1,158 @@
+"""How far the edges of predicted objects are from the true ones: HD95, average and normalised surface distance."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segkit.errors import UsageError
+from segkit.evaluation.cases import Mask, Spacing, Units, averages, class_masks, unit_means, without_nan
+from segkit.task import Task
+
+FIGURES = ("hd95", "asd", "nsd")
+STATES = ("measured", "missed", "invented", "absent")
+
+
+class Surface(NamedTuple):
+    """Distances between two masks' edges, in mm or pixels; infinite where one of them is empty, NaN where both are."""
+
+    hd95: float
+    """95th percentile of the distances from one edge to the other, the larger of both directions."""
+    asd: float
+    """Mean of the distances of both directions together."""
+    nsd: float
+    """Share of both edges that is within the tolerance of the other, 0..1; 0 where one mask is empty."""
+
+
+def surface_between(guess: Mask, truth: Mask, tolerance: float, spacing: Spacing = None) -> Surface:
+    """The distances between two masks of the same shape, [H, W] or [I, J, K], as ``monai.metrics`` defines them.
+
+    Args:
+        guess: the prediction.
+        truth: what it should be.
+        tolerance: of the normalised surface distance, in the unit of ``spacing``.
+        spacing: millimetres from one pixel to the next along each axis; None counts in pixels.
+
+    Raises:
+        UsageError: MONAI isn't installed.
+    """
+    if not guess.any() or not truth.any():
+        return Surface(np.inf, np.inf, 0.0) if guess.any() or truth.any() else Surface(np.nan, np.nan, np.nan)
+    metrics = require_monai()
+    masks = [torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (guess, truth)]  # [1, 1, …]
+    how = {
+        "include_background": True,  # the masks are of one class, and have no background
+        "spacing": [float(length) for length in spacing] if spacing is not None else [1.0] * truth.ndim,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI's, of its own calls
+        return Surface(
+            metrics.compute_hausdorff_distance(*masks, percentile=95, **how).item(),
+            metrics.compute_average_surface_distance(*masks, symmetric=True, **how).item(),
+            metrics.compute_surface_dice(*masks, [tolerance], use_subvoxels=True, **how).item(),
+        )
+
+
+def require_monai() -> Any:
+    """The module ``monai.metrics``; UsageError, with what installs it, where it is missing."""
+    try:
+        import monai.metrics
+    except ImportError:
+        raise UsageError("monai is not installed; surface distances need it: pip install 'segkit[surface]'") from None
+    return monai.metrics
+
+
+class SurfaceDistances:
+    """Surface distances of every class in every case, and their averages.
+
+    Args:
+        classes: names by id.
+        task: binary, multilabel or multiclass.
+        kept: ids of the classes that aren't background.
+        tolerance: distance up to which an edge counts as right, in mm; in pixels where no spacing is known.
+
+    Raises:
+        UsageError: a tolerance that is none, or MONAI isn't installed.
+    """
+
+    def __init__(self, classes: Sequence[str], task: Task, kept: Sequence[int], tolerance: float) -> None:
+        if not 0 <= tolerance < np.inf:
+            raise UsageError(f"surface is {tolerance}; expected a tolerance of 0 or more, in mm (pixels of pictures)")
+        require_monai()  # before hours of work
+        self.classes, self.task, self.kept, self.tolerance = tuple(classes), task, list(kept), float(tolerance)
+        self._units = Units()
+        self._rows: list[tuple[str, dict[str, dict[str, Any]]]] = []  # name, and of each class what was measured
+
+    def update(self, name: str, labels: NDArray[Any], target: NDArray[Any], spacing: Spacing = None) -> None:
+        """Measure one case.
+
+        Args:
+            name: of the case.
+            labels: predicted ids, [H, W] or [I, J, K]; for multilabel 0/1 maps, [K, …].
+            target: the truth of the same shape; 255 is not counted.
+            spacing: millimetres from one pixel to the next along each axis of a mask, or None.
+
+        Raises:
+            DataError: the case has a spacing and those before it have none, or the other way round.
+        """
+        self._units.check(name, target.ndim - (self.task == "multilabel"), spacing)
+        row = {}
+        for k, guess, truth in class_masks(labels, target, self.task, self.kept):
+            surface = surface_between(guess, truth, self.tolerance, spacing)
+            row[self.classes[k]] = {
+                "state": _state(guess, truth),
+                **{key: without_nan(value) for key, value in surface._asdict().items()},
+            }
+        self._rows.append((name, row))
+
+    def compute(self, units: NDArray[np.int64], unit: str) -> dict[str, Any]:
+        """All figures so far, ready for JSON; null is undefined.
+
+        Keys: ``tolerance``, ``unit`` (mm, px or voxels), ``per_class``, ``groups`` (the same averaged within each
+        group first; None where there are none), ``images`` and ``definitions``.
+
+        Args:
+            units, unit: of ``segkit.evaluation.intervals.units_of``.
+        """
+        length = self._units.length
+        per_class: dict[str, Any] = {}
+        per_group: dict[str, Any] = {}
+        for name in (self.classes[k] for k in self.kept):
+            rows = [row[name] for _, row in self._rows]
+            values = {key: np.array([row[key] for row in rows], np.float64) for key in FIGURES}  # None becomes NaN
+            states = [row["state"] for row in rows]
+            per_class[name] = {key: averages(each, "images") for key, each in values.items()}
+            per_class[name] |= {state: states.count(state) for state in STATES}
+            per_group[name] = {key: averages(unit_means(each, units), "groups") for key, each in values.items()}
+        return {
+            "tolerance": self.tolerance,
+            "unit": length,
+            "per_class": per_class,
+            "groups": {"per_class": per_group} if unit == "group" else None,
+            "images": [{"name": name, "per_class": row} for name, row in self._rows],
+            "definitions": _definitions(f"{self.tolerance:g} {length}"),
+        }
+
+
+def _state(guess: Mask, truth: Mask) -> str:
+    if truth.any():
+        return "measured" if guess.any() else "missed"
+    return "invented" if guess.any() else "absent"
+
+
+def _definitions(tolerance: str) -> dict[str, str]:
+    return {
+        "hd95": "distances from each pixel of one mask's edge to the nearest of the other's: their 95th percentile, "
+        "the larger of both directions; only where truth and prediction both hold the class",
+        "asd": "mean of the same distances, those of both directions together (average symmetric surface distance)",
+        "nsd": f"normalised surface distance (surface Dice): share of both edges, by their length or area, that is "
+        f"within {tolerance} of the other; 0 where only one of truth and prediction holds the class",
+        "measured": "images whose truth and prediction both hold the class",
+        "missed": "images whose truth holds the class and whose prediction doesn't; they have no HD95 and no ASD",
+        "invented": "images whose prediction holds the class and whose truth doesn't; they have no HD95 and no ASD",
+        "absent": "images with the class in neither; left out everywhere",
+        "groups": "the mean within each group, such as a patient, first; then over the groups",
+    }
