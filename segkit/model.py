@@ -21,6 +21,7 @@ from segkit.data.depth_encoding import DepthEncoding
 from segkit.data.depth_format import DepthFormat
 from segkit.data.reader import Reader, Window
 from segkit.data.resize import shrunk_or_enlarged
+from segkit.data.slices import Slices
 from segkit.errors import UsageError
 from segkit.heads.head import Head
 from segkit.necks.neck import Neck
@@ -125,6 +126,7 @@ class Segmenter(nn.Module):
         task: Task | None = None,
         background: int | str | None = None,
         window: Window | None = None,
+        slices: Slices | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         auxiliary: int = 0,
@@ -151,8 +153,9 @@ class Segmenter(nn.Module):
             depth_auxiliary: a head of its own for the depth backbone, training only.
             task: by default one or two classes mean ``binary``, more mean ``multiclass``.
             background: name or id of the background class; default: the first of two classes, or the one so named.
-            window: intensities that become 0 and 1 on reading, ``"picture"`` for each picture's own; by default the
-                file type's range.
+            window: intensities that become 0 and 1 on reading, ``"picture"`` for each picture's own, ``"file"`` for
+                the one that a DICOM file names; by default the file type's range.
+            slices: how volumes are looked at; ``in_channels`` counts those of all slices seen at a time.
             mean, std: normalisation in 0..1; by default ImageNet's for three channels, 0.5 and 0.25 otherwise.
             auxiliary: auxiliary heads on the neck's coarser maps (deep supervision), training only.
             input_size: (height, width) that every image is brought to, whole, before the backbone.
@@ -163,8 +166,9 @@ class Segmenter(nn.Module):
             UsageError: an unknown name, option or combination.
         """
         names = class_names(classes)
-        if window is not None and window != "picture" and (isinstance(window, str) or not window[0] < window[1]):
-            raise UsageError(f"window {window!r}: expected two rising intensities, 'picture' or None")
+        own = window is None or window in ("picture", "file")
+        if not own and (isinstance(window, str) or not window[0] < window[1]):
+            raise UsageError(f"window {window!r}: expected two rising intensities, 'picture', 'file' or None")
         if task is not None and task not in get_args(Task):
             raise UsageError(f"task {task!r}: expected one of {', '.join(get_args(Task))}")
         if type(auxiliary) is not int or auxiliary < 0:
@@ -213,6 +217,7 @@ class Segmenter(nn.Module):
             reader=Reader(
                 channels=in_channels,
                 window=window,
+                slices=slices,
                 depth=depth_format,
                 depth_channels=0 if told is None else told.in_channels,
             ),

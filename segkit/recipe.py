@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from segkit.data.slices import Slices
+from segkit.data.window_names import NamedWindow
 from segkit.nearest import nearest
 from segkit.tta import TTA, parse_tta
 
@@ -48,8 +50,13 @@ class DataRecipe(Strict):
     train_on: list[str] = Field(["train"], min_length=1, description="splits to train on")
     validate_on: str | None = Field("val", description="split to score while training; null for none")
     channels: int = Field(3, ge=1, description="channels of the model's input; grey is repeated for 3")
-    window: tuple[float, float] | Literal["picture"] | None = Field(
-        None, description="intensities that become 0 and 1; picture: each picture's own 0.1 and 99.9 percentiles"
+    window: tuple[float, float] | Literal["picture", "file"] | NamedWindow | None = Field(
+        None,
+        description="intensities that become 0 and 1; picture: each picture's, or volume's, own 0.1 and 99.9 "
+        "percentiles; file: the window that a DICOM file names; or one of CT by name",
+    )
+    slices: Slices | None = Field(
+        None, description="how volumes are looked at; channels counts those of all slices seen at a time"
     )
     normalisation: Literal["dataset", "imagenet", "none"] = Field(
         "dataset", description="mean and standard deviation: measured on the training pictures, ImageNet's, or 0 and 1"
@@ -70,9 +77,7 @@ class DataRecipe(Strict):
 
     @field_validator("window")
     @classmethod
-    def _window_rises(
-        cls, window: tuple[float, float] | Literal["picture"] | None
-    ) -> tuple[float, float] | Literal["picture"] | None:
+    def _window_rises(cls, window: tuple[float, float] | str | None) -> tuple[float, float] | str | None:
         if isinstance(window, tuple) and not window[0] < window[1]:
             raise ValueError(f"expected two rising intensities, found {list(window)}")
         return window

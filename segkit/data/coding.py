@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.description import MOST_CLASSES, Description
+from segkit.data.listing import DICOM, VOLUMES, suffix_of
 from segkit.data.masks import IGNORE, LOSSLESS, NO_CLASS, Ids, read_values, shown_values
 from segkit.errors import DataError
 
@@ -25,6 +26,10 @@ class Coding:
 
 def find_coding(masks: Sequence[Path], description: Description) -> Coding:
     """Return the coding of a dataset's masks, which are read only as far as the answer needs; see ``decide_coding``."""
+    if not description.classes and any(suffix_of(mask) == DICOM for mask in masks):
+        raise DataError(
+            f"{masks[0].parent}: DICOM segmentations; list the names of their segments under 'classes:' in dataset.yaml"
+        )
     return decide_coding(_all_values(masks), description, masks[0].parent)
 
 
@@ -116,9 +121,12 @@ def _all_values(masks: Sequence[Path]) -> Iterator[NDArray[np.intp]]:
 
 
 def _class_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in LOSSLESS and file.name[0] != ".")
+    known = (*LOSSLESS, *VOLUMES)
+    return sorted(file for file in folder.iterdir() if suffix_of(file) in known and file.name[0] != ".")
 
 
 def _values(file: Path) -> NDArray[np.intp]:
+    if suffix_of(file) == DICOM:  # a segmentation's segments are known by their names
+        return np.arange(2)
     values = read_values(file)
     return np.flatnonzero(np.bincount(values.ravel(), minlength=256))

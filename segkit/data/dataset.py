@@ -4,6 +4,7 @@ import copy
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -19,11 +20,13 @@ from segkit.data.masks import IGNORE, Ids
 from segkit.data.pixel_map import PixelMap, follow, pixel_map, zoom_of
 from segkit.data.reader import Pixels, Reader, read_pixels
 from segkit.data.resize import resized, resized_ids
+from segkit.data.slices import Plane
 from segkit.data.transforms import Spec, build_augmentation, window_size
 from segkit.data.window import cut
 from segkit.errors import DataError
 
 CACHE_BYTES = 2 << 30
+FOREGROUND = 1  # beside an item's own stream of randomness
 
 Item = dict[str, Any]
 Parts = tuple[NDArray[Any], ...]
@@ -38,6 +41,9 @@ class SegmentationDataset(Dataset[Item]):
     ``dataset[epoch, index]`` is a dict of ``image`` float32 [C, h, w] in 0..1, ``target`` int64 [h, w] with 255 =
     ignore (multilabel: float32 [K, h, w] of 0, 1 or 255), and ``name``. The same (seed, epoch, index) gives the same
     item, whatever was asked before and in whatever process. A picture without a mask is ignored everywhere.
+
+    Of a volume all slices of the reader's planes are pictures; ``foreground`` is then also the share of the items whose
+    slice, where it has none, gives way to another one of the volume and plane that has foreground.
 
     With depth, items have ``depth`` too, float32 [C + 1, h, w] as ``DatasetFolder.read_depth`` gives it. It moves with
     the mask, is not measured outside the picture, and where the picture is zoomed by s, metres are divided by s. The
@@ -90,7 +96,7 @@ class SegmentationDataset(Dataset[Item]):
         depth_dropout: float = 0.0,
     ) -> None:
         self.folder = folder
-        self.samples = list(samples)
+        self.samples = folder.slices(samples, reader)
         self.reader = reader
         self.crop = (crop, crop) if isinstance(crop, int) else crop
         self.size = size
@@ -100,14 +106,15 @@ class SegmentationDataset(Dataset[Item]):
         self.seed = seed
         self.depth = depth
         self.depth_dropout = depth_dropout
-        self.augmentation = build_augmentation(augment, crop=self.crop, channels=reader.channels, depth=depth)
+        self._of_volumes = any(sample.volume for sample in self.samples)
+        self.augmentation = build_augmentation(augment, crop=self.crop, channels=self._coloured, depth=depth)
         self.window = window_size(augment, self.crop) if self.crop else None
         self.beside: Sequence[NDArray[np.uint8]] | None = None
         self.depth_channels = folder.depth_channels if depth else 0
         if depth and self.samples and not any(sample.depth for sample in self.samples):
             raise DataError(f"{folder.path}: none of the {len(self.samples)} pictures asked for has a file in depth/")
         self._cache: list[Parts] | None = None
-        if cache and self.samples:
+        if cache and self.samples and not self._of_volumes:  # whose slices are cut as they are needed
             self._cache = self._read_all({} if decoded is None else decoded)
 
     def __len__(self) -> int:
@@ -118,6 +125,8 @@ class SegmentationDataset(Dataset[Item]):
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # the workers are the parallelism
         number = index // self.crops_per_image
+        if self._of_volumes and self.foreground:
+            number = self._with_foreground(number, np.random.default_rng([self.seed, epoch, index, FOREGROUND]))
         image, mask, *depths = self._cache[number] if self._cache is not None else self._read(number)
         layers = {"mask": mask}
         if self.beside is not None:
@@ -157,9 +166,34 @@ class SegmentationDataset(Dataset[Item]):
         """The same pictures, cut anywhere or brought to the same size, and nothing else done to them."""
         plain = copy.copy(self)
         plain.foreground, plain.beside, plain.depth_dropout = 0.0, None, 0.0
-        plain.augmentation = build_augmentation("none", crop=self.crop, channels=self.reader.channels)
+        plain.augmentation = build_augmentation("none", crop=self.crop, channels=self._coloured)
         plain.window = self.crop
         return plain
+
+    def _with_foreground(self, number: int, rng: np.random.Generator) -> int:
+        """The number of a slice, or of another one of its volume and plane that has foreground, if it has none."""
+        sample = self.samples[number]
+        candidates = self._slices_with_foreground.get((sample.case, sample.plane), [])
+        if not candidates or number in candidates or rng.random() >= self.foreground:
+            return number
+        return int(candidates[rng.integers(len(candidates))])
+
+    @cached_property
+    def _slices_with_foreground(self) -> dict[tuple[str, Plane | None], list[int]]:
+        found: dict[tuple[str, Plane | None], list[int]] = {}
+        for number, sample in enumerate(self.samples):
+            if sample.plane is None or sample.mask is None:
+                continue
+            ids = self.folder.read_mask(sample, inside_roi=self.inside_roi)
+            kept = (ids == 1) if ids.ndim == 3 else (ids != IGNORE) & (ids != (self.folder.background or 0))
+            if kept.any():
+                found.setdefault((sample.case, sample.plane), []).append(number)
+        return found
+
+    @property
+    def _coloured(self) -> int:
+        """Channels of a picture; 1 of slices, whose channels are no colours."""
+        return 1 if self._of_volumes else self.reader.channels
 
     def _origin(self, mask: Ids, rng: np.random.Generator) -> tuple[int, int]:
         """Top left corner of the crop; it lies in the picture, or around it along a side that is shorter."""
@@ -208,7 +242,7 @@ class SegmentationDataset(Dataset[Item]):
         with_depth = self.depth and sample.depth is not None
         depths = [self.folder.read_depth(sample, image.shape[:2])] if with_depth else []
         bytes_ = image.dtype == np.uint8
-        if not bytes_ or self.reader.window is not None:
+        if not sample.volume and (not bytes_ or self.reader.window is not None):
             image = _scaled(image, sample, self.reader)
         if bytes_ and self.reader.window is not None:
             image = np.rint(image * 255).astype(np.uint8)  # no finer than it came; augmentation is faster on bytes
@@ -247,6 +281,8 @@ class SegmentationDataset(Dataset[Item]):
 class EvaluationDataset(Dataset[Item]):
     """Whole pictures in order: ``dataset[index]`` is a dict like a training item, of the picture's own size.
 
+    Of a volume the slices of the model's first plane are pictures, each named like the volume.
+
     With ``depth``, items have it too, zeros where a picture has none.
     """
 
@@ -254,7 +290,7 @@ class EvaluationDataset(Dataset[Item]):
         self, folder: DatasetFolder, samples: Sequence[Sample], reader: Reader, *, depth: bool = False
     ) -> None:
         self.folder = folder
-        self.samples = list(samples)
+        self.samples = folder.slices(samples, reader.in_one_plane)
         self.reader = reader
         self.depth = depth
 
@@ -266,9 +302,9 @@ class EvaluationDataset(Dataset[Item]):
         image, mask = _read_pair(self.folder, sample, self.reader)
         target = torch.from_numpy(mask)
         item = {
-            "image": _image_tensor(_scaled(image, sample, self.reader)),
+            "image": _image_tensor(image if sample.volume else _scaled(image, sample, self.reader)),
             "target": target.float() if mask.ndim == 3 else target.long(),
-            "name": sample.name,
+            "name": sample.whole.name,
         }
         if self.depth:
             item["depth"] = _depth_tensor(self.folder.read_depth(sample, image.shape[:2]))
@@ -341,16 +377,23 @@ def _read_pair(
     folder: DatasetFolder, sample: Sample, reader: Reader, inside_roi: bool = True
 ) -> tuple[Pixels, NDArray[np.uint8]]:
     """A picture [H, W, C], unscaled, and its mask [H, W] or [K, H, W]."""
+    if sample.volume:
+        image: Pixels = folder.cases.picture(sample, reader)
+        return image, _mask_of(folder, sample, image, inside_roi)
     try:
         image = reader.channels_of(read_pixels(sample.image))
     except DataError:
         raise
     except ValueError as error:
         raise DataError(f"{sample.image}: {error}") from error
+    return image, _mask_of(folder, sample, image, inside_roi)
+
+
+def _mask_of(folder: DatasetFolder, sample: Sample, image: Pixels, inside_roi: bool) -> NDArray[np.uint8]:
     if sample.mask is None:  # an unlabelled picture; samples of a split all have one
         shape = (len(folder.classes), *image.shape[:2]) if folder.task == "multilabel" else image.shape[:2]
-        return image, np.full(shape, IGNORE, np.uint8)
-    return image, folder.read_mask(sample, image.shape[:2], inside_roi=inside_roi)
+        return np.full(shape, IGNORE, np.uint8)
+    return folder.read_mask(sample, image.shape[:2], inside_roi=inside_roi)
 
 
 def _scaled(image: Pixels, sample: Sample, reader: Reader) -> NDArray[np.float32]:

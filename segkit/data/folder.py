@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,18 @@ from segkit.data.coding import Coding, find_coding
 from segkit.data.depth import DEPTHS, Depth, read_depth, stored_values
 from segkit.data.depth_format import DepthFormat
 from segkit.data.description import Colour, Description, read_description
-from segkit.data.listing import by_stem, entries
-from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, read_colours, read_values
-from segkit.data.reader import PICTURES, TURNS, orientation_of
+from segkit.data.listing import DICOM, SERIES, VOLUMES, by_stem, entries, is_volume, stem_of, suffix_of
+from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, class_files, read_colours, read_values
+from segkit.data.reader import PICTURES, TURNS, Reader, orientation_of
+from segkit.data.resize import resized_ids
+from segkit.data.slices import Plane
 from segkit.data.splits import draw_splits, overlaps
 from segkit.errors import DataError, UsageError
 from segkit.nearest import nearest
 from segkit.task import Task
+
+if TYPE_CHECKING:
+    from segkit.data.cases import Cases
 
 Number = TypeVar("Number", bound=np.number)
 
@@ -36,6 +41,19 @@ class Sample:
     """A file; for multilabel a folder with one file for each class."""
     depth: Path | None = None
     roi: Path | None = None
+    volume: bool = False
+    """Whether the image, and then the mask, is a volume (or a DICOM image, which is one of a slice or more)."""
+    plane: Plane | None = None
+    """Of a volume's slice: the plane it lies in. None: the whole volume."""
+    index: int = 0
+    """Of a volume's slice: its number in the plane's order."""
+    case: str = ""
+    """Of a volume's slice: the volume's name."""
+
+    @property
+    def whole(self) -> "Sample":
+        """The volume that a slice is of; any other sample itself."""
+        return self if self.plane is None else replace(self, name=self.case, plane=None, index=0, case="")
 
 
 @dataclass(frozen=True)
@@ -90,6 +108,8 @@ class DatasetFolder:
     def read_mask(self, sample: Sample, size: tuple[int, int] | None = None, *, inside_roi: bool = True) -> Ids:
         """Return class ids uint8 [H, W], 255 = ignore; for multilabel 0, 1 or 255, [K, H, W].
 
+        Of a whole volume [I, J, K] they come as one tall picture, its voxels in the file's order: [I · J, K].
+
         Args:
             sample: one of ``samples``.
             size: the picture's (height, width), if known; the mask must have it. A mask drawn on the stored pixels
@@ -102,6 +122,8 @@ class DatasetFolder:
         """
         if sample.mask is None:
             raise DataError(f"{self.path}: {sample.name} has no mask")
+        if sample.volume:
+            return self._read_volume_mask(sample, size, inside_roi=inside_roi)
         if self.task == "multilabel":
             ids = self._read_labels(sample.mask)
         elif self.palette:
@@ -116,6 +138,28 @@ class DatasetFolder:
                 inside = fit(inside.astype(np.uint8), ids.shape[-2:], sample.roi, sample.image) > 0
             ids = np.where(inside, ids, np.uint8(IGNORE))
         return ids
+
+    @cached_property
+    def cases(self) -> "Cases":
+        """Its volumes."""
+        from segkit.data.cases import Cases
+
+        return Cases(self)
+
+    def slices(self, samples: Sequence[Sample], reader: Reader) -> list[Sample]:
+        """Pictures as they are, and of each volume the slices that a reader's model is shown."""
+        return self.cases.slices(samples, reader) if any(sample.volume for sample in samples) else list(samples)
+
+    def _read_volume_mask(self, sample: Sample, size: tuple[int, int] | None, *, inside_roi: bool) -> Ids:
+        ids = self.cases.mask(sample, inside_roi=inside_roi)
+        if sample.plane is None:
+            layers = ids.shape[:-3]
+            return ids.reshape(*layers, -1, ids.shape[-1])
+        if size is None or size == ids.shape[-2:]:
+            return ids
+        if ids.ndim == 2:
+            return resized_ids(ids, size)
+        return resized_ids(ids.transpose(1, 2, 0).copy(), size).transpose(2, 0, 1).copy()
 
     def read_depth(self, sample: Sample, size: tuple[int, int]) -> Depth:
         """Return depth on a picture's pixels, float32 [H, W, C + 1]: metres (C = 1) or values as they are; validity.
@@ -174,12 +218,8 @@ class DatasetFolder:
 
     def _read_labels(self, folder: Path) -> Ids:
         """Multilabel masks [K, H, W], one file for each class in the sample's folder."""
-        files = by_stem(folder, LOSSLESS)
         layers = []
-        for name in self.classes:
-            file = files.get(name, folder / f"{name}.png")
-            if name not in files:
-                raise DataError(f"{file}: no such file{nearest(name, files)}; write an empty mask where it is absent")
+        for file in class_files(folder, self.classes):
             layers.append(apply_table(read_values(file), self.coding.table, file, 2))
             if layers[-1].shape != layers[0].shape:
                 raise DataError(f"{file}: mask is {_size(layers[-1])}, that of {self.classes[0]!r} {_size(layers[0])}")
@@ -267,19 +307,21 @@ def find_files(
         description: says what the masks are, and where the regions of interest.
         listed: gives the files with certain suffixes in a folder, by stem.
     """
-    images = listed(path / "images", PICTURES)
+    images = listed(path / "images", (*PICTURES, *VOLUMES, SERIES))
     if description.task == "multilabel":
-        masks = {entry.name: entry for entry in entries(path / "masks") if entry.is_dir()}
+        listed_masks = entries(path / "masks")
+        masks = {stem_of(entry): entry for entry in listed_masks if entry.is_dir() or suffix_of(entry) == DICOM}
     else:
-        masks = listed(path / "masks", LOSSLESS)
+        masks = listed(path / "masks", (*LOSSLESS, *VOLUMES))
     depth = listed(path / "depth", DEPTHS) if (path / "depth").is_dir() else {}
     roi = {}
     if description.roi:
         if not (path / description.roi).is_dir():
             raise DataError(f"{path / description.roi}: no such folder, but 'roi:' in dataset.yaml names it")
-        roi = listed(path / description.roi, LOSSLESS)
+        roi = listed(path / description.roi, (*LOSSLESS, *VOLUMES))
     return {
-        stem: Sample(stem, image, masks.get(stem), depth.get(stem), roi.get(stem)) for stem, image in images.items()
+        stem: Sample(stem, image, masks.get(stem), depth.get(stem), roi.get(stem), is_volume(image))
+        for stem, image in images.items()
     }
 
 

@@ -7,6 +7,23 @@ from pathlib import Path
 from segkit.errors import DataError
 
 BLURRING = (".jpg", ".jpeg", ".webp")  # compressed with loss
+DICOM = ".dcm"
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", DICOM)
+"""Suffixes of files that hold volumes, or a slice with its place in space."""
+LOOKED_AT = 8  # files of a folder
+SERIES = "/"
+"""In the place of a suffix: a folder that holds a DICOM series."""
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix in small letters, that of a compressed file whole: ``.nii.gz``."""
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def stem_of(path: Path) -> str:
+    """The name without its suffix, ``x`` of ``x.nii.gz``; of a folder the whole name."""
+    suffix = "" if path.is_dir() else suffix_of(path)
+    return path.name[: len(path.name) - len(suffix)]
 
 
 @dataclass(frozen=True)
@@ -25,16 +42,19 @@ class Listing:
 
 
 def list_folder(folder: Path, suffixes: Sequence[str]) -> Listing:
-    """Return a folder's files, hidden ones left out; raise DataError where there is no such folder."""
+    """Return a folder's files, hidden ones left out; raise DataError where there is no such folder.
+
+    With ``SERIES`` among the suffixes a folder that holds DICOM files is one of them.
+    """
     found: dict[str, Path] = {}
     twice, others = [], []
     for entry in entries(folder):
-        if entry.suffix.lower() not in suffixes:
+        if suffix_of(entry) not in suffixes and not (SERIES in suffixes and holds_dicom(entry)):
             others.append(entry)
-        elif entry.stem in found:
+        elif (stem := stem_of(entry)) in found:
             twice.append(entry)
         else:
-            found[entry.stem] = entry
+            found[stem] = entry
     return Listing(found, tuple(twice), tuple(others))
 
 
@@ -42,7 +62,7 @@ def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """Return a folder's files by stem; raise DataError where two have the same one, or there are none."""
     listing = list_folder(folder, suffixes)
     for entry in listing.twice:
-        raise DataError(f"{entry}: {listing.found[entry.stem].name} has the same name; keep one of them")
+        raise DataError(f"{entry}: {listing.found[stem_of(entry)].name} has the same name; keep one of them")
     if not listing.found:
         others = sorted({entry.suffix for entry in listing.others})
         there = f"; there are {', '.join(others)}" if others else ""
@@ -50,8 +70,31 @@ def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
             depth = ".npy" in suffixes
             blurred = "depth: export it" if depth else "class ids: export them"
             there += f", which blur {blurred} again" + ("" if depth else ", or run 'segkit check --fix'")
-        raise DataError(f"{folder}: no files of a type that is read here ({', '.join(suffixes)}){there}")
+        known = ", ".join(suffix for suffix in suffixes if suffix != SERIES)
+        raise DataError(f"{folder}: no files of a type that is read here ({known}){there}")
     return listing.found
+
+
+def is_volume(path: Path) -> bool:
+    """Whether a file, or a folder with a series, is read as a volume: by its suffix, a TIFF by its pages."""
+    suffix = suffix_of(path)
+    if suffix in (".tif", ".tiff"):
+        from segkit.medical.stack import is_stack
+
+        return is_stack(path)
+    return suffix in VOLUMES or path.is_dir()
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Whether a folder's first files include one of DICOM, by its first bytes."""
+    if not folder.is_dir():
+        return False
+    for file in sorted(folder.iterdir())[:LOOKED_AT]:
+        if file.is_file() and not file.name.startswith("."):
+            with file.open("rb") as opened:
+                if opened.read(132)[128:] == b"DICM":
+                    return True
+    return False
 
 
 def entries(folder: Path) -> list[Path]:

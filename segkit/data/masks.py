@@ -1,6 +1,6 @@
 """Class ids from mask files, whatever their coding: ids, 0 and 255, an indexed palette, colours."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -10,8 +10,10 @@ from PIL import Image
 
 from segkit.data.claims import LIMIT, check_claim, claim_of
 from segkit.data.description import Colour
+from segkit.data.listing import VOLUMES, by_stem, is_volume, suffix_of
 from segkit.data.reader import Pixels, read_pixels
 from segkit.errors import DataError
+from segkit.nearest import nearest
 
 Ids = NDArray[np.uint8]
 Values = NDArray[np.integer]
@@ -26,8 +28,14 @@ LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
 def read_values(path: Path) -> Values:
     """Return a mask file's values [H, W] as stored: uint8 or uint16; an indexed PNG gives its indices, not its colours.
 
-    A grey mask saved with three equal channels is grey. The orientation tag is not applied.
+    Those of a volume come as one tall picture, [I · J, K]. A grey mask saved with three equal channels is grey. The
+    orientation tag is not applied.
     """
+    if is_volume(path):
+        from segkit.medical.reading import read_volume
+
+        found = whole_values(read_volume(path).values, path)
+        return found.reshape(-1, found.shape[-1])
     pixels = read_stored(path)
     if in_colour(pixels):
         raise DataError(
@@ -51,6 +59,16 @@ def read_stored(path: Path) -> Pixels:
             raise DataError(f"{path}: can't be decoded as a mask ({error})") from error
     grey = _read_grey(path)
     return grey[..., None] if grey is not None else read_pixels(path, upright=False)
+
+
+def class_files(folder: Path, classes: Sequence[str]) -> list[Path]:
+    """Return the files of a multilabel mask, one a class; raise DataError where one is missing."""
+    files = by_stem(folder, (*LOSSLESS, *VOLUMES))
+    for name in classes:
+        if name not in files:
+            file = folder / f"{name}{suffix_of(next(iter(files.values())))}"
+            raise DataError(f"{file}: no such file{nearest(name, files)}; write an empty mask where it is absent")
+    return [files[name] for name in classes]
 
 
 def in_colour(pixels: Pixels) -> bool:

@@ -3,23 +3,38 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.data.cases import Case
 from segkit.data.depth import Depth
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.reader import Reader
 from segkit.errors import DataError
 
 
-def read_input(folder: DatasetFolder, sample: Sample, reader: Reader) -> NDArray[np.float32]:
+def read_input(folder: DatasetFolder, sample: Sample, reader: Reader) -> NDArray[np.float32] | Case:
     """Return a picture float32 [H, W, reader.inputs]: the image in 0..1 and then, if it is taken, the second modality.
+
+    A whole volume comes as a case, whose ``shape`` is that of the tall picture that its mask is, see
+    ``DatasetFolder.read_mask``.
 
     Raises:
         DataError: a file can't be read or doesn't fit the reader.
     """
-    image = reader.read(sample.image)
+    if sample.volume and sample.plane is None:
+        return folder.cases.case(sample, reader)
+    image = read_image(folder, sample, reader)
     if not reader.depth_channels:
         return image
     depth = depth_for(folder, sample, reader, (image.shape[0], image.shape[1]))
     return np.concatenate([image, depth], axis=2)
+
+
+def read_image(folder: DatasetFolder, sample: Sample, reader: Reader) -> NDArray[np.float32]:
+    """Return a picture, or a volume's slice, as a model sees it: float32 [H, W, channels] in 0..1.
+
+    Raises:
+        DataError: it can't be read or doesn't fit the reader.
+    """
+    return folder.cases.picture(sample, reader) if sample.volume else reader.read(sample.image)
 
 
 def depth_for(folder: DatasetFolder, sample: Sample, reader: Reader, size: tuple[int, int]) -> Depth:

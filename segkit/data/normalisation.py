@@ -7,20 +7,25 @@ from numpy.typing import NDArray
 
 from segkit.data.depth import read_depth
 from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.model_input import read_image
 from segkit.data.reader import Reader
 from segkit.errors import DataError
 
 PICTURES = 200  # evenly spread over the split; more change the third digit at most
 
 
-def channel_statistics(samples: Sequence[Sample], reader: Reader) -> tuple[list[float], list[float]]:
+def channel_statistics(
+    samples: Sequence[Sample], folder: DatasetFolder, reader: Reader
+) -> tuple[list[float], list[float]]:
     """Per-channel mean and standard deviation over all pixels of the pictures, in the reader's 0..1.
 
-    At most 200 pictures are read, evenly spread. A constant channel gets a standard deviation of 1.
+    At most 200 pictures, or slices of volumes, are read, evenly spread. A constant channel gets a standard deviation of
+    1.
     """
     count, total, square = 0, np.zeros(reader.channels), np.zeros(reader.channels)
-    for sample in samples[:: -(-len(samples) // PICTURES)]:
-        pixels = reader.read(sample.image).reshape(-1, reader.channels).astype(np.float64)
+    pictures = folder.slices(samples, reader)
+    for sample in pictures[:: -(-len(pictures) // PICTURES)]:
+        pixels = read_image(folder, sample, reader).reshape(-1, reader.channels).astype(np.float64)
         count += len(pixels)
         total += pixels.sum(0)
         square += np.square(pixels).sum(0)

@@ -15,7 +15,8 @@ from segkit.data.claims import LIMIT, check_claim, claim_of, claim_of_tiff, jpeg
 from segkit.data.decoding import ORIENTATION, decode, decode_tiff, is_tiff, one_line, tiff_orientation
 from segkit.data.decoding import Pixels as Pixels
 from segkit.data.depth_format import DepthFormat
-from segkit.data.tiff_rows import check_parts
+from segkit.data.slices import Slices
+from segkit.data.tiff_rows import check_parts, only_in_parts, tiff_rows
 from segkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)
 Image.MAX_IMAGE_PIXELS = 1 << 30  # OpenCV's limit; with its own, Pillow would refuse the tags of what OpenCV reads
 
-Window = tuple[float, float] | Literal["picture"]
-"""Intensities that become 0 and 1; "picture": each picture's own 0.1 and 99.9 percentiles."""
+Window = tuple[float, float] | Literal["picture", "file"]
+"""Intensities that become 0 and 1.
+
+"picture": each picture's, or each volume's channel's, own 0.1 and 99.9 percentiles; "file": the window that a DICOM
+file says it is to be shown with.
+"""
 
 PERCENTILES = (0.1, 99.9)
 LOOKED_AT = 1 << 22  # values that percentiles are taken from, evenly spread where there are more
@@ -44,7 +49,9 @@ class Reader(BaseModel):
     Args:
         channels: 3 repeats a grey picture, 1 takes the luma of a colour picture; any number is taken as it comes.
         window: (low, high) in the file's own units, scaled to 0..1 and clipped; ``"picture"``: each picture's own 0.1
-            and 99.9 percentiles over all channels; None scales by the type's range.
+            and 99.9 percentiles over all channels (of a volume: of each); ``"file"``: the one that a DICOM file names;
+            None scales by the type's range.
+        slices: how volumes are looked at; None: the model takes pictures, and of volumes axial slices.
         depth: what values in files of depth, or of another second modality, mean unless they are said to mean something
             else; None: the model takes images alone.
         depth_channels: of the second modality, validity not counted; 0 for none.
@@ -54,6 +61,7 @@ class Reader(BaseModel):
 
     channels: int = Field(default=3, ge=1)
     window: Window | None = None
+    slices: Slices | None = None
     depth: DepthFormat | None = None
     depth_channels: int = Field(default=0, ge=0)
 
@@ -66,6 +74,13 @@ class Reader(BaseModel):
     def of_images(self) -> "Reader":
         """The same without a second modality."""
         return self.model_copy(update={"depth": None, "depth_channels": 0})
+
+    @property
+    def in_one_plane(self) -> "Reader":
+        """The same, looking at volumes in its first plane alone."""
+        if self.slices is None:
+            return self
+        return self.model_copy(update={"slices": self.slices.model_copy(update={"planes": self.slices.planes[:1]})})
 
     @property
     def inputs(self) -> int:
@@ -115,6 +130,8 @@ class Reader(BaseModel):
             ValueError: floats outside 0..1 without a window: what their range means can't be guessed.
         """
         if self.window is not None:
+            if self.window == "file":
+                raise ValueError("the model shows each file by the window that it names, but this one names none")
             low, high = own_window(pixels) if self.window == "picture" else self.window
             scaled = (pixels.astype(np.float64) - low) / (high - low)
             return np.clip(scaled, 0, 1).astype(np.float32)
@@ -217,7 +234,9 @@ def _read_tiff(path: Path, limit: int) -> tuple[Pixels, int]:
     with tifffile.TiffFile(path) as file:
         check_claim(claim_of_tiff(file), path.stat().st_size, path, limit)
         check_parts(file, path, limit)
-        return decode_tiff(file, path.read_bytes), tiff_orientation(file)
+        rows = tiff_rows(path, file, limit) if only_in_parts(file) else None
+        pixels = decode_tiff(file, path.read_bytes) if rows is None else rows.rows(0, rows.height)
+        return pixels, tiff_orientation(file)
 
 
 def _decode(path: Path, data: bytes, limit: int) -> Pixels:

@@ -44,6 +44,8 @@ class SegmentationMetrics:
     def update(self, name: str, labels: NDArray[Any] | Tensor, target: NDArray[Any] | Tensor) -> Counts:
         """Count one image, and give its own counts: TP, FP, FN, TN of every class, int64 [4, classes].
 
+        What comes under the name of the image before is a part of that image, such as a slice of a volume.
+
         Args:
             name: of the image, for its row and for errors.
             labels: predicted ids [H, W] (binary: 0 and 1), or 0/1 maps [K, H, W] for multilabel. Where they are
@@ -151,6 +153,9 @@ class SegmentationMetrics:
 
     def _add(self, name: str, counts: Counts, pixels: int) -> None:
         self._pooled += counts
+        if self._rows and self._rows[-1][0] == name:
+            _, before, already = self._rows.pop()
+            counts, pixels = counts + before, pixels + already
         self._rows.append((name, counts, pixels))
 
     def _check_ids(self, what: str, ids: NDArray[Any]) -> None:

@@ -52,20 +52,20 @@ class Worst:
         del self.examples[self._count :]
 
     def _draw(self, look: Look) -> dict[str, Picture]:
-        image, labels = look.picture(), look.labels[0]
+        image, labels, truth = look.picture(), look.cut(look.labels[0]), look.cut(look.target)
         palette = np.full((256, 3), IGNORED, np.uint8)  # what is ignored is grey, also in given masks
         palette[: len(self._palette)] = self._palette
-        target, colours = look.target, palette
+        target, colours = truth, palette
         if labels.ndim == 3:
             target, colours = np.where(target == IGNORE, np.uint8(0), target), self._palette
         pictures = {
             "picture": draw_overlay(image, np.zeros((0, *image.shape[:2]), np.uint8), self._palette[:0], None),
             "truth": draw_overlay(image, target, colours, self._background),
             "prediction": draw_overlay(image, labels, colours, self._background),
-            "errors": draw_errors(labels, look.target, self._background),
+            "errors": draw_errors(labels, truth, self._background),
         }
         if look.entropy is not None:
-            pictures["uncertainty"] = draw_heat(np.divide(look.entropy, 255, dtype=np.float32))
+            pictures["uncertainty"] = draw_heat(np.divide(look.cut(look.entropy), 255, dtype=np.float32))
         return pictures
 
 

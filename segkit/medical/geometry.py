@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = Literal["axial", "coronal", "sagittal"]
-"""A plane that slices lie in."""
-PLANES: tuple[Plane, ...] = get_args(Plane)
+from segkit.data.slices import PLANES as PLANES
+from segkit.data.slices import Plane as Plane
 
 # From the array [x, y, z] with x to the left, y to the back and z to the top: which axes become slices, rows and
 # columns, and which of these three are turned round. Pictures are as radiologists hang them: the patient's right is
@@ -63,7 +61,9 @@ class Geometry:
     def __post_init__(self) -> None:
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
             raise ValueError("the affine must be 4 × 4 finite numbers")
-        if abs(np.linalg.det(self.affine[:3, :3])) < 1e-12:
+        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+        # By directions, not by lengths: a voxel of a microscope's is a billionth of one of a scanner's.
+        if not lengths.all() or abs(np.linalg.det(self.affine[:3, :3] / lengths)) < 1e-6:
             raise ValueError("the affine has no volume: two of its axes point the same way, or a spacing is zero")
 
     @cached_property
@@ -80,11 +80,15 @@ class Geometry:
     @property
     def orientation(self) -> str:
         """Where I, J and K lead to, by the closest letters of L/R, P/A and I/S: ``"RAS"``."""
-        return "".join(str(letter) for letter in nibabel.orientations.aff2axcodes(self.affine))
+        from nibabel.orientations import aff2axcodes
+
+        return "".join(str(letter) for letter in aff2axcodes(self.affine))
 
     def turn(self, plane: Plane) -> Turn:
         """How the volume's slices in a plane come to hang as radiologists hang them; oblique ones by their closest."""
-        nearest = nibabel.orientations.io_orientation(self.affine)  # of each axis: that of RAS, and its direction
+        from nibabel.orientations import io_orientation
+
+        nearest = io_orientation(self.affine)  # of each axis: that of RAS, and its direction
         order, reverse = HUNG[plane]
         axes = [int(np.flatnonzero(nearest[:, 0] == axis)[0]) for axis in order]
         # Of LPS, which hanging goes by, x and y are opposite to those of RAS.

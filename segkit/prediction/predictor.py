@@ -4,8 +4,9 @@ import copy
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from segkit.allocator import reused_memory
 from segkit.artifact import load
 from segkit.backbones.linear import has_onednn
+from segkit.data.cases import Case, case_of
 from segkit.data.claims import LIMIT
 from segkit.data.decoding import one_line
 from segkit.data.depth_format import DepthFormat
+from segkit.data.listing import is_volume
 from segkit.data.picture import Picture, open_picture
 from segkit.data.reader import Pixels, Reader
 from segkit.ensemble import Ensemble
@@ -29,21 +32,27 @@ from segkit.prediction.bands import Batches, Strips, bands
 from segkit.prediction.depth import Given, depth_of, rows_with, zoomed
 from segkit.prediction.fingerprint import model_digest
 from segkit.prediction.many import Outcome, predict_files
+from segkit.prediction.npy import as_file
 from segkit.prediction.offloaded import Offloaded
 from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import compiled, prepared
-from segkit.prediction.scaled import scaled
+from segkit.prediction.scaled import Scaled, scaled
 from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.stream import Frame, predict_stream
 from segkit.prediction.tiles import check_tiling, tile_origins
 from segkit.prediction.views import views_of
+from segkit.prediction.volume_maps import tall, tall_rows, volume_maps
 from segkit.prediction.writers import output_folder
 from segkit.recipe import Precision
 from segkit.statistics import PixelStatistics
 from segkit.task import Task
 from segkit.trusting.verdict import kept_judge, settings_of
 from segkit.tta import TTA
+
+if TYPE_CHECKING:
+    from segkit.medical.volume import Volume
+    from segkit.prediction.volume_prediction import VolumePrediction
 
 __all__ = ["Outcome", "Precision", "Prediction", "Predictor", "evaluating"]
 
@@ -157,6 +166,7 @@ class Predictor:
             raise UsageError(f"limit={limit!r}: expected a number of bytes, 1 or more")
         self.device = _named(device) if device is not None else _device_for(model)
         self.precision = exported_precision(model, precision) or _computed(settings.precision, self.device)
+        self._own_batch = batch is None
         self._batches = Batches(_batch_for(self.device, self.tile) if batch is None else batch)
         self.model = model
         self.model_digest = model_digest(model) if loaded else None
@@ -190,21 +200,24 @@ class Predictor:
     @reused_memory()
     def predict(
         self,
-        source: str | Path | Pixels | Picture,
+        source: "str | Path | Pixels | Picture | Volume",
         out: str | Path | None = None,
         *,
         depth: Given | None = None,
         depth_format: DepthFormat | None = None,
         threshold: float | Kept = "kept",
     ) -> Prediction:
-        """Predict one image.
+        """Predict one image, or one volume: what comes back of that is a
+        :class:`segkit.prediction.volume_prediction.VolumePrediction`, with [I, J, K] in the place of [H, W].
 
         Args:
             source: a picture's path, the picture opened by :func:`segkit.data.picture.open_picture`, or its pixels
-                [H, W] or [H, W, C]: uint8, uint16, or float in 0..1.
+                [H, W] or [H, W, C]: uint8, uint16, or float in 0..1; a volume's path (NIfTI, NRRD, MetaImage, DICOM or
+                the folder of one DICOM series, a TIFF of several pages), or the volume as
+                :func:`segkit.medical.reading.read_volume` gives it.
             out: a folder for the result's arrays as ``STEM_labels.npy``, ``STEM_probabilities.npy`` and so on: they are
                 then written by rows and given as memory maps, so that a large TIFF, or an array that is itself a memory
-                map, takes the memory of some rows of tiles, whatever its height.
+                map, takes the memory of some rows of tiles, whatever its height. A volume is always held.
             depth: depth, or the second modality that the model takes: a PNG, TIFF or NPY file, or an array [H, W] or
                 [H, W, C] of what such a file would hold, on the image's pixels. A model that takes one works without.
             depth_format: what its values mean; by default what they meant in training.
@@ -218,47 +231,84 @@ class Predictor:
         """
         threshold = self._threshold(threshold)
         if isinstance(source, str | Path):
-            source = open_picture(source, limit=self.limit)
+            source = _opened(Path(source), self.limit)
+        if not isinstance(source, Picture | np.ndarray) and hasattr(source, "geometry"):
+            if depth is not None:
+                raise UsageError("depth: is of pictures; leave it out for a volume")
+            return self._predict_volume(source, out, threshold)
         pixels = source if isinstance(source, Picture) else _as_pixels(source)
         path = pixels.path if isinstance(pixels, Picture) else None
         name = path.stem if path is not None else "image"
-        task, maps = self.model.task, self.model.maps
         folder = output_folder(out) if out is not None else None
         reader = self.model.reader
         image = scaled(pixels, reader, str(path or name))
         second = depth_of(depth, reader, image.size, str(path or name), depth_format, self.limit)
         given = rows_with(image.rows, second, reader, image.size[1])
+        rows = self._bands(self._blendable, given, image.size)
+        arrays = self._collected(rows, image.size, name, path, threshold, folder)
+        return Prediction(**{"disagreement": None, **arrays}, **self._about(name, path, threshold), scaled=image, depth=second)
+
+    def _predict_volume(self, volume: "Volume", out: str | Path | None, threshold: float) -> "VolumePrediction":
+        from segkit.prediction.volume_prediction import VolumePrediction
+
+        case, shape = case_of(volume, self.model.reader), volume.geometry.shape
+        folder = output_folder(out) if out is not None else None
+        size = (shape[0] * shape[1], shape[2])
+        rows = self._tall_rows(self._blendable, case)
+        arrays = self._collected(rows, size, volume.name, volume.path, threshold, None)
+        whole: dict[str, Any] = {key: maps.reshape(*maps.shape[:-2], *shape) for key, maps in arrays.items()}
+        if folder is not None:
+            whole = {key: as_file(folder / f"{volume.name}_{key}.npy", maps) for key, maps in whole.items()}
+        seen = np.moveaxis(tall(np.moveaxis(case.values, -1, 0)), 0, -1)
+        return VolumePrediction(
+            **{"disagreement": None, **whole},
+            **self._about(volume.name, volume.path, threshold),
+            scaled=Scaled(volume.name, size, seen, Reader(channels=volume.channels)),
+            volume=volume,
+            case=case,
+            digest=self.model_digest,
+        )
+
+    def _collected(
+        self,
+        rows: Generator[NDArray[np.float32], None, None],
+        size: tuple[int, int],
+        name: str,
+        path: Path | None,
+        threshold: float,
+        out: Path | None,
+    ) -> dict[str, NDArray[Any]]:
+        """The arrays of a prediction, of rows of what is blendable; a single model's disagreement isn't among them."""
+        task, maps = self.model.task, self.model.maps
         try:
-            with closing(self._bands(self._blendable, given, image.size)) as rows:
-                arrays = collect(
+            with closing(rows):
+                return collect(
                     rows,
-                    image.size,
+                    size,
                     task=task,
                     maps=maps,
                     temperature=self.temperature,
                     threshold=threshold,
                     name=name,
-                    out=folder,
+                    out=out,
                 )
         except torch.OutOfMemoryError as error:
             raise UsageError(
                 f"{path or name}: out of GPU memory with tile={self.tile} and batch={self.batch}; take less of either"
             ) from error
-        return Prediction(
-            name=name,
-            labels=arrays["labels"],
-            probabilities=arrays["probabilities"],
-            entropy=arrays["entropy"],
-            disagreement=arrays.get("disagreement"),
-            classes=tuple(self.model.classes),
-            task=task,
-            background=0 if task == "binary" else self.model.background,
-            palette=default_palette(task, maps, self.model.background),
-            scaled=image,
-            depth=second,
-            source=path,
-            judge=self.judge if threshold == self.threshold else None,
-        )
+
+    def _about(self, name: str, path: Path | None, threshold: float) -> dict[str, Any]:
+        """What a prediction says beside its arrays."""
+        model = self.model
+        return {
+            "name": name,
+            "classes": tuple(model.classes),
+            "task": model.task,
+            "background": 0 if model.task == "binary" else model.background,
+            "palette": default_palette(model.task, model.maps, model.background),
+            "source": path,
+            "judge": self.judge if threshold == self.threshold else None,
+        }
 
     def predict_files(
         self,
@@ -330,11 +380,12 @@ class Predictor:
         return self.threshold if given == "kept" else settings_for(self.model, threshold=given).threshold
 
     def rows(
-        self, function: Callable[[Tensor], Tensor], image: NDArray[np.float32]
+        self, function: Callable[[Tensor], Tensor], image: NDArray[np.float32] | Case
     ) -> Generator[NDArray[np.float32], None, None]:
         """Maps of an image [H, W, C] in 0..1 by this predictor's settings, from the top down, each float32 [C', h, W].
 
-        Behind the image's channels are those of the second modality, where the model takes one.
+        Behind the image's channels are those of the second modality, where the model takes one. Of a volume [I, J, K]
+        they are those of one tall picture, [C', h, K] of I · J rows.
 
         ``function`` is any question to ``prepared`` (or to the model itself), tiles [b, C, h, w] → [b, C', h, w]; it is
         asked on the predictor's device and in its precision, in evaluation mode.
@@ -344,33 +395,61 @@ class Predictor:
         """
         if self.offload:
             raise UsageError("offload: members are moved for predictions alone; leave it out")
+        if isinstance(image, Case):
+            return self._tall_rows(function, image)
         ordered = np.ascontiguousarray(image)  # tensors have no negative strides, such as those of image[::-1]
         return self._bands(function, lambda top, bottom: ordered[top:bottom], (image.shape[0], image.shape[1]))
 
-    @torch.inference_mode()
+    def _tall_rows(
+        self, function: Callable[[Tensor], Tensor], case: Case
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """Maps of a volume's voxels as those of one tall picture, [C', h, K] of I · J rows."""
+        yield from tall_rows(volume_maps(partial(self._slices, function), case))
+
+    def _slices(
+        self, function: Callable[[Tensor], Tensor], pictures: Iterator[NDArray[np.float32]], size: tuple[int, int]
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """Maps [C', H, W] of each of several pictures [H, W, C] of one size, several at a time."""
+        side = max(min(self.tile or side, side) for side in size)
+        batches = Batches(_batch_for(self.device, side)) if self._own_batch else self._batches
+        while together := list(islice(pictures, batches.size)):
+            stack = np.stack(together).transpose(0, 3, 1, 2)  # [B, C, H, W]
+            strips = Strips(size, len(stack), lambda top, bottom, s=stack: torch.from_numpy(s[:, :, top:bottom].copy()))
+            yield from np.concatenate(list(self._strips(function, strips, batches)), axis=2)
+
     def _bands(
         self,
         function: Callable[[Tensor], Tensor],
         rows: Callable[[int, int], NDArray[np.float32]],
         size: tuple[int, int],
     ) -> Generator[NDArray[np.float32], None, None]:
+        """Maps [C', h, W] of one image whose rows are [h, W, C]."""
+
+        def read(top: int, bottom: int) -> Tensor:
+            pixels = np.ascontiguousarray(rows(top, bottom))
+            return torch.from_numpy(pixels).permute(2, 0, 1)[None]  # [h, W, C] → [1, C, h, W]
+
+        with closing(self._strips(function, Strips(size, 1, read), self._batches)) as found:
+            for band in found:
+                yield band[0]
+
+    @torch.inference_mode()
+    def _strips(
+        self, function: Callable[[Tensor], Tensor], strips: Strips, batches: Batches
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """Maps [B, C', h, W] of images of one size, from the top down."""
         low = AUTOCAST.get(self.precision)
 
         def ask(tiles: Tensor) -> Tensor:
             with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
                 return function(tiles.to(self.device, memory_format=torch.channels_last))
 
-        def read(top: int, bottom: int) -> Tensor:
-            pixels = np.ascontiguousarray(rows(top, bottom))
-            return torch.from_numpy(pixels).permute(2, 0, 1)[None]  # [h, W, C] → [1, C, h, W]
-
-        batches = self._batches
         if self.offload:  # whole rows of tiles, which are cut into batches for each member anew
-            side = min(self.tile or size[1], size[1])
-            batches = Batches(len(tile_origins(size[1], side, self.overlap)))
+            side = min(self.tile or strips.size[1], strips.size[1])
+            batches = Batches(strips.count * len(tile_origins(strips.size[1], side, self.overlap)))
         found = bands(
             ask,
-            Strips(size, 1, read),
+            strips,
             tile=self.tile,
             overlap=self.overlap,
             batches=batches,
@@ -379,7 +458,7 @@ class Predictor:
         )
         with evaluating(self.model), closing(found):
             for band in found:
-                yield band[0].cpu().numpy()
+                yield band.cpu().numpy()
 
     def _blendable(self, tiles: Tensor) -> Tensor:
         return blendable(self._statistics(tiles))
@@ -432,6 +511,15 @@ def _batch_for(device: torch.device, tile: int | None) -> int:
     """On a CPU as many tiles as make twice 512² pixels, since more leave its caches; eight times that on a GPU."""
     pixels = (1 << 19) * (1 if device.type == "cpu" else 8)
     return 1 if tile is None else min(max(pixels // tile**2, 1), LARGEST_BATCH)
+
+
+def _opened(path: Path, limit: int) -> "Picture | Volume":
+    """A picture, or a volume by its suffix or its pages."""
+    if is_volume(path):
+        from segkit.medical.reading import read_volume
+
+        return read_volume(path, limit=limit)
+    return open_picture(path, limit=limit)
 
 
 def _as_pixels(array: Pixels) -> Pixels:

@@ -42,7 +42,7 @@ from segkit.training.module import TrainingModule
 from segkit.training.plan import Plan, build_segmenter
 from segkit.training.progress import Bar, EpochTable
 from segkit.training.rounding import round_weights
-from segkit.training.samples import draw_samples
+from segkit.training.samples import draw_samples, to_show
 from segkit.training.together import Each, Together
 
 SAMPLES = 4  # pictures drawn of each member
@@ -235,7 +235,7 @@ def _trainee(plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: P
     if train.freeze and plan.member.model.backbone.model_dump().get("weights") is None and not plan.member.model.start:
         log.say(f"{title}: note: the backbone was given no weights; what is frozen stays as it began")
     module = TrainingModule(segmenter, plan.loss, train, predict, updates=train.epochs * -(-steps // train.accumulate))
-    shown = (plan.validation or plan.samples)[:SAMPLES]
+    shown = to_show(folder, plan.validation or plan.samples, plan.reader, SAMPLES)
 
     def draw() -> None:
         try:

@@ -17,6 +17,8 @@ from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.folds import draw_folds
 from segkit.data.normalisation import channel_statistics, depth_statistics
 from segkit.data.reader import Reader
+from segkit.data.slices import Slices
+from segkit.data.window_names import NAMED
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, RecipeError
 from segkit.model import Segmenter, grids
@@ -142,7 +144,7 @@ def make_plan(
             f"{member.name}: train.keep=best and train.early_stopping need a split to score; "
             "set data.validate_on, or train.keep=last"
         )
-    reader = Reader(channels=data.channels, window=data.window)
+    reader = _reader(member, folder)
     if member.model.depth is not None:
         reader = _with_depth(reader, member, folder)
     if member.fold is None:
@@ -152,7 +154,7 @@ def make_plan(
         samples = [sample for i, fold in enumerate(folds) if i != member.fold for sample in fold]
         held_out = list(folds[member.fold])
         validation = held_out if data.validate_on else []
-    mean, std = _normalisation(data, samples, reader)
+    mean, std = _normalisation(data, samples, folder, reader)
     encoding = _encoding(member.model, samples, folder)
     loss: nn.Module = build_loss(
         recipe.loss,
@@ -233,7 +235,8 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
         classes=folder.classes,
         task=folder.task,
         background=folder.background,
-        window=data.window,
+        window=plan.reader.window,
+        slices=plan.reader.slices,
         mean=plan.mean,
         std=plan.std,
         auxiliary=model.auxiliary,
@@ -320,6 +323,19 @@ def _sizes(sample: Sample) -> Iterator[int]:
         yield from (file.stat().st_size for file in files)
 
 
+def _reader(member: Member, folder: DatasetFolder) -> Reader:
+    """How a member's pictures are read."""
+    data = member.data
+    volumes = any(sample.volume for sample in folder.files.values())
+    if data.slices is not None and not volumes:
+        raise RecipeError(f"{member.name}: data.slices is for volumes, but {folder.path} has pictures; leave it out")
+    if volumes and member.model.depth is not None:
+        raise RecipeError(f"{member.name}: depth is of pictures, but {folder.path} has volumes; leave model.depth out")
+    slices = (data.slices or Slices()) if volumes else None
+    window = NAMED[data.window] if isinstance(data.window, str) and data.window in NAMED else data.window
+    return Reader(channels=data.channels, window=window, slices=slices)
+
+
 def _with_depth(reader: Reader, member: Member, folder: DatasetFolder) -> Reader:
     """The reader of a member that takes depth too."""
     if not any(sample.depth is not None for sample in folder.files.values()):
@@ -346,10 +362,10 @@ def _encoding(model: ModelRecipe, samples: Sequence[Sample], folder: DatasetFold
 
 
 def _normalisation(
-    data: DataRecipe, samples: Sequence[Sample], reader: Reader
+    data: DataRecipe, samples: Sequence[Sample], folder: DatasetFolder, reader: Reader
 ) -> tuple[Sequence[float] | None, Sequence[float] | None]:
     if data.normalisation == "dataset":
-        return channel_statistics(samples, reader)
+        return channel_statistics(samples, folder, reader)
     if data.normalisation == "none":
         return (0.0,) * data.channels, (1.0,) * data.channels
     if data.channels != 3:

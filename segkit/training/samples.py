@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE
 from segkit.data.model_input import read_input
+from segkit.data.reader import Reader
 from segkit.model import Segmenter
 from segkit.prediction.bands import tiled
 from segkit.prediction.error_picture import draw_errors
@@ -25,6 +26,22 @@ GAP = 4  # white pixels between panels
 WIDEST = 480  # pixels of a panel's longer side
 
 
+def to_show(folder: DatasetFolder, samples: Sequence[Sample], reader: Reader, count: int) -> list[Sample]:
+    """The first pictures; of a volume the slice, in the first plane that its model looks at, with most foreground."""
+    found = []
+    for sample in samples[:count]:
+        slices = folder.slices([sample], reader)
+        first = [each for each in slices if each.plane == slices[0].plane]
+        found.append(max(first, key=lambda each: _foreground(folder, each)) if len(first) > 1 else first[0])
+    return found
+
+
+def _foreground(folder: DatasetFolder, sample: Sample) -> int:
+    ids = folder.read_mask(sample)
+    inside = (ids == 1) if ids.ndim == 3 else (ids != IGNORE) & (ids != (folder.background or 0))
+    return int(inside.sum())
+
+
 def draw_samples(
     segmenter: Segmenter, folder: DatasetFolder, samples: Sequence[Sample], predict: PredictRecipe, directory: Path
 ) -> None:
@@ -37,6 +54,7 @@ def draw_samples(
     background = 0 if segmenter.task == "binary" else segmenter.background
     for sample in samples:
         given = read_input(folder, sample, segmenter.reader)
+        assert isinstance(given, np.ndarray)  # no whole volume
         image = given[..., : segmenter.reader.channels]
         truth = folder.read_mask(sample, image.shape[:2])
         batch = torch.from_numpy(given).permute(2, 0, 1)[None].to(device)  # [1, inputs, H, W]

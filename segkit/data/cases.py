@@ -1,0 +1,256 @@
+"""Volumes of a dataset as models see them: scaled, with their masks, each read once; and their slices as pictures."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.data.listing import DICOM, suffix_of
+from segkit.data.masks import IGNORE, Ids, Values, apply_table, class_files, whole_values
+from segkit.data.reader import Reader, Window, own_window
+from segkit.data.resize import resized
+from segkit.data.slices import PLANES, Plane, Slices
+from segkit.errors import DataError
+from segkit.medical.geometry import Geometry
+from segkit.medical.volume import Volume
+
+if TYPE_CHECKING:
+    from segkit.data.folder import DatasetFolder, Sample
+
+KEPT = 2 << 30  # bytes of scaled volumes that are held in memory; further ones lie in files
+
+WHOLE = Slices()
+"""How a model that was made for pictures looks at volumes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A volume as a model sees it.
+
+    Attributes:
+        name: of the case, for errors.
+        values: float32 [I, J, K, C] in 0..1.
+        geometry: where its voxels are.
+        reader: the model's.
+    """
+
+    name: str
+    values: NDArray[np.float32]
+    geometry: Geometry
+    reader: Reader
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of its voxels in the file's order as one tall picture: I · J, K and the channels."""
+        i, j, k = self.geometry.shape
+        return i * j, k, self.values.shape[3]
+
+    @property
+    def slices(self) -> Slices:
+        """How it is looked at."""
+        return self.reader.slices or WHOLE
+
+    @property
+    def planes(self) -> tuple[Plane, ...]:
+        """Those of the reader's planes that have more than one pixel each way; of a single slice the one it lies in."""
+        flat = [axis for axis, length in enumerate(self.geometry.shape) if length == 1]
+        if len(flat) == 1:
+            return tuple(plane for plane in PLANES if self.geometry.turn(plane).axes[0] == flat[0])
+        return self.slices.planes
+
+    def count(self, plane: Plane) -> int:
+        """Slices in a plane."""
+        return self.geometry.shape[self.geometry.turn(plane).axes[0]]
+
+    def size(self, plane: Plane) -> tuple[int, int]:
+        """Height and width of a plane's slices as the model sees them."""
+        _, *rows_and_columns = self.geometry.turn(plane).axes
+        height, width = (self.geometry.shape[axis] for axis in rows_and_columns)
+        if self.slices.spacing is None:
+            return height, width
+        down, across = (self.geometry.spacing[axis] / self.slices.spacing for axis in rows_and_columns)
+        return max(1, round(height * down)), max(1, round(width * across))
+
+    def picture(self, plane: Plane, index: int) -> NDArray[np.float32]:
+        """A slice with its neighbours, float32 [H, W, channels] of the reader's channels and spacing.
+
+        Raises:
+            DataError: their number is not what the model takes.
+        """
+        stack = self.geometry.turn(plane).of(self.values)
+        beside = self.slices.neighbours
+        numbers = np.clip(np.arange(index - beside, index + beside + 1), 0, len(stack) - 1)
+        shown = np.concatenate([stack[number] for number in numbers], axis=-1)
+        picture = np.ascontiguousarray(self._channels(shown))
+        size = self.size(plane)
+        return picture if size == picture.shape[:2] else resized(picture, size)
+
+    def _channels(self, shown: NDArray[np.float32]) -> NDArray[np.float32]:
+        found, wanted = shown.shape[-1], self.reader.channels
+        if found == wanted:
+            return shown
+        if found == 1 and wanted == 3:
+            return np.repeat(shown, 3, axis=-1)
+        each = f", {self.slices.shown} slices at a time" if self.slices.neighbours else ""
+        raise DataError(
+            f"{self.name}: {self.values.shape[-1]} channel{'s' * (self.values.shape[-1] > 1)}{each}: {found} in all; "
+            f"the model takes {wanted}"
+        )
+
+
+def case_of(volume: Volume, reader: Reader) -> Case:
+    """A volume as a reader's model sees it: each channel by the reader's window over the whole of it.
+
+    Raises:
+        DataError: its values don't fit the window.
+    """
+    scaled = np.empty(volume.values.shape, np.float32)
+    for channel in range(volume.channels):
+        values = volume.values[..., channel]
+        window = reader.window
+        if window == "picture":
+            window = own_window(values)
+        elif window == "file":
+            window = volume.voi
+        if window is None and reader.window is not None:
+            raise DataError(f"{volume.path}: names no window to be shown by, which the model is shown its files by")
+        try:
+            scaled[..., channel] = reader.model_copy(update={"window": window}).scale(values)
+        except ValueError as error:
+            raise DataError(f"{volume.path}: {error}") from error
+    return Case(volume.name, scaled, volume.geometry, reader)
+
+
+class Cases:
+    """The volumes of one dataset, each read once; beyond some memory they lie in files that go with this object."""
+
+    def __init__(self, folder: "DatasetFolder") -> None:
+        self._folder = folder
+        self._last: tuple[Path, Volume] | None = None
+        self._cases: dict[tuple[Path, Window | None], Case] = {}
+        self._masks: dict[tuple[Path, bool], Ids] = {}
+        self._taken = 0
+        self._files: tempfile.TemporaryDirectory[str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was read: another process reads what it needs."""
+        return {**vars(self), "_last": None, "_cases": {}, "_masks": {}, "_taken": 0, "_files": None}
+
+    def case(self, sample: "Sample", reader: Reader) -> Case:
+        """A sample's volume, whole, as a reader's model sees it."""
+        key = (sample.image, reader.window)
+        if key not in self._cases:
+            found = case_of(self._volume(sample), reader)
+            self._cases[key] = replace(found, values=self._kept(found.values))
+        return replace(self._cases[key], reader=reader)
+
+    def picture(self, sample: "Sample", reader: Reader) -> NDArray[np.float32]:
+        """A slice as a reader's model sees it: float32 [H, W, channels] in 0..1."""
+        assert sample.plane is not None
+        return self.case(sample, reader).picture(sample.plane, sample.index)
+
+    def slices(self, samples: "Sequence[Sample]", reader: Reader) -> "list[Sample]":
+        """Pictures as they are, and of each volume all slices of the reader's planes."""
+        found = []
+        for sample in samples:
+            if not sample.volume or sample.plane is not None:
+                found.append(sample)
+                continue
+            case = self.case(sample, reader)
+            for plane in case.planes:
+                for index in range(case.count(plane)):
+                    name = f"{sample.name}_{plane}_{index:03d}"
+                    found.append(replace(sample, name=name, plane=plane, index=index, case=sample.name))
+        return found
+
+    def mask(self, sample: "Sample", *, inside_roi: bool = True) -> Ids:
+        """Class ids of a volume on its own grid, [I, J, K], or of a slice, [H, W]; 255 = ignore.
+
+        For multilabel 0, 1 or 255, [K, I, J, K] or [K, H, W].
+
+        Raises:
+            DataError: the mask is missing, unreadable, on another grid, or holds values that are no class.
+        """
+        key = (sample.image, inside_roi)
+        if key not in self._masks:
+            self._masks[key] = self._kept(self._read_mask(sample, inside_roi))
+        ids = self._masks[key]
+        if sample.plane is None:
+            return ids
+        turn = self._geometry(sample).turn(sample.plane)
+        if ids.ndim == 3:
+            return np.ascontiguousarray(turn.of(ids)[sample.index])
+        return np.stack([turn.of(each)[sample.index] for each in ids])
+
+    def _read_mask(self, sample: "Sample", inside_roi: bool) -> Ids:
+        folder, volume = self._folder, self._volume(sample)
+        if sample.mask is None:
+            raise DataError(f"{folder.path}: {sample.name} has no mask")
+        if suffix_of(sample.mask) == DICOM:
+            from segkit.medical.dicom_seg import read_seg
+
+            ids = read_seg(sample.mask, volume, folder.classes).labels
+        elif sample.mask.is_dir():
+            files = class_files(sample.mask, folder.classes)
+            ids = np.stack([self._ids(file, volume, folder.coding.table, 2) for file in files])
+        else:
+            ids = self._ids(sample.mask, volume, folder.coding.table, len(folder.classes))
+        if sample.roi is not None and inside_roi:
+            inside = on_grid(sample.roi, volume) > 0
+            ids = np.where(inside, ids, np.uint8(IGNORE))
+        return ids
+
+    def _ids(self, file: Path, volume: Volume, table: Ids, classes: int) -> Ids:
+        values = on_grid(file, volume)
+        flat = apply_table(values.reshape(-1, values.shape[-1]), table, file, classes)
+        return flat.reshape(values.shape)
+
+    def _geometry(self, sample: "Sample") -> Geometry:
+        for (path, _), case in self._cases.items():
+            if path == sample.image:
+                return case.geometry
+        return self._volume(sample).geometry
+
+    def _volume(self, sample: "Sample") -> Volume:
+        """The one read last is held: its mask is asked for next."""
+        from segkit.medical.reading import read_volume
+
+        if self._last is None or self._last[0] != sample.image:
+            self._last = sample.image, read_volume(sample.image)
+        return self._last[1]
+
+    def _kept(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The values, in a file where there are many already."""
+        if self._taken + values.nbytes <= KEPT:
+            self._taken += values.nbytes
+            return values
+        if self._files is None:
+            self._files = tempfile.TemporaryDirectory(prefix="segkit-volumes-", ignore_cleanup_errors=True)
+        path = Path(self._files.name) / f"{len(self._cases)}_{len(self._masks)}.npy"
+        np.save(path, values)
+        found: NDArray[Any] = np.load(path, mmap_mode="r")
+        return found
+
+
+def on_grid(file: Path, volume: Volume) -> Values:
+    """The whole numbers [I, J, K] of a mask's file that lies on a volume's grid.
+
+    Raises:
+        DataError: it doesn't, or holds fractions or channels.
+    """
+    from segkit.medical.reading import read_volume
+
+    mask = read_volume(file)
+    difference = volume.geometry.difference(mask.geometry)
+    if difference is not None:
+        raise DataError(
+            f"{file}: not on the grid of its picture {volume.path.name}: {difference}; resample it to the picture, "
+            "by nearest neighbours"
+        )
+    if mask.channels != 1:
+        raise DataError(f"{file}: the mask has {mask.channels} channels; export class ids, one channel")
+    return whole_values(mask.values, file)

@@ -1,0 +1,114 @@
+"""What a model says of one volume, on the volume's own grid."""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.data.cases import Case
+from segkit.errors import UsageError
+from segkit.files import writing_to
+from segkit.medical.volume import Volume
+from segkit.medical.writing import suffix_for, write_map
+from segkit.prediction.prediction import Prediction, output_kinds
+from segkit.prediction.volume_maps import tall
+from segkit.prediction.writers import output_paths, write_picture
+from segkit.trusting.verdict import Trust
+
+MAPS = ("labels", "probabilities", "entropy", "disagreement")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VolumePrediction(Prediction):
+    """Labels and probabilities of a volume: those of a :class:`Prediction` with [I, J, K] in the place of [H, W].
+
+    Attributes:
+        volume: what was predicted, with its geometry.
+        case: the same as the model saw it.
+        digest: of the model, which what is written names; None where it isn't known.
+    """
+
+    volume: Volume
+    case: Case
+    digest: str | None = None
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres between voxels along I, J and K."""
+        return self.volume.geometry.spacing
+
+    @cached_property
+    def trust(self) -> Trust | None:
+        """As of a picture; see :attr:`Prediction.trust`."""
+        return None if self.judge is None else self.judge.of(self.flat)
+
+    @property
+    def flat(self) -> Prediction:
+        """The same of its voxels as one tall picture, [I · J, K]."""
+        values = {field.name: getattr(self, field.name) for field in fields(Prediction)}
+        flattened = {name: tall(np.asarray(values[name])) for name in MAPS if values[name] is not None}
+        return Prediction(**{**values, **flattened})
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """What the model saw, float32 [I, J, K, C] in 0..1."""
+        return self.case.values
+
+    def overlay(self) -> NDArray[np.uint8]:
+        """Slices in three planes with the classes filled and outlined, uint8 RGB [h, w, 3]."""
+        from segkit.measuring.preview import draw_volume_preview
+
+        return draw_volume_preview(
+            self.case.values, np.asarray(self.labels), self.volume.geometry, self.palette, self.background, self.task
+        )
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        overlay: bool = False,
+        probability: bool = False,
+        entropy: bool = False,
+        disagreement: bool = False,
+    ) -> list[Path]:
+        """Write the mask in the input's format and geometry, and what else is asked for; return the paths.
+
+        :mod:`segkit.medical.writing` says which formats these are.
+
+        Raises:
+            UsageError: ``disagreement`` of a single model, a class name that can't name a file, or no room or right to
+                write there.
+        """
+        kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
+        if disagreement and self.disagreement is None:
+            raise UsageError("disagreement is between the members of an ensemble; this model has none")
+        paths = output_paths(
+            Path(folder),
+            self.name,
+            kinds,
+            suffix=suffix_for(self.volume),
+            task=self.task,
+            classes=self.classes,
+            maps=len(self.probabilities),
+        )
+        for kind in kinds:
+            with writing_to(paths[kind][0]):
+                self._write(kind, paths[kind])
+        return [path for kind in kinds for path in paths[kind]]
+
+    def _write(self, kind: str, paths: tuple[Path, ...]) -> None:
+        maps: dict[str, NDArray[Any] | None] = {
+            "probability": self.probabilities,
+            "entropy": self.entropy,
+            "disagreement": self.disagreement,
+        }
+        found = maps.get(kind)
+        if kind == "mask":
+            self._write_mask(paths)
+        elif kind == "overlay":
+            write_picture(paths[0], self.overlay())
+        elif found is not None:
+            write_map(paths[0], found[0] if found.ndim == 4 and len(found) == 1 else found, self.volume, kind)
