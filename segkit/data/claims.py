@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from segkit.data.decoding import picture_series
 from segkit.errors import DataError
 
 AT_A_TIME = 1 << 20  # bytes unpacked to see how many there are
@@ -107,12 +108,13 @@ def claim_of(data: bytes) -> Claim | None:
     return None
 
 
-def claim_of_tiff(file: tifffile.TiffFile) -> Claim:
-    """What an open TIFF says of its first picture, as :func:`segkit.data.decoding.decode_tiff` takes it.
+def claim_of_tiff(file: tifffile.TiffFile, *, level: int = 0) -> Claim:
+    """What an open TIFF says of its picture, or of a level of its pyramid, as it is decoded.
 
     Tiles without any bytes are read as empty, so they need none.
     """
-    page, series = file.pages.first, file.series[0]
+    series = picture_series(file).levels[level]
+    page = series.keyframe
     counts = np.asarray(page.databytecounts)
     present = counts > 0
     raw = page.imagelength * ceil(page.imagewidth * page.samplesperpixel * page.bitspersample / 8)
