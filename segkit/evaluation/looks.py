@@ -1,10 +1,10 @@
 """Each image of a split in turn: what a model, its members or a folder of masks says of it, held against the truth."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.artifact import AnyModel
+from segkit.data.cases import Case
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import Ids
 from segkit.data.model_input import read_input
-from segkit.data.reader import read_pixels
+from segkit.data.reader import Reader, read_pixels
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.evaluation.calibration import Calibration
@@ -23,6 +24,7 @@ from segkit.evaluation.given_masks import given_masks
 from segkit.evaluation.lesions import LesionCounts
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.selective import Selective
+from segkit.evaluation.shown_slice import shown_slice
 from segkit.evaluation.surface import SurfaceDistances
 from segkit.evaluation.thresholds import ThresholdCounts
 from segkit.prediction.labels import at_temperature, labels_of
@@ -66,6 +68,8 @@ class Look:
         entropy: of the model's probabilities, uint8 [H, W], 255 is the largest possible; None of masks.
         picture: reads the image for people to look at, float32 [H, W, C] in 0..1.
         spacing: millimetres from one pixel to the next along each axis of a mask; None where they are unknown.
+        grid: I, J and K of a volume, whose target, labels and entropy are those of one tall picture, [I · J, K].
+        cut: what of maps [..., H, W] is drawn: all of a picture, a slice of a volume.
     """
 
     sample: Sample
@@ -74,6 +78,12 @@ class Look:
     entropy: NDArray[np.uint8] | None
     picture: Callable[[], NDArray[np.float32]]
     spacing: tuple[float, ...] | None = None
+    grid: tuple[int, int, int] | None = None
+    cut: Callable[[NDArray[Any]], NDArray[Any]] = field(default=lambda maps: maps)
+
+    def whole(self, maps: NDArray[Any]) -> NDArray[Any]:
+        """Maps [..., H, W] as they are; of a volume, which come as one tall picture, [..., I, J, K]."""
+        return maps if self.grid is None else maps.reshape(*maps.shape[:-2], *self.grid)
 
 
 def looks_of_model(
@@ -113,14 +123,42 @@ def looks_of_model(
             nats = entropy(torch.from_numpy(parts[0][None]), model.task)[0].numpy()
             unsure.append(np.rint(nats * (255 / largest)).clip(0, 255).astype(np.uint8))
         whole = [np.concatenate(found, axis=-2) for found in labels]
+        if isinstance(image, Case):
+            yield _look_at_case(image, sample, target, whole, np.concatenate(unsure), predictor.model.background)
+            continue
         picture = image[..., : model.reader.channels]
         yield Look(sample, target, whole, np.concatenate(unsure), partial(np.asarray, picture))
+
+
+def _look_at_case(
+    case: Case,
+    sample: Sample,
+    target: Ids,
+    labels: list[NDArray[np.uint8]],
+    unsure: NDArray[np.uint8] | None,
+    background: int | None,
+) -> Look:
+    shown = shown_slice(case, target, labels[0], background)
+    return Look(
+        sample,
+        target,
+        labels,
+        unsure,
+        shown.picture,
+        case.geometry.spacing,
+        grid=case.geometry.shape,
+        cut=shown.of,
+    )
 
 
 def looks_of_masks(masks: Path, folder: DatasetFolder, samples: list[Sample]) -> Iterator[Look]:
     """A look at each image by masks that exist already; they have no probabilities."""
     for sample, labels in zip(samples, given_masks(masks, folder, samples), strict=True):
         target = folder.read_mask(sample, labels[0].shape[-2:])
+        if sample.volume:
+            case = folder.cases.case(sample, Reader(window="picture"))
+            yield _look_at_case(case, sample, target, labels, None, folder.background)
+            continue
         yield Look(sample, target, labels, None, partial(_picture, sample.image))
 
 
@@ -162,7 +200,7 @@ def stretched(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 def _bands(
-    predictor: Predictor, ask: Callable[[Tensor], Tensor], image: NDArray[np.float32], target: Ids, name: str
+    predictor: Predictor, ask: Callable[[Tensor], Tensor], image: NDArray[np.float32] | Case, target: Ids, name: str
 ) -> Iterator[tuple[NDArray[np.float32], Ids]]:
     """Rows of maps from the top down, each with the same rows of the truth."""
     top = 0

@@ -207,10 +207,10 @@ def evaluate(
         for tally, labels in zip(tallies, look.labels, strict=True):
             for cases in (tally.surface, tally.lesions):
                 if cases is not None:
-                    cases.update(look.sample.name, labels, look.target, look.spacing)
+                    cases.update(look.sample.name, look.whole(labels), look.whole(look.target), look.spacing)
         worst.offer(float(image_scores(first[None], counted.task, counted.kept)[0]), look)
         if errors is not None:
-            picture = draw_errors(look.labels[0], look.target, counted.background)
+            picture = draw_errors(look.cut(look.labels[0]), look.cut(look.target), counted.background)
             write_picture(Path(errors) / f"{look.sample.name}.png", picture)
         tell(look.sample.name)
 

@@ -246,7 +246,9 @@ class Predictor:
         given = rows_with(image.rows, second, reader, image.size[1])
         rows = self._bands(self._blendable, given, image.size)
         arrays = self._collected(rows, image.size, name, path, threshold, folder)
-        return Prediction(**{"disagreement": None, **arrays}, **self._about(name, path, threshold), scaled=image, depth=second)
+        return Prediction(
+            **{"disagreement": None, **arrays}, **self._about(name, path, threshold), scaled=image, depth=second
+        )
 
     def _predict_volume(self, volume: "Volume", out: str | Path | None, threshold: float) -> "VolumePrediction":
         from segkit.prediction.volume_prediction import VolumePrediction
@@ -266,6 +268,7 @@ class Predictor:
             scaled=Scaled(volume.name, size, seen, Reader(channels=volume.channels)),
             volume=volume,
             case=case,
+            made_by=str(getattr(self.model, "about", {}).get("trained_on", {}).get("recipe", "model")),
             digest=self.model_digest,
         )
 

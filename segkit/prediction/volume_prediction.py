@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.cases import Case
+from segkit.data.listing import DICOM, suffix_of
 from segkit.errors import UsageError
 from segkit.files import writing_to
+from segkit.measuring.volume_preview import draw_volume_preview
 from segkit.medical.volume import Volume
-from segkit.medical.writing import suffix_for, write_map
+from segkit.medical.writing import suffix_for, write_labels, write_map
 from segkit.prediction.prediction import Prediction, output_kinds
 from segkit.prediction.volume_maps import tall
 from segkit.prediction.writers import output_paths, write_picture
@@ -28,11 +30,13 @@ class VolumePrediction(Prediction):
     Attributes:
         volume: what was predicted, with its geometry.
         case: the same as the model saw it.
-        digest: of the model, which what is written names; None where it isn't known.
+        made_by: name of the model, which DICOM objects tell.
+        digest: of the model, likewise; None where it isn't known.
     """
 
     volume: Volume
     case: Case
+    made_by: str = "model"
     digest: str | None = None
 
     @property
@@ -59,10 +63,14 @@ class VolumePrediction(Prediction):
 
     def overlay(self) -> NDArray[np.uint8]:
         """Slices in three planes with the classes filled and outlined, uint8 RGB [h, w, 3]."""
-        from segkit.measuring.preview import draw_volume_preview
-
         return draw_volume_preview(
-            self.case.values, np.asarray(self.labels), self.volume.geometry, self.palette, self.background, self.task
+            self.case.values,
+            np.asarray(self.labels),
+            self.volume.geometry,
+            self.palette,
+            self.background,
+            self.task,
+            located=self.volume.located,
         )
 
     def save(
@@ -110,5 +118,32 @@ class VolumePrediction(Prediction):
             self._write_mask(paths)
         elif kind == "overlay":
             write_picture(paths[0], self.overlay())
+        elif kind == "probability" and suffix_of(paths[0]) == DICOM:
+            self._write_seg(paths[0], self.probabilities)
         elif found is not None:
-            write_map(paths[0], found[0] if found.ndim == 4 and len(found) == 1 else found, self.volume, kind)
+            last = found if found.ndim == 3 else found[0] if len(found) == 1 else np.moveaxis(found, 0, -1)
+            write_map(paths[0], last, self.volume, kind)
+
+    def _write_mask(self, paths: tuple[Path, ...]) -> None:
+        if suffix_of(paths[0]) == DICOM:
+            self._write_seg(paths[0], None)
+            return
+        layers = self.labels if self.task == "multilabel" else self.labels[None]
+        for path, found in zip(paths, layers, strict=True):
+            write_labels(path, np.asarray(found), self.volume)
+
+    def _write_seg(self, path: Path, probabilities: NDArray[np.float32] | None) -> None:
+        from segkit.medical.dicom_seg_write import write_seg
+
+        write_seg(
+            path,
+            np.asarray(self.labels),
+            self.volume,
+            classes=self.classes,
+            task=self.task,
+            background=self.background,
+            probabilities=probabilities,
+            colours=self.palette,
+            model_name=self.made_by,
+            model_digest=self.digest or "",
+        )

@@ -1,6 +1,6 @@
 """Masks, maps and pictures as files, each whole or absent.
 
-What is written for an image STEM.EXT (a TIFF stays a TIFF, everything else becomes PNG):
+What is written for an image STEM.EXT (a TIFF stays a TIFF, a volume has its own format, everything else becomes PNG):
 
 =======================  ===================================================================================
 STEM_mask.EXT            class ids, 8-bit; .png: with a palette
@@ -13,7 +13,9 @@ STEM_entropy.EXT         .tif: float32, nats. .png: 16-bit, 65535 is the largest
 STEM_disagreement.EXT    as the entropy
 =======================  ===================================================================================
 
-A 16-bit PNG says its scale in its own ``Description``.
+A 16-bit PNG says its scale in its own ``Description``. Volumes (:mod:`segkit.medical.writing`) have float32 maps, with
+a class a channel; of DICOM the mask is one segmentation object for all classes, the probability a fractional one, and
+other maps are NIfTI.
 """
 
 import tempfile
@@ -26,8 +28,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from segkit.data.listing import DICOM
 from segkit.errors import UsageError
 from segkit.files import atomic_path
+from segkit.medical.writing import LIKE
 from segkit.prediction.scaled import AT_ONCE
 from segkit.task import Task
 
@@ -57,20 +61,22 @@ def output_paths(
     Args:
         folder: the output folder.
         name: stem of the outputs' names.
-        kinds: any of mask, overlay, depth, probability, entropy, disagreement.
+        kinds: any of mask, overlay, depth, preview, probability, entropy, disagreement.
         suffix: the input's, with its dot; empty for an array.
 
     Raises:
         UsageError: a class's name can't name a file.
     """
-    extension = ".tif" if suffix.lower() in TIFF else ".png"
+    extension = LIKE.get(suffix.lower(), DICOM if suffix.lower() == DICOM else ".png")
     paths: dict[str, tuple[Path, ...]] = {}
     for kind in kinds:
-        if kind == "mask" and task == "multilabel":
+        if kind == "mask" and task == "multilabel" and extension != DICOM:
             paths[kind] = tuple(folder / f"{name}_mask" / f"{_filename(c)}{extension}" for c in classes)
-        elif kind in ("overlay", "depth"):
+        elif kind in ("overlay", "depth", "preview"):
             paths[kind] = (folder / f"{name}_{kind}.png",)
-        elif kind == "probability" and maps > 1:
+        elif kind in ("entropy", "disagreement") and extension == DICOM:
+            paths[kind] = (folder / f"{name}_{kind}.nii.gz",)
+        elif kind == "probability" and maps > 1 and extension == ".png":
             paths[kind] = (folder / f"{name}_probability.tif",)
         else:
             paths[kind] = (folder / f"{name}_{kind}{extension}",)
