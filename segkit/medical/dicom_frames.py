@@ -68,7 +68,7 @@ def frames_of(volume: Volume) -> tuple[Frame, ...] | None:
     if not volume.located and len(frames) == volume.geometry.shape[2]:
         return tuple(frames)
     if len(known) < len(frames) or not volume.located:
-        raise DataError(f"{volume.path}: not every frame says where it is (ImagePositionPatient)")
+        raise DataError(f"{volume.path}: not every frame says where it is (ImagePositionPatient (0020,0032))")
     chosen = _nearest(volume.geometry, np.array(known))
     return tuple(frames[index] for index in chosen)
 

@@ -3,19 +3,26 @@
 import re
 import uuid
 from collections.abc import Sequence
-from copy import copy, deepcopy
+from copy import deepcopy
 
 from highdicom.seg import Segmentation
 from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
 from pydicom.uid import SecondaryCaptureImageStorage
 
+from segkit.errors import DataError
 from segkit.medical.dicom_frames import Frame
+from segkit.medical.dicom_tags import named
 
 LONGEST = 64  # characters of a DICOM LO
 STANDS_IN = "2.25."
 """What the identifiers of stand-ins for frames begin with; the frame's number follows, counted from 1."""
 UNDATED = ("19000101", "000000")
 """Of masks for images without any date: an object has to have one, and today would tell two runs apart."""
+
+PATIENT = 0x0010
+DESCRIBING = (0x0008, PATIENT, 0x0012, 0x0020, 0x0032, 0x0038, 0x0040)
+"""Groups of tags that patients and studies are described by."""
 
 
 def refer(seg: Segmentation, frames: Sequence[Frame]) -> None:
@@ -44,18 +51,20 @@ def _reference(dataset: Dataset) -> Dataset:
 
 
 def identify(seg: Segmentation, source: Dataset, content: str) -> None:
-    """Patient and study as the images have them; dates, and what highdicom drew at random, from the content."""
-    of_patient = copy(source)
+    """Patient and study as the images have them; dates, and what highdicom drew at random, from the content.
+
+    Raises:
+        DataError: what the images say of the patient can't be read; it names the tag.
+    """
+    known = _known(source)
     texts = [seg.SeriesDescription, *(segment.SegmentLabel for segment in seg.SegmentSequence)]
-    if all(text.isascii() for text in texts):
-        if source.get("SpecificCharacterSet"):
-            seg.SpecificCharacterSet = source.SpecificCharacterSet
-    else:  # which the images' character set may lack
-        of_patient = deepcopy(source)
-        of_patient.decode()
-        seg.SpecificCharacterSet = "ISO_IR 192"
-    of_patient.SOPClassUID = SecondaryCaptureImageStorage  # that highdicom knows the parts of
-    seg.copy_patient_and_study_information(of_patient)
+    if not all(text.isascii() for text in texts):  # the images' character set may lack a letter
+        known.decode()
+        known.SpecificCharacterSet = "ISO_IR 192"
+    if known.get("SpecificCharacterSet"):
+        seg.SpecificCharacterSet = known.SpecificCharacterSet
+    known.SOPClassUID = SecondaryCaptureImageStorage  # one that highdicom knows the parts of, as it may not the images'
+    seg.copy_patient_and_study_information(known)
     if source.get("TimezoneOffsetFromUTC"):
         seg.TimezoneOffsetFromUTC = source.TimezoneOffsetFromUTC
     seg.ContentDate, seg.ContentTime = seg.SeriesDate, seg.SeriesTime = _moment(source)
@@ -65,6 +74,21 @@ def identify(seg: Segmentation, source: Dataset, content: str) -> None:
     dimensions = uid_of(content, "dimensions")
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
         item.DimensionOrganizationUID = dimensions
+
+
+def _known(source: Dataset) -> Dataset:
+    """A copy of what can be read of the tags that patients and studies are described by."""
+    known = Dataset()
+    for tag in source.keys():  # noqa: SIM118 - without it, values that can't be read are errors
+        if tag.group in DESCRIBING:
+            try:
+                element = source[tag]
+            except Exception as error:  # pydicom converts values when they are asked for, and raises what it likes
+                if tag.group == PATIENT:
+                    raise DataError(f"{named(keyword_for_tag(tag))} is damaged; export the images again") from error
+                continue
+            known.add(deepcopy(element))
+    return known
 
 
 def _moment(source: Dataset) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from pydicom.multival import MultiValue
 
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import LPS, Frame, frames_of
+from segkit.medical.dicom_tags import named, numbers_of
 from segkit.medical.volume import Volume
 
 CLOSE = 0.1  # of a voxel: how far a pixel's centre may be from its voxel's
@@ -55,7 +56,7 @@ def place(seg: Dataset, volume: Volume, path: Path) -> Placed:
             there is nothing to place them by.
     """
     frames = [Frame(seg, number, several=True) for number in range(1, int(seg.get("NumberOfFrames") or 1) + 1)]
-    if volume.located and all(frame.position is not None for frame in frames):
+    if volume.located and all(frame.get("PlanePositionSequence", "ImagePositionPatient") for frame in frames):
         _check_frame_of_reference(seg, volume, path)
         placed = [_by_place(frame, volume, path) for frame in frames]
     else:
@@ -77,16 +78,10 @@ def _check_frame_of_reference(seg: Dataset, volume: Volume, path: Path) -> None:
 
 def _by_place(frame: Frame, volume: Volume, path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first voxel and the steps of one frame by its position, orientation and spacing."""
-    orientation = frame.get("PlaneOrientationSequence", "ImageOrientationPatient")
-    spacing = frame.get("PixelMeasuresSequence", "PixelSpacing")
-    for keyword, value in (("ImageOrientationPatient", orientation), ("PixelSpacing", spacing)):
-        if not value:
-            raise DataError(f"{path}: {keyword} is missing or empty; export it again")
-    directions = np.array([float(number) for number in orientation]).reshape(2, 3)  # where columns and rows lead to
-    millimetres = np.array([float(spacing[1]), float(spacing[0])])
+    directions = _numbers(frame, "ImageOrientationPatient", 6, path).reshape(2, 3)
+    millimetres = _numbers(frame, "PixelSpacing", 2, path)[::-1]  # of columns, of rows
+    position = _numbers(frame, "ImagePositionPatient", 3, path)
     to_voxels = np.linalg.inv(volume.geometry.affine)
-    position = frame.position
-    assert position is not None  # noqa: S101 - checked by the caller
     start = to_voxels[:3, :3] @ (position * LPS) + to_voxels[:3, 3]
     steps = to_voxels[:3, :3] @ (directions * millimetres[:, None] * LPS).T  # [3, 2]
     pixels = np.array([int(frame.dataset.Columns), int(frame.dataset.Rows)])
@@ -109,13 +104,18 @@ def _by_place(frame: Frame, volume: Volume, path: Path) -> tuple[NDArray[np.int6
     return np.rint(start).astype(np.int64), whole.astype(np.int64)
 
 
+def _numbers(frame: Frame, keyword: str, count: int, path: Path) -> NDArray[np.float64]:
+    numbers = numbers_of(frame.dataset, keyword, count, path, frame.number - 1)
+    if numbers is None:
+        raise DataError(f"{path}: {named(keyword)} is missing; export it again")
+    return np.array(numbers)
+
+
 def _by_name(frames: Sequence[Frame], volume: Volume, path: Path) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Each frame on the slice of the image that it names."""
     images = frames_of(volume)
     if images is None:
-        raise DataError(
-            f"{path}: {volume.path} doesn't say where in the patient it is, so that nothing tells its place"
-        )
+        raise DataError(f"{path}: {volume.path} doesn't say where in the patient it is, so that nothing places it")
     size = (int(frames[0].dataset.Columns), int(frames[0].dataset.Rows))
     if size != volume.geometry.shape[:2]:
         wanted = "×".join(str(number) for number in volume.geometry.shape[:2])

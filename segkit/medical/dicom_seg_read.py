@@ -8,21 +8,21 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels import iter_pixels
 from pydicom.uid import SegmentationStorage
 
-from segkit.data.decoding import one_line
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import group_of
 from segkit.medical.dicom_seg_place import Placed, place
-from segkit.medical.quiet import quietly
+from segkit.medical.dicom_tags import named, quiet
 from segkit.medical.volume import Volume
 from segkit.nearest import nearest
 from segkit.task import Task
 
 LABEL_MAPS = "1.2.840.10008.5.1.4.1.1.66.7"
 """The class of Segmentation objects whose pixels are the segments' numbers; younger than pydicom 3.0."""
+Marked = tuple[int, int, NDArray[np.bool_]]
+"""A frame counted from 0, the number of a segment, and its pixels [rows, columns]."""
 UNLABELLED = 255  # no class: pixels that nothing learns from
 
 
@@ -43,10 +43,10 @@ class SegMasks:
 
 def is_seg(path: str | Path) -> bool:
     """Whether a file is a DICOM Segmentation object."""
+    quiet()
     try:
-        with quietly():
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-    except (OSError, InvalidDicomError, ValueError, EOFError, AttributeError, NotImplementedError):
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+    except Exception:  # pydicom raises what it likes
         return False
     return dataset.get("SOPClassUID") in (SegmentationStorage, LABEL_MAPS)
 
@@ -77,20 +77,20 @@ def read_seg(
             the classes; two overlap where they may not.
     """
     path = Path(path)
-    with quietly():
-        seg = _read(path)
-        labels = _labels(seg, path)
-        names = _names(labels.values(), classes, task)
-        for label in labels.values():
-            if label not in names:
-                raise DataError(f"{path}: segment {label!r} is none of the classes{nearest(label, names)}")
-        if len(names) > 2 and task == "binary":
-            raise DataError(f"{path}: {len(names) - 1} segments; a binary mask has one class besides the background")
-        placed = place(seg, volume, path)
-        marked = _marked(seg, path)
-        if task == "multilabel":
-            return _apart(placed, marked, labels, names)
-        return _together(placed, marked, labels, names, background, path)
+    quiet()
+    seg = _read(path)
+    labels = _labels(seg, path)
+    names = _names(labels.values(), classes, task)
+    for label in labels.values():
+        if label not in names:
+            raise DataError(f"{path}: segment {label!r} is none of the classes{nearest(label, names)}")
+    if len(names) > 2 and task == "binary":
+        raise DataError(f"{path}: {len(names) - 1} segments; a binary mask has one class besides the background")
+    placed = place(seg, volume, path)
+    marked = _marked(seg, labels, path)
+    if task == "multilabel":
+        return _apart(placed, marked, labels, names)
+    return _together(placed, marked, labels, names, background, path)
 
 
 def _read(path: Path) -> Dataset:
@@ -98,15 +98,15 @@ def _read(path: Path) -> Dataset:
         seg = pydicom.dcmread(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, InvalidDicomError, ValueError, EOFError, AttributeError, NotImplementedError) as error:
-        raise DataError(f"{path}: can't be read as DICOM ({one_line(error)})") from error
+    except Exception as error:  # pydicom raises what it likes; its words may quote the patient's tags
+        raise DataError(f"{path}: can't be read as DICOM; copy or export it again") from error
     if seg.get("SOPClassUID") not in (SegmentationStorage, LABEL_MAPS):
         raise DataError(f"{path}: isn't a DICOM Segmentation object")
     for keyword in ("SegmentSequence", "Rows", "Columns", "PixelData", "SegmentationType"):
         if not seg.get(keyword):
-            raise DataError(f"{path}: {keyword} is missing or empty; export it again")
+            raise DataError(f"{path}: {named(keyword)} is missing or empty; export it again")
     if seg.SegmentationType == "FRACTIONAL" and not seg.get("MaximumFractionalValue"):
-        raise DataError(f"{path}: MaximumFractionalValue is missing or empty; export it again")
+        raise DataError(f"{path}: {named('MaximumFractionalValue')} is missing or empty; export it again")
     return seg
 
 
@@ -129,29 +129,30 @@ def _names(labels: Iterable[str], classes: Sequence[str] | None, task: Task) -> 
     return found if task == "multilabel" else ("background", *(name for name in found if name != "background"))
 
 
-def _marked(seg: Dataset, path: Path) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:
-    """Frame (counted from 0), segment's number and where it is, [rows, columns]; of label maps one segment at a time."""
+def _marked(seg: Dataset, labels: Mapping[int, str], path: Path) -> Iterator[Marked]:
+    """Each frame, or each segment of each frame of label maps."""
     fractional = seg.SegmentationType == "FRACTIONAL"
     try:
         for number, pixels in enumerate(iter_pixels(seg, raw=True)):
             if seg.SegmentationType == "LABELMAP":
-                for segment in np.unique(pixels[pixels > 0]):
-                    yield number, int(segment), pixels == segment
-                continue
-            of_segment = group_of(seg, number + 1, "SegmentIdentificationSequence")
-            if of_segment is None or not of_segment.get("ReferencedSegmentNumber"):
-                raise DataError(f"{path}: frame {number + 1} doesn't say which segment it shows; export it again")
-            half = pixels.astype(np.float32) * 2 >= seg.MaximumFractionalValue if fractional else pixels > 0
-            yield number, int(of_segment.ReferencedSegmentNumber), half
+                shown = {int(segment): pixels == segment for segment in np.unique(pixels[pixels > 0])}
+            else:
+                of_segment = group_of(seg, number + 1, "SegmentIdentificationSequence") or Dataset()
+                half = pixels.astype(np.float32) * 2 >= seg.MaximumFractionalValue if fractional else pixels > 0
+                shown = {int(of_segment.get("ReferencedSegmentNumber") or 0): half}
+            for segment, where in shown.items():
+                if segment not in labels:
+                    raise DataError(f"{path}: frame {number + 1} shows no segment that is described; export it again")
+                yield number, segment, where
     except DataError:
         raise
     except Exception as error:  # decoders raise what they like
-        raise DataError(f"{path}: its pixels can't be decoded ({one_line(error)})") from error
+        raise DataError(f"{path}: its pixels are damaged, or compressed in a way not read here") from error
 
 
 def _apart(
     placed: Placed,
-    marked: Iterable[tuple[int, int, NDArray[np.bool_]]],
+    marked: Iterable[Marked],
     labels: Mapping[int, str],
     names: Sequence[str],
 ) -> SegMasks:
@@ -164,7 +165,7 @@ def _apart(
 
 def _together(
     placed: Placed,
-    marked: Iterable[tuple[int, int, NDArray[np.bool_]]],
+    marked: Iterable[Marked],
     labels: Mapping[int, str],
     names: Sequence[str],
     background: int | None,

@@ -1,6 +1,8 @@
 """Masks as a DICOM Segmentation object, each frame on the slice that it was made from."""
 
 import json
+import logging
+import warnings
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +23,7 @@ from segkit.files import atomic_path
 from segkit.medical.dicom_codes import property_of
 from segkit.medical.dicom_frames import Frame, frames_of
 from segkit.medical.dicom_seg_identity import LONGEST, STANDS_IN, identify, one_line, refer, series_number, uid_of
-from segkit.medical.quiet import quietly
+from segkit.medical.dicom_tags import named, quiet
 from segkit.medical.volume import Volume
 from segkit.task import Task, output_maps
 
@@ -100,30 +102,35 @@ def write_seg(
         _describe(number, name, made_by, None if colours is None else colours[index])
         for number, (name, index) in enumerate(zip(names, ids, strict=True), start=1)
     ]
-    with quietly():
-        seg = Segmentation(
-            source_images=[_stand_in(frame, number, volume.located) for number, frame in enumerate(frames, start=1)],
-            pixel_array=planes,
-            segmentation_type=SegmentationTypeValues.BINARY
-            if probabilities is None
-            else SegmentationTypeValues.FRACTIONAL,
-            segment_descriptions=described,
-            series_instance_uid=uid_of(content, "series"),
-            series_number=series_number(frames[0].dataset),
-            sop_instance_uid=uid_of(content, "instance"),
-            instance_number=1,
-            manufacturer="segkit",
-            manufacturer_model_name=model,
-            software_versions=segkit.__version__,
-            device_serial_number=one_line(model_digest),
-            content_label="SEGMENTATION",
-            content_description="Masks" if probabilities is None else "Probabilities",
-            series_description=one_line(f"segkit {model_name}"),
-        )
-        refer(seg, frames)
-        identify(seg, frames[0].dataset, content)
-        with atomic_path(path) as temporary:
-            seg.save_as(temporary, enforce_file_format=True)
+    _quiet()
+    seg = Segmentation(
+        source_images=[_stand_in(frame, number, volume.located) for number, frame in enumerate(frames, start=1)],
+        pixel_array=planes,
+        segmentation_type=SegmentationTypeValues.BINARY if probabilities is None else SegmentationTypeValues.FRACTIONAL,
+        segment_descriptions=described,
+        series_instance_uid=uid_of(content, "series"),
+        series_number=series_number(frames[0].dataset),
+        sop_instance_uid=uid_of(content, "instance"),
+        instance_number=1,
+        manufacturer="segkit",
+        manufacturer_model_name=model,
+        software_versions=segkit.__version__,
+        device_serial_number=one_line(model_digest),
+        content_label="SEGMENTATION",
+        content_description="Masks" if probabilities is None else "Probabilities",
+        series_description=one_line(f"segkit {model_name}"),
+    )
+    refer(seg, frames)
+    identify(seg, frames[0].dataset, content)
+    with atomic_path(path) as temporary:
+        seg.save_as(temporary, enforce_file_format=True)
+
+
+def _quiet() -> None:
+    """Keep what highdicom remarks on the images' tags off the console, where nobody could change anything about it."""
+    quiet()
+    warnings.filterwarnings("ignore", module=r"highdicom\.")
+    logging.getLogger("highdicom").setLevel(logging.CRITICAL)
 
 
 def _sources(volume: Volume) -> tuple[Frame, ...]:
@@ -136,7 +143,7 @@ def _sources(volume: Volume) -> tuple[Frame, ...]:
         lacking = [keyword for keyword in needed if not frame.dataset.get(keyword)]
         if lacking:
             raise DataError(
-                f"{volume.path}: {lacking[0]} is missing or empty; a DICOM Segmentation object has to repeat it"
+                f"{volume.path}: {named(lacking[0])} is missing or empty; a DICOM Segmentation object has to repeat it"
             )
     if not volume.located and len(frames) > 1:
         raise DataError(
