@@ -207,6 +207,8 @@ def _segmenter(path: Path, description: _Description, member: _Member, content: 
             task=description.task,
             background=description.background,
             window=description.reader.window,
+            slices=description.reader.slices,
+            mpp=description.reader.mpp,
             **(_second_modality(description.reader) if "depth" in member.architecture else {}),
         )
         segmenter.load_state_dict(safetensors.torch.load(content))

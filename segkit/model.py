@@ -127,6 +127,7 @@ class Segmenter(nn.Module):
         background: int | str | None = None,
         window: Window | None = None,
         slices: Slices | None = None,
+        mpp: float | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         auxiliary: int = 0,
@@ -156,6 +157,7 @@ class Segmenter(nn.Module):
             window: intensities that become 0 and 1 on reading, ``"picture"`` for each picture's own, ``"file"`` for
                 the one that a DICOM file names; by default the file type's range.
             slices: how volumes are looked at; ``in_channels`` counts those of all slices seen at a time.
+            mpp: microns per pixel that pictures of known resolution are brought to; by default they stay as they are.
             mean, std: normalisation in 0..1; by default ImageNet's for three channels, 0.5 and 0.25 otherwise.
             auxiliary: auxiliary heads on the neck's coarser maps (deep supervision), training only.
             input_size: (height, width) that every image is brought to, whole, before the backbone.
@@ -218,6 +220,7 @@ class Segmenter(nn.Module):
                 channels=in_channels,
                 window=window,
                 slices=slices,
+                mpp=mpp,
                 depth=depth_format,
                 depth_channels=0 if told is None else told.in_channels,
             ),

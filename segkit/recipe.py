@@ -58,6 +58,13 @@ class DataRecipe(Strict):
     slices: Slices | None = Field(
         None, description="how volumes are looked at; channels counts those of all slices seen at a time"
     )
+    mpp: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="microns per pixel that slides and other TIFFs are brought to; pictures that don't say their "
+        "resolution are taken to have it; null: all as they are",
+    )
     normalisation: Literal["dataset", "imagenet", "none"] = Field(
         "dataset", description="mean and standard deviation: measured on the training pictures, ImageNet's, or 0 and 1"
     )

@@ -18,7 +18,7 @@ from segkit.data.depth import Depth, resized_depth
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.pixel_map import PixelMap, follow, pixel_map, zoom_of
-from segkit.data.reader import Pixels, Reader, read_pixels
+from segkit.data.reader import Pixels, Reader
 from segkit.data.resize import resized, resized_ids
 from segkit.data.slices import Plane
 from segkit.data.transforms import Spec, build_augmentation, window_size
@@ -257,7 +257,8 @@ class SegmentationDataset(Dataset[Item]):
 
         def parts_of(number: int) -> Parts:
             sample = self.samples[number]
-            pair = (sample, self.reader.channels, self.reader.window, self.size, self.inside_roi)
+            read = (self.reader.channels, self.reader.window, self.reader.mpp)
+            pair = (sample, *read, self.size, self.inside_roi)
             depth = ("depth", sample, self.size)
             if pair not in decoded or (self.depth and depth not in decoded):
                 parts = self._read(number)
@@ -381,7 +382,7 @@ def _read_pair(
         image: Pixels = folder.cases.picture(sample, reader)
         return image, _mask_of(folder, sample, image, inside_roi)
     try:
-        image = reader.channels_of(read_pixels(sample.image))
+        image = reader.channels_of(reader.pixels_of(sample.image))
     except DataError:
         raise
     except ValueError as error:

@@ -113,7 +113,8 @@ class DatasetFolder:
         Args:
             sample: one of ``samples``.
             size: the picture's (height, width), if known; the mask must have it. A mask drawn on the stored pixels
-                of a picture that its EXIF tag turns by 90° is turned with it.
+                of a picture that its EXIF tag turns by 90° is turned with it. Of a slide, or another TIFF, it may be
+                drawn on any level: where the picture is brought to another resolution, it follows by nearest pixels.
 
             inside_roi: ignore what lies outside the region of interest; False reads the mask as it is drawn.
 
@@ -131,11 +132,11 @@ class DatasetFolder:
         else:
             ids = apply_table(read_values(sample.mask), self.coding.table, sample.mask, len(self.classes))
         if size is not None and ids.shape[-2:] != size:
-            ids = fit(ids, size, sample.mask, sample.image)
+            ids = _on_picture(ids, size, sample.mask, sample.image)
         if sample.roi is not None and inside_roi:
             inside = read_values(sample.roi) > 0
             if inside.shape != ids.shape[-2:]:
-                inside = fit(inside.astype(np.uint8), ids.shape[-2:], sample.roi, sample.image) > 0
+                inside = _on_picture(inside.astype(np.uint8), ids.shape[-2:], sample.roi, sample.image) > 0
             ids = np.where(inside, ids, np.uint8(IGNORE))
         return ids
 
@@ -157,9 +158,7 @@ class DatasetFolder:
             return ids.reshape(*layers, -1, ids.shape[-1])
         if size is None or size == ids.shape[-2:]:
             return ids
-        if ids.ndim == 2:
-            return resized_ids(ids, size)
-        return resized_ids(ids.transpose(1, 2, 0).copy(), size).transpose(2, 0, 1).copy()
+        return _resized(ids, size)
 
     def read_depth(self, sample: Sample, size: tuple[int, int]) -> Depth:
         """Return depth on a picture's pixels, float32 [H, W, C + 1]: metres (C = 1) or values as they are; validity.
@@ -352,6 +351,23 @@ def _background(given: str | int | None, task: Task, classes: tuple[str, ...]) -
     if task == "binary":
         return 0
     return 0 if task == "multiclass" and classes[0].lower() == "background" else None
+
+
+def _on_picture(ids: Ids, size: tuple[int, int], file: Path, image: Path) -> Ids:
+    """Return a mask [..., H, W] on its picture's pixels; DataError where its size is none that the picture has."""
+    from segkit.medical.slide import slide_of
+
+    slide = slide_of(image)
+    if slide is not None and ids.shape[-2:] in [(level.height, level.width) for level in slide.levels]:
+        return _resized(ids, size)
+    return fit(ids, size, file, image)
+
+
+def _resized(ids: Ids, size: tuple[int, int]) -> Ids:
+    """A mask [H, W] or [K, H, W] of another size, by nearest neighbours."""
+    if ids.ndim == 2:
+        return resized_ids(ids, size)
+    return resized_ids(ids.transpose(1, 2, 0).copy(), size).transpose(2, 0, 1).copy()
 
 
 def fit(ids: NDArray[Number], size: tuple[int, int], file: Path, image: Path) -> NDArray[Number]:

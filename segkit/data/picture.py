@@ -71,6 +71,17 @@ class Picture:
             raise DataError(f"{self.path}: holds values that are not finite (NaN or infinity)")
         return pixels
 
+    def whole(self, *, limit: int = LIMIT) -> Pixels:
+        """All rows at once; DataError where they take more than ``limit`` bytes."""
+        height, width, channels = self.shape
+        size = height * width * channels * self.dtype.itemsize
+        if size > limit:
+            raise DataError(
+                f"{self.path}: {height:,} × {width:,} pixels take {size / 2**30:,.1f} GiB, more than the limit of "
+                f"{limit / 2**30:,.1f} GiB; cut it into smaller ones"
+            )
+        return self.rows(0, height)
+
     def with_note(self, note: str) -> "Picture":
         """The same picture with one more note."""
         noted = copy.copy(self)

@@ -36,7 +36,9 @@ file says it is to be shown with.
 PERCENTILES = (0.1, 99.9)
 LOOKED_AT = 1 << 22  # values that percentiles are taken from, evenly spread where there are more
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+SLIDES = (".svs", ".ndpi", ".scn", ".bif", ".qptiff")
+"""Suffixes of TIFFs that scanners of slides write."""
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *SLIDES)
 """Suffixes of the files read as two-dimensional pictures."""
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
@@ -55,6 +57,8 @@ class Reader(BaseModel):
         depth: what values in files of depth, or of another second modality, mean unless they are said to mean something
             else; None: the model takes images alone.
         depth_channels: of the second modality, validity not counted; 0 for none.
+        mpp: microns per pixel that pictures of known resolution are brought to, see
+            :func:`segkit.data.picture.open_picture`; None: they are taken as they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +68,7 @@ class Reader(BaseModel):
     slices: Slices | None = None
     depth: DepthFormat | None = None
     depth_channels: int = Field(default=0, ge=0)
+    mpp: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @property
     def metric(self) -> bool:
@@ -101,11 +106,19 @@ class Reader(BaseModel):
 
     def read(self, path: str | Path) -> NDArray[np.float32]:
         """Return the picture as float32 [H, W, channels] in 0..1; raise DataError where that can't be done."""
-        pixels = read_pixels(path)
+        pixels = self.pixels_of(path)
         try:
             return self.scale(self.channels_of(pixels))
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
+
+    def pixels_of(self, path: str | Path) -> Pixels:
+        """Return a picture's raw values [H, W, C] as :func:`read_pixels`, at the resolution that the model wants."""
+        if self.mpp is None:
+            return read_pixels(path)
+        from segkit.data.picture import open_picture
+
+        return open_picture(path, mpp=self.mpp).whole()
 
     def channels_of(self, pixels: Pixels) -> Pixels:
         """Return [H, W, channels] of the same type from [H, W] or [H, W, C]; raise ValueError where none is meant."""

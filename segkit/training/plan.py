@@ -236,6 +236,7 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
         task=folder.task,
         background=folder.background,
         window=plan.reader.window,
+        mpp=plan.reader.mpp,
         slices=plan.reader.slices,
         mean=plan.mean,
         std=plan.std,
@@ -333,7 +334,7 @@ def _reader(member: Member, folder: DatasetFolder) -> Reader:
         raise RecipeError(f"{member.name}: depth is of pictures, but {folder.path} has volumes; leave model.depth out")
     slices = (data.slices or Slices()) if volumes else None
     window = NAMED[data.window] if isinstance(data.window, str) and data.window in NAMED else data.window
-    return Reader(channels=data.channels, window=window, slices=slices)
+    return Reader(channels=data.channels, window=window, slices=slices, mpp=data.mpp)
 
 
 def _with_depth(reader: Reader, member: Member, folder: DatasetFolder) -> Reader:
@@ -342,6 +343,8 @@ def _with_depth(reader: Reader, member: Member, folder: DatasetFolder) -> Reader
         raise DataError(
             f"{folder.path / 'depth'}: no files there, but {member.name} takes depth; add some, or leave it out"
         )
+    if reader.mpp is not None:
+        raise RecipeError(f"{member.name}: data.mpp={reader.mpp:g} is for pictures alone, without model.depth")
     channels = folder.depth_channels
     return reader.model_copy(update={"depth": folder.depth_format, "depth_channels": channels})
 

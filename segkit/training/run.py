@@ -191,7 +191,7 @@ def _check_readers(plans: Sequence[Plan]) -> None:
         if plan.reader.of_images != plans[0].reader.of_images:
             raise RecipeError(
                 f"member {plan.member.name!r} reads with {plan.reader}, {plans[0].member.name!r} with "
-                f"{plans[0].reader}; an ensemble's members take the same data.channels and data.window"
+                f"{plans[0].reader}; an ensemble's members take the same data.channels, window, slices and mpp"
             )
 
 
