@@ -18,6 +18,7 @@ from segkit.cli import (
     ensemble,
     evaluate,
     export,
+    import_,
     init,
     models,
     predict,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("check", epilog=check.EPILOG)(check.check)
+app.command("import", epilog=import_.EPILOG)(import_.import_)
 app.command("init", epilog=init.EPILOG)(init.init)
 app.command("train", epilog=train.EPILOG)(train.train)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
