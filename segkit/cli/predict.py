@@ -29,6 +29,13 @@ def predict(
     disagreement: Annotated[
         bool, typer.Option("--disagreement", help="Write how far an ensemble's members disagree.")
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Measure each class, draw previews, and put all of it into index.html."),
+    ] = False,
+    pseudonymise: Annotated[
+        bool, typer.Option("--pseudonymise", help="Name outputs by the images' content, not by their files' names.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run into the same folder ended; what is done is kept.")
     ] = False,
@@ -72,7 +79,7 @@ def predict(
     video = any(Path(name).suffix.lower() in VIDEOS for name in inputs)
     if video and len(inputs) > 1:
         raise UsageError("a video is predicted by itself; leave the other inputs out")
-    if video and (probability or entropy or disagreement or resume or depth):
+    if video and (probability or entropy or disagreement or resume or depth or report or pseudonymise):
         raise UsageError("of a video only the overlay is written; leave the options for pictures out")
     if depth_unit is not None and depth is None:
         raise UsageError("--depth-unit is of depth; name its folder by --depth")
@@ -102,6 +109,8 @@ def predict(
             **told(threshold=threshold),
             depth=depth,
             depth_format=None if depth_unit is None else DepthFormat(unit=depth_unit),
+            report=report,
+            pseudonymise=pseudonymise,
             resume=resume,
             progress=show,
         )
@@ -110,16 +119,25 @@ def predict(
     for outcome in outcomes:
         if outcome.error is not None:
             typer.echo(f"error: {outcome.error}", err=True)
+        elif outcome.skipped is not None:
+            typer.echo(f"left out: {outcome.source}: {outcome.skipped}", err=True)
     failed = sum(outcome.error is not None for outcome in outcomes)
+    images = [outcome for outcome in outcomes if outcome.skipped is None]
+    if not images:
+        raise DataError(f"{', '.join(inputs)}: no pictures there")
     if as_json:
         print_json([_row(outcome) for outcome in outcomes])
     else:
         kept = sum(outcome.kept for outcome in outcomes)
         typer.echo(
-            f"{len(outcomes) - failed} of {len(outcomes)} pictures predicted into {out} in "
+            f"{len(images) - failed} of {len(images)} pictures predicted into {out} in "
             f"{time.perf_counter() - start:.1f} s{f', {kept} of them by an earlier run' if kept else ''}"
         )
-        bare = sum(outcome.depth is None for outcome in outcomes if outcome.error is None)
+        for note in dict.fromkeys(note for outcome in outcomes for note in outcome.notes):
+            typer.echo(f"note: {note}")
+        if burned := sum(outcome.burned_in for outcome in outcomes):
+            typer.echo(f"warning: text, names among it, may be burned into the pixels of {burned} of them")
+        bare = sum(outcome.depth is None for outcome in images if outcome.error is None)
         if depth is not None and bare:
             typer.echo(f"note: {bare} of them without depth: no file of their stem in {depth}")
         if predictor.unjudged is not None:
@@ -167,5 +185,8 @@ def _row(outcome: "Outcome") -> dict[str, object]:
         "seconds": round(outcome.seconds, 3),
         "depth": None if outcome.depth is None else str(outcome.depth),
         "kept": outcome.kept,
+        "skipped": outcome.skipped,
+        "notes": list(outcome.notes),
+        "burned_in": outcome.burned_in,
         "trust": outcome.trust,
     }

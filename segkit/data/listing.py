@@ -89,12 +89,20 @@ def holds_dicom(folder: Path) -> bool:
     """Whether a folder's first files include one of DICOM, by its first bytes."""
     if not folder.is_dir():
         return False
-    for file in sorted(folder.iterdir())[:LOOKED_AT]:
-        if file.is_file() and not file.name.startswith("."):
-            with file.open("rb") as opened:
-                if opened.read(132)[128:] == b"DICM":
-                    return True
-    return False
+    return any(is_dicom(file) for file in sorted(folder.iterdir())[:LOOKED_AT] if not file.name.startswith("."))
+
+
+def is_dicom(file: Path) -> bool:
+    """Whether a file is of DICOM, by its suffix or, where that says nothing, its first bytes."""
+    if suffix_of(file) in (DICOM, ".dicom", ".ima"):
+        return True
+    if suffix_of(file) in VOLUMES or not file.is_file():
+        return False
+    try:
+        with file.open("rb") as opened:
+            return opened.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def entries(folder: Path) -> list[Path]:

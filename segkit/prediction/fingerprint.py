@@ -18,7 +18,12 @@ LENGTH = 16  # hexadecimal digits: that two runs of one folder meet is out of th
 
 
 def fingerprint(
-    predictor: "Predictor", *, threshold: float, kinds: Sequence[str], depth_format: DepthFormat | None = None
+    predictor: "Predictor",
+    *,
+    threshold: float,
+    kinds: Sequence[str],
+    depth_format: DepthFormat | None = None,
+    mpp: float | None = None,
 ) -> str:
     """Hexadecimal digits that change with the model, its weights, a setting, the kinds of outputs or the program.
 
@@ -36,6 +41,7 @@ def fingerprint(
         "judge": None if predictor.judge is None else predictor.judge.model_dump(mode="json"),
         "kinds": list(kinds),
         "depth": None if depth_format is None else depth_format.model_dump(mode="json"),
+        "mpp": mpp,
     }
     return hashlib.sha256(_bytes(facts)).hexdigest()[:LENGTH]
 

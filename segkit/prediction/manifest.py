@@ -27,12 +27,16 @@ class Entry(BaseModel):
     Attributes:
         input: its path below the closest folder that holds all inputs, with forward slashes.
         sha256: of its bytes; None where they can't be read.
-        status: ``ok``, or ``error``.
+        status: ``ok``, ``error``, or ``skipped``: no image of its own, which is no fault.
         outputs: the files written, below the output folder, with the SHA-256 of each.
-        error: one line, None where all went well.
+        error: one line, None where all went well; of what was skipped why.
         seconds: of reading, predicting and writing.
         run: fingerprint of the model and of all settings that the outputs depend on.
         depth: SHA-256 of the depth file that was used, or of another second modality's; None where there was none.
+        name: the stem of its outputs' names; empty where it has none.
+        measures: of each class, see :func:`segkit.measuring.table.figures`; None where they weren't asked for.
+        notes: what was decided on reading it.
+        burned_in: whether text may be in its pixels.
         trust: what the model says of its own prediction, see :class:`segkit.trusting.verdict.Trust`; None where it
             wasn't taught that, or there is no prediction.
     """
@@ -41,13 +45,17 @@ class Entry(BaseModel):
 
     input: str
     sha256: str | None
-    status: Literal["ok", "error"]
+    status: Literal["ok", "error", "skipped"]
     outputs: dict[str, str]
     error: str | None
     seconds: float
     run: str
     depth: str | None = None
     trust: dict[str, Any] | None = None
+    name: str = ""
+    measures: dict[str, dict[str, Any]] | None = None
+    notes: list[str] = []
+    burned_in: bool = False
 
     def is_done(self, sha256: str | None, depth: str | None, run: str, out: Path) -> bool:
         """Whether the same input was predicted by the same run, and every output below ``out`` is as it was left."""
@@ -121,8 +129,16 @@ def file_hash(path: Path) -> str | None:
         return None
 
 
+def files_hash(files: Sequence[Path]) -> str | None:
+    """The same of several files in their order; None where one can't be read."""
+    if len(files) == 1:
+        return file_hash(files[0])
+    digests = [file_hash(file) for file in files]
+    return None if None in digests else hashlib.sha256("".join(map(str, digests)).encode()).hexdigest()
+
+
 def _line(entry: Entry) -> bytes:
-    absent = {name for name in ("depth", "trust") if getattr(entry, name) is None}
+    absent = {name for name in ("depth", "trust", "measures", "notes", "burned_in") if not getattr(entry, name)}
     return entry.model_dump_json(exclude=absent or None).encode() + b"\n"
 
 

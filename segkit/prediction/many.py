@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from segkit.allocator import reused_memory
 from segkit.data.depth_format import DepthFormat
-from segkit.data.picture import Picture, open_picture
+from segkit.data.listing import is_volume
+from segkit.data.picture import Picture, checked_mpp, open_picture
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.files import remove_temporary, temporary_path
 from segkit.prediction.ahead import in_order
 from segkit.prediction.depth_folder import DepthFolder
 from segkit.prediction.fingerprint import fingerprint
-from segkit.prediction.manifest import MANIFEST, Entry, Manifest, file_hash
+from segkit.prediction.manifest import MANIFEST, Entry, Manifest, file_hash, files_hash
 from segkit.prediction.prediction import Prediction, output_kinds
+from segkit.prediction.pseudonyms import pseudonymised, without_names
+from segkit.prediction.run_report import measures_of, write_preview, write_report
 from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.sources import Source, expand, without_collisions
 from segkit.prediction.writers import output_folder, output_paths
 
 if TYPE_CHECKING:
+    from segkit.medical.volume import Volume
     from segkit.prediction.predictor import Model, Predictor
 
 AHEAD = 2  # pictures decoded while one is predicted; more would take memory and no time
@@ -40,6 +44,9 @@ class Outcome:
         error: one line that says why there are none.
         seconds: of reading, predicting and writing.
         depth: the file of its depth, None where there was none.
+        skipped: why nothing was made of it where that is no fault, such as a localizer's; None for every image.
+        notes: what was decided on reading it.
+        burned_in: whether text may be in its pixels.
         kept: whether an earlier run did it, and nothing had to be done.
         trust: figures of ``Prediction.trust``; None where the model wasn't taught it.
     """
@@ -51,6 +58,9 @@ class Outcome:
     depth: Path | None = None
     kept: bool = False
     trust: dict[str, Any] | None = None
+    skipped: str | None = None
+    notes: tuple[str, ...] = ()
+    burned_in: bool = False
 
 
 @reused_memory()
@@ -66,6 +76,9 @@ def predict_files(
     threshold: float | Kept = "kept",
     depth: str | Path | None = None,
     depth_format: DepthFormat | None = None,
+    mpp: float | None = None,
+    report: bool = False,
+    pseudonymise: bool = False,
     resume: bool = False,
     progress: Callable[[int, int, Outcome], None] | None = None,
 ) -> list[Outcome]:
@@ -76,26 +89,46 @@ def predict_files(
     kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
     given = predictor.threshold if threshold == "kept" else threshold
     threshold = settings_for(predictor.model, threshold=given).threshold
+    kinds += ["preview"] if report else []
     targets = [*kinds, "depth"] if overlay and depth is not None else kinds
-    planned = without_collisions(expand(sources, out), partial(_targets, predictor.model, kinds=targets))
+    images = expand(sources, out)
+    if pseudonymise:
+        images = pseudonymised(images, Path(out))
+    planned = without_collisions(images, partial(_targets, predictor.model, kinds=targets))
     depths = _depths(predictor, planned, depth)
     out = output_folder(out)
     reader = predictor.model.reader
     meaning = None if depth is None else (depth_format or reader.depth)
-    run = fingerprint(predictor, threshold=threshold, kinds=kinds, depth_format=meaning)
+    run = fingerprint(predictor, threshold=threshold, kinds=kinds, depth_format=meaning, mpp=checked_mpp(mpp))
     with Manifest(out / MANIFEST, resume=resume) as manifest:
         remove_temporary(out)  # left by a killed run: no other writes here while the manifest is held
-        line = _Line(predictor, kinds, threshold, depths, meaning, out, run, manifest)
+        line = _Line(predictor, kinds, threshold, depths, meaning, mpp, out, run, manifest)
         outcomes, entries = [], []
         with closing(line.through(planned)) as finished:
             for source, (entry, kept) in zip(planned, finished, strict=True):
                 entries.append(entry)
                 paths = tuple(out / name for name in entry.outputs)
-                used = depths.get(source.place)
-                outcomes.append(Outcome(source.path, paths, entry.error, entry.seconds, used, kept, entry.trust))
+                fault = entry.error if entry.status == "error" else None
+                outcomes.append(
+                    Outcome(
+                        source.path,
+                        paths,
+                        fault,
+                        entry.seconds,
+                        depths.get(source.place),
+                        kept,
+                        entry.trust,
+                        source.skipped,
+                        tuple(entry.notes),
+                        entry.burned_in,
+                    )
+                )
                 if progress is not None:
                     progress(len(outcomes), len(planned), outcomes[-1])
         manifest.finish(entries)
+        if report:
+            settings = {name: getattr(predictor, name) for name in ("tile", "overlap", "tta", "precision")}
+            write_report(out, entries, predictor, {**settings, "threshold": threshold})
     return outcomes
 
 
@@ -109,7 +142,8 @@ class _Step:
     error: str | None
     seconds: float = 0.0
     done: Entry | None = None  # by an earlier run
-    picture: Picture | None = None
+    picture: "Picture | Volume | None" = None
+    notes: tuple[str, ...] = ()
     prediction: Prediction | None = None
     scratch: Path | None = None  # the folder of the prediction's memory maps
 
@@ -123,6 +157,7 @@ class _Line:
     threshold: float
     depths: dict[str, Path]
     depth_format: DepthFormat | None
+    mpp: float | None
     out: Path
     run: str
     manifest: Manifest
@@ -140,16 +175,31 @@ class _Line:
     def _read(self, source: Source) -> _Step:
         start = time.perf_counter()
         depth = self.depths.get(source.place)
-        step = _Step(source, file_hash(source.path), None if depth is None else file_hash(depth), source.error)
-        if step.error is None:
+        digest = files_hash(source.files) if source.found or source.error is not None else None
+        step = _Step(source, digest, None if depth is None else file_hash(depth), source.error)
+        if source.found:
             earlier = self.manifest.earlier.get(source.place)
             if earlier is not None and earlier.is_done(step.sha256, step.depth, self.run, self.out):
                 return replace(step, done=earlier)
             try:
-                step = replace(step, picture=open_picture(source.path, limit=self.predictor.limit))
+                picture = self._opened(source)
+                step = replace(step, picture=picture, notes=picture.notes if hasattr(picture, "notes") else ())
             except SegkitError as problem:
                 step = replace(step, error=str(problem))
         return replace(step, seconds=time.perf_counter() - start)
+
+    def _opened(self, source: Source) -> "Picture | Volume":
+        """A picture ready to be read by rows, at the model's resolution, or a volume."""
+        limit = self.predictor.limit
+        if source.series is not None:
+            from segkit.medical.dicom_volume import read_series
+
+            return read_series(source.series, limit=limit)
+        if is_volume(source.path):
+            from segkit.medical.reading import read_volume
+
+            return read_volume(source.path, limit=limit)
+        return open_picture(source.path, limit=limit, mpp=self.predictor.model.reader.mpp, own=self.mpp)
 
     def _predict(self, step: _Step) -> _Step:
         if step.picture is None:
@@ -163,13 +213,16 @@ class _Line:
             prediction = ask(scratch, depth=depth, depth_format=self.depth_format)
             if depth is not None and "overlay" in self.kinds:
                 prediction = replace(prediction, without_depth=ask().labels)
+            prediction = replace(prediction, name=step.source.name)
         except SegkitError as problem:
             error = str(problem)
         seconds = step.seconds + time.perf_counter() - start
         return replace(step, picture=None, prediction=prediction, scratch=scratch, error=error, seconds=seconds)
 
-    def _is_large(self, picture: Picture) -> bool:
-        """Whether the maps of a prediction would take more memory than a picture may."""
+    def _is_large(self, picture: "Picture | Volume") -> bool:
+        """Whether the maps of a prediction would take more memory than a picture may; those of a volume are held."""
+        if not isinstance(picture, Picture):
+            return False
         height, width, _ = picture.shape
         return height * width * 4 * (self.predictor.model.maps + 3) > self.predictor.limit
 
@@ -179,31 +232,42 @@ class _Line:
         start = time.perf_counter()
         paths: list[Path] = []
         error = step.error
-        trust = None
+        trust, measures = None, None
         if step.prediction is not None:
-            asked = {kind: True for kind in self.kinds if kind != "mask"}
+            asked = {kind: True for kind in self.kinds if kind not in ("mask", "preview")}
             try:
                 judged = step.prediction.trust
                 trust = judged.figures() if judged is not None else None
                 paths = step.prediction.save(step.source.folder, **asked)
+                if "preview" in self.kinds:
+                    measures = measures_of(step.prediction)
+                    paths.append(step.source.folder / f"{step.source.name}_preview.png")
+                    write_preview(paths[-1], step.prediction)
             except SegkitError as problem:
                 error = str(problem)
             except OSError as problem:
                 error = f"{step.source.path}: can't write its results ({problem})"
-        if error is not None and step.source.error is None:
+        if error is not None and step.source.found:
             # What an earlier run left under these names isn't of the picture as it is now.
             for path in _targets(self.predictor.model, step.source, kinds=[*self.kinds, "depth"]):
                 if path.is_file():
                     path.unlink()
         if step.scratch is not None:
             rmtree(step.scratch, ignore_errors=True)
+        skipped = step.source.skipped
+        if error is not None and step.source.alias is not None:
+            error = without_names(error, step.source)
         entry = Entry(
             input=step.source.place,
             sha256=step.sha256,
             depth=step.depth,
-            status="ok" if error is None else "error",
+            status="skipped" if skipped else "ok" if error is None else "error",
             outputs={path.relative_to(self.out).as_posix(): file_hash(path) for path in paths},
-            error=error,
+            error=error or skipped,
+            name=step.source.name if step.source.found else "",
+            measures=measures,
+            notes=list(step.notes),
+            burned_in=step.source.series is not None and step.source.series.burned_in,
             seconds=round(step.seconds + time.perf_counter() - start, 3),
             run=self.run,
             trust=trust,
@@ -219,14 +283,14 @@ def _depths(predictor: "Predictor", planned: list[Source], folder: str | Path | 
     if not predictor.model.reader.depth_channels:
         raise UsageError(f"depth={folder}: this model takes images alone; leave it out")
     files = DepthFolder(folder)
-    found = {source.place: files.of(source) for source in planned if source.error is None}
+    found = {source.place: files.of(source) for source in planned if source.found}
     if planned and not any(found.values()):
         raise DataError(f"{folder}: no file there has the stem of any of the {len(planned)} pictures")
     return {place: file for place, file in found.items() if file is not None}
 
 
 def _targets(model: "Model", source: Source, *, kinds: list[str]) -> list[Path]:
-    name, suffix = source.path.stem, source.path.suffix
+    name, suffix = source.name, source.suffix
     paths = output_paths(
         source.folder, name, kinds, suffix=suffix, task=model.task, classes=model.classes, maps=model.maps
     )

@@ -21,6 +21,6 @@ def predict_sample(predictor: "Predictor", folder: DatasetFolder, sample: Sample
     reader = predictor.model.reader
     if not reader.depth_channels:
         return predictor.predict(sample.image)
-    picture = open_picture(sample.image, limit=predictor.limit)
+    picture = open_picture(sample.image, limit=predictor.limit, mpp=reader.mpp)
     depth = depth_for(folder, sample, reader, (picture.shape[0], picture.shape[1]))
     return predictor.predict(picture, depth=Measured(depth))

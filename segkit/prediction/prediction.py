@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.depth import Depth
+from segkit.data.picture import Picture, Resolution
 from segkit.errors import UsageError
 from segkit.files import writing_to
 from segkit.prediction.depth_picture import draw_depth_and_change
@@ -70,6 +71,16 @@ class Prediction:
         """What the model saw, float32 [H, W, C] in 0..1; made, or read again from the file, at each call."""
         return self.scaled.whole()
 
+    @property
+    def mpp(self) -> Resolution | None:
+        """Microns from one pixel of the result to the next, down and across; None where nobody knows."""
+        return self.scaled.pixels.mpp if isinstance(self.scaled.pixels, Picture) else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided on opening the image that a user should know."""
+        return self.scaled.pixels.notes if isinstance(self.scaled.pixels, Picture) else ()
+
     def overlay(self) -> NDArray[np.uint8]:
         """The image as RGB uint8 [H, W, 3] with the classes filled and outlined; background is left as it is.
 
@@ -126,9 +137,9 @@ class Prediction:
         largest = maximum_entropy(self.task, len(self.probabilities))
         if kind == "mask" and self.task == "multilabel":
             for path, found, colour in zip(paths, self.labels, self.palette, strict=True):
-                write_mask(path, found, np.stack([np.zeros(3, np.uint8), colour]))
+                write_mask(path, found, np.stack([np.zeros(3, np.uint8), colour]), mpp=self.mpp)
         elif kind == "mask":
-            write_mask(paths[0], self.labels, self.palette)
+            write_mask(paths[0], self.labels, self.palette, mpp=self.mpp)
         elif kind == "overlay":
             write_picture(paths[0], self.overlay())
         elif kind == "depth" and self.depth is not None and self.without_depth is not None:
@@ -138,13 +149,14 @@ class Prediction:
                 draw_depth_and_change(self.image, self.depth, before, after, self.palette, self.background),
             )
         elif kind == "probability" and len(self.probabilities) > 1:
-            write_pages(paths[0], self.probabilities, self.classes)
+            write_pages(paths[0], self.probabilities, self.classes, mpp=self.mpp)
         elif kind == "probability":
-            write_map(paths[0], self.probabilities[0], largest=1.0, meaning=f"probability of {self.classes[-1]}")
+            meaning = f"probability of {self.classes[-1]}"
+            write_map(paths[0], self.probabilities[0], largest=1.0, meaning=meaning, mpp=self.mpp)
         elif kind == "entropy":
-            write_map(paths[0], self.entropy, largest=largest, meaning="entropy in nats")
+            write_map(paths[0], self.entropy, largest=largest, meaning="entropy in nats", mpp=self.mpp)
         elif self.disagreement is not None:
-            write_map(paths[0], self.disagreement, largest=largest, meaning="disagreement in nats")
+            write_map(paths[0], self.disagreement, largest=largest, meaning="disagreement in nats", mpp=self.mpp)
 
 
 def output_kinds(*, overlay: bool, probability: bool, entropy: bool, disagreement: bool) -> list[str]:

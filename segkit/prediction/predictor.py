@@ -21,7 +21,7 @@ from segkit.data.claims import LIMIT
 from segkit.data.decoding import one_line
 from segkit.data.depth_format import DepthFormat
 from segkit.data.listing import is_volume
-from segkit.data.picture import Picture, open_picture
+from segkit.data.picture import Picture, checked_mpp, open_picture
 from segkit.data.reader import Pixels, Reader
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, UsageError
@@ -205,6 +205,7 @@ class Predictor:
         *,
         depth: Given | None = None,
         depth_format: DepthFormat | None = None,
+        mpp: float | None = None,
         threshold: float | Kept = "kept",
     ) -> Prediction:
         """Predict one image, or one volume: what comes back of that is a
@@ -221,6 +222,8 @@ class Predictor:
             depth: depth, or the second modality that the model takes: a PNG, TIFF or NPY file, or an array [H, W] or
                 [H, W, C] of what such a file would hold, on the image's pixels. A model that takes one works without.
             depth_format: what its values mean; by default what they meant in training.
+            mpp: microns per pixel that the picture has, a slide at full resolution; by default what its file says. A
+                model trained at a resolution (``data.mpp``) is given the picture at that, and the result has its size.
             threshold: probability from which a pixel of a binary or multilabel task is labelled 1; by default the one
                 kept with the model.
 
@@ -231,16 +234,17 @@ class Predictor:
         """
         threshold = self._threshold(threshold)
         if isinstance(source, str | Path):
-            source = _opened(Path(source), self.limit)
+            source = _opened(Path(source), self.limit, self.model.reader, mpp)
         if not isinstance(source, Picture | np.ndarray) and hasattr(source, "geometry"):
-            if depth is not None:
-                raise UsageError("depth: is of pictures; leave it out for a volume")
+            for name, given_too in (("depth", depth), ("mpp", mpp)):
+                if given_too is not None:
+                    raise UsageError(f"{name}: is of pictures; leave it out for a volume")
             return self._predict_volume(source, out, threshold)
-        pixels = source if isinstance(source, Picture) else _as_pixels(source)
+        reader = self.model.reader
+        pixels = _at_resolution(source if isinstance(source, Picture) else _as_pixels(source), reader, mpp)
         path = pixels.path if isinstance(pixels, Picture) else None
         name = path.stem if path is not None else "image"
         folder = output_folder(out) if out is not None else None
-        reader = self.model.reader
         image = scaled(pixels, reader, str(path or name))
         second = depth_of(depth, reader, image.size, str(path or name), depth_format, self.limit)
         given = rows_with(image.rows, second, reader, image.size[1])
@@ -325,6 +329,9 @@ class Predictor:
         threshold: float | Kept = "kept",
         depth: str | Path | None = None,
         depth_format: DepthFormat | None = None,
+        mpp: float | None = None,
+        report: bool = False,
+        pseudonymise: bool = False,
         resume: bool = False,
         progress: Callable[[int, int, Outcome], None] | None = None,
     ) -> list[Outcome]:
@@ -343,6 +350,10 @@ class Predictor:
                 names; an image without is predicted without. With ``overlay``, a picture of it and of what it changed
                 is written too, which takes a second prediction.
             depth_format: what its values mean; by default what they meant in training.
+            mpp: microns per pixel that all the pictures have, as in :meth:`predict`.
+            report: measure each class of each image, into ``measures.csv`` and ``measures.json``, draw
+                ``STEM_preview.png``, and put all of it into one page, ``index.html``, that needs no network.
+            pseudonymise: call all outputs by the content of their images in the place of their names.
             resume: leave out what an earlier run into ``out`` wrote from the same picture with the same model and
                 settings, and what is still whole.
             progress: called after each image with the number done, the number of all, and the outcome.
@@ -363,6 +374,9 @@ class Predictor:
             threshold=threshold,
             depth=depth,
             depth_format=depth_format,
+            mpp=mpp,
+            report=report,
+            pseudonymise=pseudonymise,
             resume=resume,
             progress=progress,
         )
@@ -516,13 +530,27 @@ def _batch_for(device: torch.device, tile: int | None) -> int:
     return 1 if tile is None else min(max(pixels // tile**2, 1), LARGEST_BATCH)
 
 
-def _opened(path: Path, limit: int) -> "Picture | Volume":
-    """A picture, or a volume by its suffix or its pages."""
+def _opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> "Picture | Volume":
+    """A picture at the resolution that a reader wants, or a volume by its suffix or its pages."""
     if is_volume(path):
         from segkit.medical.reading import read_volume
 
         return read_volume(path, limit=limit)
-    return open_picture(path, limit=limit)
+    return open_picture(path, limit=limit, mpp=reader.mpp, own=mpp)
+
+
+def _at_resolution(pixels: Pixels | Picture, reader: Reader, mpp: float | None) -> Pixels | Picture:
+    """The same at the resolution that a reader wants; ``mpp``: what an array, or a picture that doesn't say it, has."""
+    if reader.mpp is None and mpp is None:
+        return pixels
+    if not isinstance(pixels, Picture):
+        own = None if checked_mpp(mpp) is None else (mpp, mpp)
+        pixels = Picture(None, pixels[..., None] if pixels.ndim == 2 else pixels, mpp=own)
+    if reader.mpp is None:
+        return pixels
+    from segkit.medical.slide_resampling import brought_to
+
+    return brought_to(pixels, reader.mpp)
 
 
 def _as_pixels(array: Pixels) -> Pixels:

@@ -2,13 +2,18 @@
 
 import glob
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from segkit.data.listing import DICOM, VOLUMES, is_dicom, stem_of, suffix_of
 from segkit.data.reader import PICTURES
 from segkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from segkit.medical.dicom_series import Series
 
 
 @dataclass(frozen=True)
@@ -20,20 +25,46 @@ class Source:
         folder: where its outputs go.
         place: the path below the closest folder that holds all inputs, with forward slashes; else what was named.
         error: why it can't be predicted, None where it can.
+        series: the DICOM series that it is; None for every other image.
+        skipped: why nothing is made of it, where that is no fault, such as a localizer's; None for an image.
+        alias: what its outputs are called in the place of its own name; None where they have that.
     """
 
     path: Path
     folder: Path
     place: str
     error: str | None = None
+    series: "Series | None" = None
+    skipped: str | None = None
+    alias: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The stem of its outputs' names."""
+        return self.alias or (self.series.name if self.series is not None else stem_of(self.path))
+
+    @property
+    def suffix(self) -> str:
+        """Of its file, which those of its outputs follow."""
+        return DICOM if self.series is not None else suffix_of(self.path)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it is read from."""
+        return self.series.files if self.series is not None else (self.path,)
+
+    @property
+    def found(self) -> bool:
+        """Whether there is an image to predict."""
+        return self.error is None and self.skipped is None
 
 
 def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[Source]:
-    """Every image named, once, in the order of naming; then the names that lead to none, with their errors.
+    """Every image named, once, in the order of naming; then DICOM series; then the names that lead to no image.
 
-    A folder gives its pictures (by suffix), those of its subfolders too, sorted; a pattern such as ``scans/*.png`` or
-    ``scans/**/*.png`` what it matches, sorted. Hidden files are passed over in both, and so are the outputs of earlier
-    runs where ``out`` lies inside the folder.
+    A folder gives its pictures and volumes (by suffix; DICOM by content), those of its subfolders too, sorted; a
+    pattern such as ``scans/*.png`` or ``scans/**/*.png`` what it matches, sorted. Hidden files are passed over in both,
+    and so are the outputs of earlier runs where ``out`` lies inside the folder.
 
     Outputs mirror the inputs' folders below the closest folder that holds all that was named: ``a/x.png`` and
     ``b/x.png`` go to ``out/a`` and ``out/b``, the files of one folder to ``out`` itself.
@@ -58,7 +89,28 @@ def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[
     except ValueError:
         raise UsageError("the images are on different drives; predict those of each drive by themselves") from None
     places = {place.relative_to(root): file for place, file in found.items()}
-    return [_source(file, out / place.parent, place.as_posix()) for place, file in places.items()] + nothing
+    dicom = [file for file in places.values() if suffix_of(file) not in PICTURES and is_dicom(file)]
+    images = [
+        _source(file, out / place.parent, place.as_posix()) for place, file in places.items() if file not in set(dicom)
+    ]
+    return images + (_of_series(dicom, root, out) if dicom else []) + nothing
+
+
+def _of_series(files: Sequence[Path], root: Path, out: Path) -> list[Source]:
+    """The series that DICOM files make, in the order of their places; then the files that are in none."""
+    from segkit.medical.dicom_series import find_series
+
+    found = find_series(files)
+    sources = []
+    for series in found.series:
+        place = _absolute(series.path).relative_to(root)
+        folder = place if series.path.is_dir() else place.parent
+        source = _source(series.path, out / folder, (folder / series.name).as_posix())
+        sources.append(replace(source, series=series, error=source.error or series.refused))
+    for left in found.left_out:
+        place = _absolute(left.path).relative_to(root)
+        sources.append(replace(_source(left.path, out / place.parent, place.as_posix()), skipped=left.why))
+    return sources
 
 
 def _source(path: Path, folder: Path, place: str) -> Source:
@@ -71,11 +123,11 @@ def _source(path: Path, folder: Path, place: str) -> Source:
 
 def without_collisions(sources: list[Source], targets: Callable[[Source], Iterable[Path]]) -> list[Source]:
     """The sources, with an error where an output would fall on an input, or on an output of a source before it."""
-    inputs = {_identity(source.path) for source in sources if source.path.is_file()}
+    inputs = {_identity(file) for source in sources for file in source.files if file.is_file()}
     taken: dict[Path, Path] = {}
     checked = []
     for source in sources:
-        paths = list(targets(source)) if source.error is None else []
+        paths = list(targets(source)) if source.found else []
         for path in paths:
             if path.exists() and _identity(path) in inputs:
                 problem = f"{path} is one of the images to predict; choose another output folder"
@@ -96,23 +148,24 @@ def _files(path: Path, out: Path) -> tuple[list[Path], str]:
     if path.is_dir():
         if path.resolve() == out.resolve():
             raise UsageError(f"{path}: masks would lie among the images; choose another output folder")
-        return _pictures(sorted(path.rglob("*")), path, out), f"{path}: no pictures in it ({', '.join(PICTURES)})"
+        known = ", ".join((*PICTURES, *VOLUMES))
+        return _images(sorted(path.rglob("*")), path, out), f"{path}: no pictures in it ({known})"
     if path.is_file() or not glob.has_magic(str(path)):
         return [path], ""
     fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     if fixed.resolve() == out.resolve():
         raise UsageError(f"{path}: masks would lie among the images; choose another output folder")
     matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
-    return _pictures(map(Path, matches), fixed, out), f"{path}: no picture matches"
+    return _images(map(Path, matches), fixed, out), f"{path}: no picture matches"
 
 
-def _pictures(files: Iterable[Path], folder: Path, out: Path) -> list[Path]:
-    """The pictures among files below ``folder`` that are neither hidden nor outputs of an earlier run."""
+def _images(files: Iterable[Path], folder: Path, out: Path) -> list[Path]:
+    """The pictures and volumes among files below ``folder`` that are neither hidden nor outputs of an earlier run."""
     inside = out.resolve().is_relative_to(folder.resolve()) and out.resolve() != folder.resolve()
     return [
         file
         for file in files
-        if file.suffix.lower() in PICTURES
+        if (suffix_of(file) in (*PICTURES, *VOLUMES) or is_dicom(file))
         and (file.is_file() or (file.is_symlink() and not file.exists()))  # a link to nothing is a lost picture
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and not (inside and file.resolve().is_relative_to(out.resolve()))

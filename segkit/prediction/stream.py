@@ -43,7 +43,9 @@ def predict_stream(
             shown, depth = frame if isinstance(frame, tuple) else (frame, None)
             if shown is None:
                 raise DataError("None is no frame; leave out what the camera didn't give")
-            return (open_picture(shown, limit=predictor.limit) if isinstance(shown, str | Path) else shown), depth
+            if isinstance(shown, str | Path):
+                shown = open_picture(shown, limit=predictor.limit, mpp=predictor.model.reader.mpp)
+            return shown, depth
         return None
 
     with reused_memory(), ThreadPoolExecutor(1, thread_name_prefix="frames") as ahead:

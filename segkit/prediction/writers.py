@@ -1,9 +1,9 @@
 """Masks, maps and pictures as files, each whole or absent.
 
-What is written for an image STEM.EXT (a TIFF stays a TIFF, a volume has its own format, everything else becomes PNG):
+What is written for an image STEM.EXT (a TIFF or slide gives .tif, a volume has its own format, everything else becomes PNG):
 
 =======================  ===================================================================================
-STEM_mask.EXT            class ids, 8-bit; .png: with a palette
+STEM_mask.EXT            class ids, 8-bit; .png: with a palette; .tif: a pyramid where it is large
 STEM_mask/CLASS.EXT      multilabel: one 0/1 mask a class, as in a dataset's own ``masks/`` folder
 STEM_overlay.png         RGB
 STEM_depth.png           RGB: depth, the mask without it, the mask with it
@@ -29,8 +29,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from segkit.data.listing import DICOM
+from segkit.data.picture import Resolution
+from segkit.data.reader import SLIDES
 from segkit.errors import UsageError
 from segkit.files import atomic_path
+from segkit.medical.slide_writing import resolution_tags, write_pyramid
 from segkit.medical.writing import LIKE
 from segkit.prediction.scaled import AT_ONCE
 from segkit.task import Task
@@ -67,7 +70,7 @@ def output_paths(
     Raises:
         UsageError: a class's name can't name a file.
     """
-    extension = LIKE.get(suffix.lower(), DICOM if suffix.lower() == DICOM else ".png")
+    extension = {**LIKE, **dict.fromkeys(SLIDES, ".tif"), DICOM: DICOM}.get(suffix.lower(), ".png")
     paths: dict[str, tuple[Path, ...]] = {}
     for kind in kinds:
         if kind == "mask" and task == "multilabel" and extension != DICOM:
@@ -91,14 +94,17 @@ def _filename(label: str) -> str:
     return label
 
 
-def write_mask(path: Path, labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> None:
+def write_mask(
+    path: Path, labels: NDArray[np.uint8], palette: NDArray[np.uint8], *, mpp: Resolution | None = None
+) -> None:
     """Write class ids [H, W] as an indexed PNG, where people see the colours [labels, 3], or as a plain 8-bit TIFF.
 
-    A TIFF has no palette, because most programs then read its colours instead of the ids.
+    A TIFF has no palette, because most programs then read its colours instead of the ids. A large one is a pyramid of
+    tiles, and ``mpp``, microns per pixel down and across, is in its tags.
     """
     if path.suffix in TIFF:
         with atomic_path(path) as temporary:
-            tifffile.imwrite(temporary, labels, photometric="minisblack", compression="deflate", metadata=None)
+            write_pyramid(temporary, labels, mpp)
         return
     image = Image.fromarray(np.ascontiguousarray(labels))
     image.putpalette(palette.tobytes())
@@ -110,13 +116,15 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     _write_png(path, Image.fromarray(np.ascontiguousarray(picture)))
 
 
-def write_map(path: Path, values: NDArray[np.float32], *, largest: float, meaning: str) -> None:
+def write_map(
+    path: Path, values: NDArray[np.float32], *, largest: float, meaning: str, mpp: Resolution | None = None
+) -> None:
     """Write one map [H, W]: as it is into a TIFF, or as 16 bits of its share of ``largest`` into a PNG.
 
     The PNG's description gives the scale and the ``meaning``; values above ``largest`` become 65535.
     """
     if path.suffix in TIFF:
-        write_pages(path, values[None], [meaning])
+        write_pages(path, values[None], [meaning], mpp=mpp)
         return
     pixels = np.zeros(values.shape, np.uint16)
     for top in range(0, len(values) if largest > 0 else 0, AT_ONCE):  # in parts: the values may be a map of a file
@@ -127,7 +135,9 @@ def write_map(path: Path, values: NDArray[np.float32], *, largest: float, meanin
     _write_png(path, Image.fromarray(pixels), description)
 
 
-def write_pages(path: Path, maps: NDArray[np.float32], names: Sequence[str]) -> None:
+def write_pages(
+    path: Path, maps: NDArray[np.float32], names: Sequence[str], *, mpp: Resolution | None = None
+) -> None:
     """Write float32 maps [K, H, W] as the pages of one TIFF, each described by its name."""
     large = maps.nbytes > 2**31  # plain TIFF counts its bytes with 32 bits
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=large) as file:
@@ -138,6 +148,7 @@ def write_pages(path: Path, maps: NDArray[np.float32], names: Sequence[str]) -> 
                 photometric="minisblack",
                 compression="deflate",
                 metadata=None,
+                **resolution_tags(mpp),
             )
 
 

@@ -1,0 +1,88 @@
+"""What a run over many images leaves for people: measures of each in a table, small pictures, and one page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segkit.measuring.measures import measure
+from segkit.measuring.preview import draw_preview
+from segkit.measuring.run_page import write_run_page
+from segkit.measuring.table import Case, figures, rows_of, write_table
+from segkit.prediction.manifest import Entry
+from segkit.prediction.palette import default_palette
+from segkit.prediction.prediction import Prediction
+from segkit.prediction.writers import write_picture
+
+if TYPE_CHECKING:
+    from segkit.prediction.predictor import Predictor
+
+BURNED_IN = "text, names among it, may be burned into the pixels of: "
+
+
+def measures_of(prediction: Prediction) -> dict[str, dict[str, Any]]:
+    """Figures of each class of a prediction, in physical units where its pixels have any."""
+    volume = getattr(prediction, "volume", None)
+    spacing = None if prediction.mpp is None else tuple(microns / 1000 for microns in prediction.mpp)
+    if volume is not None:
+        spacing = volume.geometry.spacing if volume.spaced else None
+    return figures(
+        measure(
+            np.asarray(prediction.labels),
+            prediction.probabilities,
+            classes=prediction.classes,
+            task=prediction.task,
+            background=prediction.background,
+            spacing=spacing,
+            geometry=volume.geometry if volume is not None and volume.located else None,
+        )
+    )
+
+
+def write_preview(path: Path, prediction: Prediction) -> None:
+    """A small picture of what was found, as PNG."""
+    volume = getattr(prediction, "volume", None)
+    write_picture(path, prediction.overlay() if volume is not None else draw_preview(prediction))
+
+
+def write_report(
+    folder: Path, entries: Sequence[Entry], predictor: "Predictor", settings: dict[str, Any]
+) -> list[Path]:
+    """``measures.csv``, ``measures.json`` and ``index.html`` of a run; all of it from what its manifest keeps."""
+    cases = [_case(entry, folder) for entry in entries if entry.status != "skipped"]
+    paths = write_table(folder, rows_of(cases))
+    model = predictor.model
+    names = (model.classes[-1],) if model.task == "binary" else tuple(model.classes)
+    palette = default_palette(model.task, model.maps, model.background)
+    first = 1 if model.task == "binary" else 0
+    burned = [entry.name for entry in entries if entry.burned_in]
+    page = write_run_page(
+        folder,
+        f"Masks of {len(cases)} image{'s' * (len(cases) != 1)}",
+        cases,
+        model=str(getattr(model, "about", {}).get("trained_on", {}).get("recipe", "model")),
+        digest=predictor.model_digest or "",
+        settings=settings,
+        colours={
+            name: [int(value) for value in palette[first + k]]
+            for k, name in enumerate(names)
+            if model.task != "multiclass" or k != model.background
+        },
+        warnings=[BURNED_IN + ", ".join(burned)] if burned else [],
+        notes=sorted({note for entry in entries for note in entry.notes}),
+        left_out=[(entry.input, entry.error or "") for entry in entries if entry.status == "skipped"],
+    )
+    return [*paths, page]
+
+
+def _case(entry: Entry, folder: Path) -> Case:
+    preview = next((name for name in entry.outputs if name.endswith("_preview.png")), None)
+    return Case(
+        name=entry.name,
+        measures=entry.measures,
+        trust=entry.trust,
+        notes=tuple(entry.notes),
+        error=entry.error,
+        preview=None if preview is None else folder / preview,
+    )
