@@ -122,7 +122,8 @@ def trust(
     if familiar:
         met = []
         for sample in familiar:
-            met.append(properties_of(scaled(open_picture(sample.image), model.reader, str(sample.image))))
+            picture = open_picture(sample.image, mpp=model.reader.mpp)
+            met.append(properties_of(scaled(picture, model.reader, str(sample.image))))
             tell(sample.name)
         ranges = ranges_of(met)
     settings = PredictRecipe(tile=predictor.tile, tta=predictor.tta, threshold=predictor.threshold)
