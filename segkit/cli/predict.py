@@ -47,6 +47,10 @@ def predict(
         Literal["mm", "m", "0.1mm", "relative"] | None,
         typer.Option(help="What the values in these files mean; normally what they meant in training."),
     ] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(metavar="MICRONS", help="Microns per pixel that the pictures have; normally what they say."),
+    ] = None,
     tile: Tile = None,
     overlap: Overlap = None,
     tta: Tta = None,
@@ -79,7 +83,8 @@ def predict(
     video = any(Path(name).suffix.lower() in VIDEOS for name in inputs)
     if video and len(inputs) > 1:
         raise UsageError("a video is predicted by itself; leave the other inputs out")
-    if video and (probability or entropy or disagreement or resume or depth or report or pseudonymise):
+    of_pictures = probability or entropy or disagreement or resume or depth or report or pseudonymise
+    if video and (of_pictures or mpp is not None):
         raise UsageError("of a video only the overlay is written; leave the options for pictures out")
     if depth_unit is not None and depth is None:
         raise UsageError("--depth-unit is of depth; name its folder by --depth")
@@ -109,6 +114,7 @@ def predict(
             **told(threshold=threshold),
             depth=depth,
             depth_format=None if depth_unit is None else DepthFormat(unit=depth_unit),
+            mpp=mpp,
             report=report,
             pseudonymise=pseudonymise,
             resume=resume,

@@ -25,17 +25,16 @@ def brought_to(picture: Picture, mpp: float) -> Picture:
     Raises:
         DataError: it would be enlarged more than 4 times.
     """
-    name = picture.path or "the picture"
     if picture.mpp is None:
-        unknown = f"{name}: says no resolution; taken as it is, for {mpp:g} microns per pixel"
+        unknown = f"no resolution in the file: taken as it is, for {mpp:g} microns per pixel"
         return picture if unknown in picture.notes else picture.with_note(unknown)
     if all(abs(own - mpp) <= EQUAL * mpp for own in picture.mpp):
         return picture
     enlarged = max(picture.mpp) / mpp
     if enlarged > MOST_ENLARGED:
         raise DataError(
-            f"{name}: has {max(picture.mpp):.4g} microns per pixel; the model takes {mpp:g}, {enlarged:.3g} times as "
-            "fine. If the file is wrong, say its resolution by mpp (on the command line --mpp)"
+            f"{picture.path or 'the picture'}: has {max(picture.mpp):.4g} microns per pixel; the model takes {mpp:g}, "
+            f"{enlarged:.3g} times as fine. If the file is wrong, say its resolution by mpp (on the command line --mpp)"
         )
     height, width, _ = picture.shape
     size = max(1, round(height * picture.mpp[0] / mpp)), max(1, round(width * picture.mpp[1] / mpp))
@@ -43,7 +42,7 @@ def brought_to(picture: Picture, mpp: float) -> Picture:
     resampled = Picture(picture.path, Resampled(picture, size), mpp=true, notes=picture.notes)
     if enlarged <= 1 + EQUAL:
         return resampled
-    return resampled.with_note(f"{name}: has {max(picture.mpp):.4g} microns per pixel; enlarged to the model's {mpp:g}")
+    return resampled.with_note(f"{max(picture.mpp):.4g} microns per pixel in the file: enlarged to the model's {mpp:g}")
 
 
 class Resampled:
