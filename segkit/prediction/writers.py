@@ -1,6 +1,6 @@
 """Masks, maps and pictures as files, each whole or absent.
 
-What is written for an image STEM.EXT (a TIFF or slide gives .tif, a volume has its own format, everything else becomes PNG):
+What is written for an image STEM.EXT (of a TIFF or slide .tif, of a volume its own format, of everything else PNG):
 
 =======================  ===================================================================================
 STEM_mask.EXT            class ids, 8-bit; .png: with a palette; .tif: a pyramid where it is large
@@ -135,9 +135,7 @@ def write_map(
     _write_png(path, Image.fromarray(pixels), description)
 
 
-def write_pages(
-    path: Path, maps: NDArray[np.float32], names: Sequence[str], *, mpp: Resolution | None = None
-) -> None:
+def write_pages(path: Path, maps: NDArray[np.float32], names: Sequence[str], *, mpp: Resolution | None = None) -> None:
     """Write float32 maps [K, H, W] as the pages of one TIFF, each described by its name."""
     large = maps.nbytes > 2**31  # plain TIFF counts its bytes with 32 bits
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=large) as file:
