@@ -19,6 +19,7 @@ from segkit.backbones.weights import fold_stacked
 from segkit.data.depth import zoomed_depth
 from segkit.data.depth_encoding import DepthEncoding
 from segkit.data.depth_format import DepthFormat
+from segkit.data.picture import checked_mpp
 from segkit.data.reader import Reader, Window
 from segkit.data.resize import shrunk_or_enlarged
 from segkit.data.slices import Slices
@@ -171,6 +172,8 @@ class Segmenter(nn.Module):
         own = window is None or window in ("picture", "file")
         if not own and (isinstance(window, str) or not window[0] < window[1]):
             raise UsageError(f"window {window!r}: expected two rising intensities, 'picture', 'file' or None")
+        if checked_mpp(mpp) is not None and depth is not None:
+            raise UsageError(f"mpp={mpp:g}: is for models of images alone; leave depth out")
         if task is not None and task not in get_args(Task):
             raise UsageError(f"task {task!r}: expected one of {', '.join(get_args(Task))}")
         if type(auxiliary) is not int or auxiliary < 0:

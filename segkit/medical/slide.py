@@ -1,5 +1,6 @@
 """Tiled pathology slides, and TIFFs of several resolutions in general: which level is read for which resolution."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -81,6 +82,12 @@ def slide_of(path: str | Path) -> Slide | None:
             return _slide(path, file)
     except Exception:  # who reads the file says what is wrong with it
         return None
+
+
+def without_resolution(paths: Iterable[Path]) -> int:
+    """How many of these pictures don't say their resolution."""
+    slides = map(slide_of, paths)
+    return sum(slide is None or slide.said_by is None for slide in slides)
 
 
 def open_slide(path: str | Path, *, mpp: float | None, limit: int = LIMIT, own: float | None = None) -> Picture | None:

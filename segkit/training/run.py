@@ -12,11 +12,12 @@ from rich.console import Console
 
 import segkit
 from segkit.allocator import reused_memory
-from segkit.artifact import load, save
+from segkit.artifact import AnyModel, load, save
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import RecipeError, UsageError
 from segkit.evaluation.report import Report, evaluate
+from segkit.medical.slide import without_resolution
 from segkit.model import Segmenter
 from segkit.prediction.of_sample import predict_sample
 from segkit.prediction.predictor import Predictor
@@ -91,7 +92,7 @@ def train(
         unlabelled = unlabelled_pictures(recipe.teacher, Path(out), folder)
     spread = teacher is not None and teacher.disagrees
     plans = make_plans(recipe, folder, unlabelled=unlabelled, spread=spread)
-    _check_readers(plans)
+    _check_readers(plans, teacher)
     digest = data_digest(plans, folder, teacher)
     run = unfinished or new_run(Path(out), recipe, digest)
     run.check_data(digest, folder.path)
@@ -186,7 +187,13 @@ def _train_members(
     return trained, minutes
 
 
-def _check_readers(plans: Sequence[Plan]) -> None:
+def _check_readers(plans: Sequence[Plan], teacher: AnyModel | None) -> None:
+    mpp = plans[0].reader.mpp
+    if teacher is not None and teacher.reader.mpp != mpp:
+        raise RecipeError(
+            f"the teacher looks at pictures at {_microns(teacher.reader.mpp)}, the recipe at {_microns(mpp)}; take the "
+            "teacher's as data.mpp"
+        )
     for plan in plans[1:]:
         if plan.reader.of_images != plans[0].reader.of_images:
             raise RecipeError(
@@ -195,8 +202,20 @@ def _check_readers(plans: Sequence[Plan]) -> None:
             )
 
 
+def _microns(mpp: float | None) -> str:
+    return "their own resolution" if mpp is None else f"{mpp:g} microns per pixel"
+
+
 def _notes(recipe: Recipe, plans: Sequence[Plan], unlabelled: Sequence[Sample]) -> Iterator[str]:
     """What was decided otherwise than asked, or isn't said anywhere else."""
+    if recipe.data.mpp is not None:
+        images = dict.fromkeys(sample.image for plan in plans for sample in plan.dataset.samples)
+        silent = without_resolution(images)
+        if silent:
+            yield (
+                f"{silent} of {len(images)} pictures don't say their resolution; they are taken as they are, for "
+                f"{recipe.data.mpp:g} microns per pixel"
+            )
     found = len({plan.member.fold for plan in plans})
     if recipe.folds is not None and found < recipe.folds:
         yield f"{found} folds instead of {recipe.folds}: there are no more pictures, or groups of them"
