@@ -86,6 +86,13 @@ class Geometry:
 
     def turn(self, plane: Plane) -> Turn:
         """How the volume's slices in a plane come to hang as radiologists hang them; oblique ones by their closest."""
+        return self._turns[plane]
+
+    @cached_property
+    def _turns(self) -> dict[Plane, Turn]:
+        return {plane: self._turn(plane) for plane in PLANES}
+
+    def _turn(self, plane: Plane) -> Turn:
         from nibabel.orientations import io_orientation
 
         nearest = io_orientation(self.affine)  # of each axis: that of RAS, and its direction
