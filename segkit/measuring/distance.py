@@ -79,4 +79,5 @@ def _corners(points: NDArray[np.int64]) -> NDArray[np.int64]:
         along = centred @ axes[0]
         return points[[along.argmin(), along.argmax()]]
     hull = ConvexHull(points if len(axes) == points.shape[1] else centred @ axes.T)
-    return points[hull.vertices]
+    corners: NDArray[np.int64] = points[hull.vertices]
+    return corners

@@ -118,8 +118,8 @@ class _Grid:
             axes = geometry.turn("axial").axes
             steps = geometry.affine[:3, :3][:, list(axes)]
             return cls(tuple(shape[axis] for axis in axes), axes, steps, geometry.affine[:3, 3])
-        steps = None if spacing is None else np.diag(np.asarray(spacing, np.float64))
-        return cls(shape, tuple(range(len(shape))), steps, None)
+        known = None if spacing is None else np.diag(np.asarray(spacing, np.float64))
+        return cls(shape, tuple(range(len(shape))), known, None)
 
     @property
     def unit_size(self) -> float | None:

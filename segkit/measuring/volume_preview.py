@@ -110,9 +110,12 @@ class _Shown:
     @cached_property
     def foreground(self) -> NDArray[np.bool_]:
         """Where anything was found, [I, J, K]; nowhere, if no label is background."""
+        found = np.zeros(self.geometry.shape, np.bool_)
         if self.multilabel:
-            return self.labels.any(0)
-        return np.zeros(self.labels.shape, np.bool_) if self.background is None else self.labels != self.background
+            self.labels.any(0, out=found)
+        elif self.background is not None:
+            np.not_equal(self.labels, self.background, out=found)
+        return found
 
     @cached_property
     def middle(self) -> tuple[int, ...]:
@@ -135,7 +138,7 @@ class _Shown:
         turn = self.geometry.turn(plane)
         holding = np.flatnonzero(self.foreground.any(axis=turn.axes[1:]))
         first, last = (holding[0], holding[-1]) if len(holding) else (0, self.geometry.shape[turn.axes[0]] - 1)
-        indices = np.unique(np.linspace(first, last, SLICES).round().astype(int)).tolist()
+        indices: list[int] = np.unique(np.linspace(first, last, SLICES).round().astype(int)).tolist()
         return indices[::-1] if turn.reverse[0] else indices
 
     def slice(self, plane: Plane, index: int, scale: float) -> NDArray[np.uint8]:
@@ -144,7 +147,8 @@ class _Shown:
 
         def hung(volume: NDArray[Any]) -> NDArray[Any]:  # [I, J, K, …] → [H, W, …]
             only = volume[(slice(None),) * turn.axes[0] + (slice(index, index + 1),)]
-            return turn.of(only)[0]
+            slices: NDArray[Any] = turn.of(only)
+            return slices[0]
 
         height, width = (max(1, round(length * scale)) for length in self.lengths(plane))
         channels = 3 if self.values.shape[3] >= 3 else 1
@@ -162,8 +166,8 @@ def _resized(values: NDArray[Any], height: int, width: int, enlarging: int) -> N
     values = np.ascontiguousarray(values, np.float32)
     smaller = (min(width, values.shape[1]), min(height, values.shape[0]))
     small = cv2.resize(values, smaller, interpolation=cv2.INTER_AREA)
-    resized: NDArray[np.float32] = cv2.resize(small, (width, height), interpolation=enlarging)
-    return resized.reshape(height, width, -1)
+    large = cv2.resize(small, (width, height), interpolation=enlarging)
+    return np.asarray(large, np.float32).reshape(height, width, -1)
 
 
 def _framed(
