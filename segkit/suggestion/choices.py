@@ -10,6 +10,7 @@ from segkit.suggestion.augmentation import augmentation
 from segkit.suggestion.choice import Choice, Section
 from segkit.suggestion.facts import Facts
 from segkit.suggestion.networks import pair, single
+from segkit.suggestion.volume_facts import VolumeFacts
 from segkit.task import Task
 
 Device = Literal["cpu", "cuda"]
@@ -19,11 +20,13 @@ Speed = Callable[[ModelRecipe, DataRecipe, int], float]
 CROP = {"cpu": 256, "cuda": 512}  # largest side
 TILE = {"cpu": 768, "cuda": 1536}  # largest side predicted in one piece
 CROPS = 128  # at least so many an epoch
+NEIGHBOURS = 1  # slices on either side that are seen too
 RARE = 0.05  # of all pixels
 RAREST = 0.001  # below it a class gets no larger weight
 LEARNING_RATE = 1e-3
 SHARE_OF_MINUTES = 0.95  # for steps as fast as those measured; cutting crops beside them takes the rest
 SPARE_SECONDS = 15  # for reading the pictures and saving the model
+SMALL = 128  # pixels of a crop's side; smaller ones count for less
 CROPS_OF_A_MEMBER = 4000  # before two networks are worth more than one trained twice as long
 
 # Swin learns more from many small updates. Batches of 4 are too few for the statistics of a ResNet's BatchNorm where
@@ -72,12 +75,13 @@ def choose(
         seconds = max(minutes * 60 * SHARE_OF_MINUTES - SPARE_SECONDS, minutes * 30)
         return seconds / sum(1 / each for each in speeds)
 
+    batches = {kind: batch * _together(data["crop"].value) for kind, batch in BATCH.items()}
     kind, members = "pair", pair(facts)
-    seen = together = crops(members, BATCH["pair"])
+    seen = together = crops(members, batches["pair"])
     reason = f"two kinds of network, averaged: the minutes give each {together:,.0f} crops"
-    if together < CROPS_OF_A_MEMBER:
+    if together * min(1.0, (data["crop"].value / SMALL) ** 2) < CROPS_OF_A_MEMBER:
         kind, members = "single", single(facts)
-        seen = crops(members, BATCH["single"])
+        seen = crops(members, batches["single"])
         reason = f"one fast network: two large ones would see only {together:,.0f} crops each in the minutes"
     area = facts.median[0] * facts.median[1]
     data["augment"] = augmentation(facts, passes=seen * data["crop"].value ** 2 / (facts.pictures * area))
@@ -88,9 +92,14 @@ def choose(
         members=members,
         members_reason=reason,
         loss=_loss(facts, task),
-        train=_train(epochs, BATCH[kind], facts, settings.crops_per_image, minutes, seen),
+        train=_train(epochs, batches[kind], facts, settings.crops_per_image, minutes, seen),
         predict=_predict(facts, device),
     )
+
+
+def _together(crop: int) -> int:
+    """How many small crops take the place of one of usual size in a batch."""
+    return 4 if crop <= SMALL // 2 else 2 if crop < SMALL else 1
 
 
 def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
@@ -103,11 +112,15 @@ def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
     else:
         data["train_on"] = Choice(["train"])
         data["validate_on"] = Choice("val" if splits.get("val") else None, "scored at the end; nothing is chosen by it")
-    if facts.grey:
+    if facts.volumes is not None:
+        data |= _of_volumes(facts.volumes)
+    elif facts.grey:
         data["channels"] = Choice(1, "every picture is grey")
     else:
         data["channels"] = Choice(facts.channels)
-    if facts.window == "picture":
+    if facts.volumes is not None:
+        data["window"] = _volume_window(facts.volumes)
+    elif facts.window == "picture":
         data["window"] = Choice("picture", "ranges of intensities differ threefold: each picture's own becomes 0 to 1")
     elif facts.window is not None:
         low, high = (float(f"{value:.5g}") for value in facts.window)
@@ -117,7 +130,8 @@ def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
     crop = max(32, min(CROP[device], (side - 1) // 32 * 32))
     data["crop"] = Choice(crop, f"a multiple of 32 below the pictures' {facts.median[1]}×{facts.median[0]}")
     area = facts.median[0] * facts.median[1]
-    crops = max(ceil(area / crop**2), ceil(CROPS / facts.pictures))
+    whole = 1 if facts.volumes is not None else ceil(area / crop**2)  # slices of a volume are much alike
+    crops = max(whole, ceil(CROPS / facts.pictures))
     data["crops_per_image"] = Choice(crops, f"{facts.pictures} pictures: {facts.pictures * crops} crops an epoch")
     if facts.blank_outside:
         data["inside_roi"] = Choice(False, "nothing to see outside the region of interest: learn that, too")
@@ -125,6 +139,32 @@ def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
     if rarest < RARE:
         data["foreground"] = Choice(0.33, f"the rarest class has {rarest:.1%} of the pixels; a third of crops seek one")
     return data
+
+
+def _of_volumes(volumes: VolumeFacts) -> Section:
+    """How volumes are looked at."""
+    slices = volumes.slices
+    x, y, z = (f"{step:.3g}" for step in volumes.spacing)
+    if len(slices.planes) > 1:
+        reason = f"{x} × {y} × {z} mm: slices are sharp in every plane, and three looks at a voxel are averaged"
+    else:
+        reason = f"{x} × {y} × {z} mm: slices of other planes would be strips of thick voxels"
+    if slices.spacing is not None:
+        reason += "; spacings differ: brought to one"
+    value = {"planes": list(slices.planes), "neighbours": NEIGHBOURS, "spacing": slices.spacing}
+    shown = volumes.channels * (2 * NEIGHBOURS + 1)
+    of = f"{2 * NEIGHBOURS + 1} slices" + (f" of {volumes.channels} channels" if volumes.channels > 1 else "")
+    return {
+        "slices": Choice({key: each for key, each in value.items() if each is not None}, reason),
+        "channels": Choice(shown, f"a slice and those beside it: {of}"),
+    }
+
+
+def _volume_window(volumes: VolumeFacts) -> Choice:
+    if volumes.window is None:
+        return Choice("picture", "intensities have no unit: each volume's own 0.1 and 99.9 percentiles become 0 and 1")
+    low, high = (float(f"{value:.4g}") for value in volumes.window)
+    return Choice([low, high], "Hounsfield units in which what is looked for lies")
 
 
 def _loss(facts: Facts, task: Task) -> Section:

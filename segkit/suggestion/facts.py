@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
-from segkit.data.reader import PERCENTILES, Pixels, Window, read_pixels
+from segkit.data.reader import PERCENTILES, Pixels, Reader, Window, read_pixels
 from segkit.errors import DataError
+from segkit.suggestion.volume_facts import VolumeFacts, measure_volumes
 
 PICTURES = 200  # looked at, evenly spread; more don't change a choice
 UNLIKE = 3.0  # times as wide a range of intensities in some pictures as in others: no one window fits
@@ -43,6 +44,7 @@ class Facts:
         upright: the classes lie differently in the upper and the lower half: pictures have a way up.
         sided: they lie differently left and right.
         blank_outside: nothing is to be seen or marked outside the regions of interest; None where there are none.
+        volumes: what was measured on volumes, whose slices the other facts are of; None for pictures.
     """
 
     pictures: int
@@ -60,6 +62,7 @@ class Facts:
     upright: bool
     sided: bool
     blank_outside: bool | None
+    volumes: VolumeFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,17 @@ class _Look:
 
 
 def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
-    """The facts of a dataset's pictures, from at most 200 of them, evenly spread.
+    """The facts of a dataset's pictures, or of its volumes' slices, from at most 200 of them, evenly spread.
 
     Raises:
         DataError: a picture or mask that can't be read, or of a number of channels that differs from the others'.
     """
+    volumes = measure_volumes(folder, samples) if any(sample.volume for sample in samples) else None
+    reader = Reader() if volumes is None else volumes.reader
+    samples = folder.slices(samples, reader)
     chosen = samples[:: -(-len(samples) // PICTURES)]
     with ThreadPoolExecutor() as pool:
-        looks = list(pool.map(lambda sample: _look(folder, sample), chosen))
+        looks = list(pool.map(lambda sample: _look(folder, sample, reader), chosen))
 
     sizes = np.array([look.size for look in looks])
     counts = np.stack([look.counts for look in looks])
@@ -102,7 +108,7 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
         grey=grey,
         channels=_channels(looks, chosen),
         type=" and ".join(types),
-        window=_window(looks, types),
+        window=_window(looks, types) if volumes is None else volumes.window or "picture",
         shares=tuple((counts.sum(0) / max(1, counts.sum())).tolist()),
         background=folder.background,
         presence=tuple((counts > 0).mean(0).tolist()),
@@ -110,11 +116,12 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
         upright=_leans(np.stack([look.vertical for look in looks]), counts),
         sided=_leans(np.stack([look.horizontal for look in looks]), counts),
         blank_outside=None if folder.roi is None else all(look.blank_outside is not False for look in looks),
+        volumes=volumes,
     )
 
 
-def _look(folder: DatasetFolder, sample: Sample) -> _Look:
-    pixels = read_pixels(sample.image)
+def _look(folder: DatasetFolder, sample: Sample, reader: Reader) -> _Look:
+    pixels: Pixels = folder.cases.picture(sample, reader) if sample.volume else read_pixels(sample.image)
     ids = folder.read_mask(sample, pixels.shape[:2])
     layers = _layers(ids, len(folder.classes))
     low, high = np.percentile(pixels, PERCENTILES)

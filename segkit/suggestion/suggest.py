@@ -101,8 +101,11 @@ def _heading(folder: DatasetFolder, samples: Sequence[Sample], facts: Facts, dev
     height, width = facts.median
     shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(folder.classes, facts.shares, strict=True))
     machine = torch.cuda.get_device_name() if device == "cuda" else f"{_cores()} processor cores"
+    what = f"{facts.pictures} pictures to train on, {width}×{height} {facts.type}"
+    if facts.volumes is not None:
+        what = f"{facts.volumes.cases} volumes to train on, {facts.pictures} slices, {width}×{height}"
     lines = [
-        f"For {folder.name}: {facts.pictures} pictures to train on, {width}×{height} {facts.type}, {folder.task}.",
+        f"For {folder.name}: {what}, {folder.task}.",
         f"Classes: {shares}.",
         f"Fitted to {machine}, {fastest(torch.device(device))}, and {hours * 60:g} minutes by segkit "
         f"{segkit.__version__}. Change what you know better.",
