@@ -59,18 +59,18 @@ def frames_of(volume: Volume) -> tuple[Frame, ...] | None:
     Raises:
         DataError: the slices have no frames of their own.
     """
-    datasets = volume.origin
-    if not isinstance(datasets, tuple) or not datasets or not all(isinstance(each, Dataset) for each in datasets):
+    origin = volume.origin
+    if not isinstance(origin, tuple) or not origin or not all(isinstance(each, Dataset | Frame) for each in origin):
         return None
-    frames = [frame for dataset in datasets for frame in _all_frames(dataset)]
-    positions = [frame.position for frame in frames]
-    known = [position for position in positions if position is not None]
+    if all(isinstance(each, Frame) for each in origin):
+        return origin
+    frames = [frame for dataset in origin for frame in _all_frames(dataset)]
     if not volume.located and len(frames) == volume.geometry.shape[2]:
         return tuple(frames)
-    if len(known) < len(frames) or not volume.located:
+    positions = [position for frame in frames if (position := frame.position) is not None]
+    if len(positions) < len(frames) or not volume.located:
         raise DataError(f"{volume.path}: not every frame says where it is (ImagePositionPatient (0020,0032))")
-    chosen = _nearest(volume.geometry, np.array(known))
-    return tuple(frames[index] for index in chosen)
+    return tuple(frames[index] for index in _nearest(volume.geometry, np.array(positions)))
 
 
 def _all_frames(dataset: Dataset) -> list[Frame]:

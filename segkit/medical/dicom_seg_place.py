@@ -14,7 +14,7 @@ from segkit.medical.dicom_frames import LPS, Frame, frames_of
 from segkit.medical.dicom_tags import named, numbers_of
 from segkit.medical.volume import Volume
 
-CLOSE = 0.1  # of a voxel: how far a pixel's centre may be from its voxel's
+CLOSE = 0.2  # of a voxel: how far a pixel's centre may be from its voxel's; slices that count as even may be off by 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,8 @@ def place(seg: Dataset, volume: Volume, path: Path) -> Placed:
 
 def _check_frame_of_reference(seg: Dataset, volume: Volume, path: Path) -> None:
     own = seg.get("FrameOfReferenceUID")
-    theirs = volume.origin[0].get("FrameOfReferenceUID") if frames_of(volume) else None
+    images = frames_of(volume)
+    theirs = images[0].dataset.get("FrameOfReferenceUID") if images else None
     if own and theirs and own != theirs:
         raise DataError(
             f"{path}: has another frame of reference (FrameOfReferenceUID) than the images in {volume.path}, "
@@ -79,6 +80,7 @@ def _check_frame_of_reference(seg: Dataset, volume: Volume, path: Path) -> None:
 def _by_place(frame: Frame, volume: Volume, path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first voxel and the steps of one frame by its position, orientation and spacing."""
     directions = _numbers(frame, "ImageOrientationPatient", 6, path).reshape(2, 3)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     millimetres = _numbers(frame, "PixelSpacing", 2, path)[::-1]  # of columns, of rows
     position = _numbers(frame, "ImagePositionPatient", 3, path)
     to_voxels = np.linalg.inv(volume.geometry.affine)

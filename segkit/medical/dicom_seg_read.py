@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels import iter_pixels
-from pydicom.uid import SegmentationStorage
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SegmentationStorage
 
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import group_of
@@ -133,7 +134,7 @@ def _marked(seg: Dataset, labels: Mapping[int, str], path: Path) -> Iterator[Mar
     """Each frame, or each segment of each frame of label maps."""
     fractional = seg.SegmentationType == "FRACTIONAL"
     try:
-        for number, pixels in enumerate(iter_pixels(seg, raw=True)):
+        for number, pixels in enumerate(_pixels(seg)):
             if seg.SegmentationType == "LABELMAP":
                 shown = {int(segment): pixels == segment for segment in np.unique(pixels[pixels > 0])}
             else:
@@ -148,6 +149,20 @@ def _marked(seg: Dataset, labels: Mapping[int, str], path: Path) -> Iterator[Mar
         raise
     except Exception as error:  # decoders raise what they like
         raise DataError(f"{path}: its pixels are damaged, or compressed in a way not read here") from error
+
+
+def _pixels(seg: Dataset) -> Iterator[NDArray[Any]]:
+    """The frames as they are stored, [rows, columns].
+
+    Single bits are taken apart here: pydicom (3.0) can't where frames don't begin with a byte, but all at once.
+    """
+    if seg.BitsAllocated > 1 or seg.file_meta.TransferSyntaxUID not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
+        yield from iter_pixels(seg, raw=True)
+        return
+    packed, size = np.frombuffer(seg.PixelData, np.uint8), seg.Rows * seg.Columns
+    for first in range(0, int(seg.get("NumberOfFrames") or 1) * size, size):
+        bits = np.unpackbits(packed[first // 8 : -(-(first + size) // 8)], bitorder="little")
+        yield bits[first % 8 : first % 8 + size].reshape(seg.Rows, seg.Columns)
 
 
 def _apart(

@@ -27,6 +27,7 @@ from segkit.medical.dicom_tags import named, quiet
 from segkit.medical.volume import Volume
 from segkit.task import Task, output_maps
 
+PACKED = 8  # pixels of a byte: smaller frames are packed wrongly by highdicom (0.28)
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality")
 
 
@@ -145,6 +146,8 @@ def _sources(volume: Volume) -> tuple[Frame, ...]:
             raise DataError(
                 f"{volume.path}: {named(lacking[0])} is missing or empty; a DICOM Segmentation object has to repeat it"
             )
+    if volume.geometry.shape[0] * volume.geometry.shape[1] < PACKED:
+        raise DataError(f"{volume.path}: images of fewer than {PACKED} pixels have no DICOM Segmentation objects here")
     if not volume.located and len(frames) > 1:
         raise DataError(
             f"{volume.path}: the images don't say where in the patient they are, and a DICOM Segmentation object "
