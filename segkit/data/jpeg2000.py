@@ -52,7 +52,7 @@ class _Head(NamedTuple):
 
 def _decoded(data: bytes, shape: tuple[int, int, int], in_ycbcr: bool) -> NDArray[np.generic]:
     """A codestream's pixels, which must have the shape given: it is looked at before memory is taken."""
-    import openjpeg
+    from openjpeg.utils import decode
 
     head = _head(data)
     if (head.height, head.width, head.components) != shape:
@@ -62,7 +62,7 @@ def _decoded(data: bytes, shape: tuple[int, int, int], in_ycbcr: bool) -> NDArra
     if head.subsampled:  # Pillow takes such a codestream for YCbCr, and gives RGB
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture)
-    pixels: NDArray[np.generic] = openjpeg.decode(data, j2k_format=0).reshape(shape)
+    pixels: NDArray[np.generic] = decode(data, j2k_format=0).reshape(shape)
     if in_ycbcr and shape[2] == 3:
         if pixels.dtype != np.uint8:
             raise ValueError("it holds YCbCr of more than 8 bits; save it in RGB")

@@ -175,8 +175,10 @@ def check_parts(file: tifffile.TiffFile, path: Path, limit: int) -> None:
     """Refuse (DataError) an open TIFF of which a strip or tile unpacks to more than ``limit`` bytes."""
     series = picture_series(file)
     for page in series.pages if _inflates(series.keyframe) else ():
-        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False) if page is not None else ():
-            if count * DEFLATE > limit and page.parent is file:
+        if page is None or page.parent is not file:
+            continue
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+            if count * DEFLATE > limit:
                 check_inflated(_bytes_at(file.filehandle, offset, count), path, limit)
 
 
@@ -206,15 +208,16 @@ def tiff_rows(path: Path, file: tifffile.TiffFile, limit: int, *, level: int = 0
     """
     series = picture_series(file).levels[level]
     page = series.keyframe
-    usual = page.imagedepth == 1 and all(part is not None and part.parent is file for part in series.pages)
+    pages = [part for part in series.pages if part is not None and part.parent is file]
+    usual = page.imagedepth == 1 and len(pages) == len(series.pages)
     subsampled = page.compression == tifffile.COMPRESSION.NONE and page.photometric == tifffile.PHOTOMETRIC.YCBCR
     if not usual or other_pictures(file) or page.compression == OLD_JPEG or subsampled:
         return None
-    if len(series.pages) == 1:
+    if len(pages) == 1:
         return _page_rows(path, file, page, page, limit) if series.shape == page.shape else None
-    if series.axes != "CYX" or series.shape != (len(series.pages), *page.shape):
+    if series.axes != "CYX" or series.shape != (len(pages), *page.shape):
         return None
-    channels = [_page_rows(path, file, page, part, limit) for part in series.pages]
+    channels = [_page_rows(path, file, page, part, limit) for part in pages]
     return ChannelRows(tuple(rows for rows in channels if rows is not None)) if None not in channels else None
 
 

@@ -9,9 +9,9 @@ import tifffile
 
 from segkit.data.claims import LIMIT
 from segkit.data.decoding import is_tiff, other_pictures, picture_series, tiff_orientation
-from segkit.data.picture import Picture, tiff_parts
+from segkit.data.picture import Picture, Resolution, tiff_parts
 from segkit.data.reader import read_pixels
-from segkit.medical.slide_resolution import EQUAL, Resolution, resolution_of
+from segkit.medical.slide_resolution import EQUAL, resolution_of
 
 SIDEWAYS = 5  # orientations from here on exchange rows and columns
 

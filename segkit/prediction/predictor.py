@@ -544,8 +544,9 @@ def _at_resolution(pixels: Pixels | Picture, reader: Reader, mpp: float | None) 
     if reader.mpp is None and mpp is None:
         return pixels
     if not isinstance(pixels, Picture):
-        own = None if checked_mpp(mpp) is None else (mpp, mpp)
-        pixels = Picture(None, pixels[..., None] if pixels.ndim == 2 else pixels, mpp=own)
+        own = checked_mpp(mpp)
+        array = pixels[..., None] if pixels.ndim == 2 else pixels
+        pixels = Picture(None, array, mpp=None if own is None else (own, own))
     if reader.mpp is None:
         return pixels
     from segkit.medical.slide_resampling import brought_to
