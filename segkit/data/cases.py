@@ -191,9 +191,9 @@ class Cases:
         if sample.mask is None:
             raise DataError(f"{folder.path}: {sample.name} has no mask")
         if suffix_of(sample.mask) == DICOM:
-            from segkit.medical.dicom_seg import read_seg
+            from segkit.medical.dicom_seg_read import read_seg
 
-            ids = read_seg(sample.mask, volume, folder.classes).labels
+            ids = read_seg(sample.mask, volume, folder.classes, task=folder.task, background=folder.background).labels
         elif sample.mask.is_dir():
             files = class_files(sample.mask, folder.classes)
             ids = np.stack([self._ids(file, volume, folder.coding.table, 2) for file in files])
