@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from segkit.data.coding import find_coding
 from segkit.data.description import Description
 from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.listing import VOLUMES
 from segkit.data.masks import LOSSLESS, read_values
 from segkit.data.picture import open_picture
 from segkit.data.reader import orientation_of
@@ -51,7 +52,7 @@ def _find(masks: Path, name: str, task: Task) -> Path:
             if (masks / stem).is_dir():
                 return masks / stem
         else:
-            for suffix in LOSSLESS:
+            for suffix in (*LOSSLESS, *VOLUMES):
                 if (masks / f"{stem}{suffix}").is_file():
                     return masks / f"{stem}{suffix}"
     raise DataError(f"{masks}: no mask for {name}; expected {name}.png or {name}_mask.png (or .tif)")

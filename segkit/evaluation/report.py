@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from segkit.allocator import reused_memory
 from segkit.artifact import DESCRIPTION, AnyModel, load
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
+from segkit.data.listing import VOLUMES, suffix_of
 from segkit.data.masks import LOSSLESS
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
@@ -243,7 +244,7 @@ def open_source(path: str | Path) -> AnyModel | Path:
     path = Path(path)
     if not path.is_dir() or (path / DESCRIPTION).is_file() or (path / "model" / DESCRIPTION).is_file():
         return load(path)
-    holds_masks = any(entry.is_dir() or entry.suffix.lower() in LOSSLESS for entry in path.iterdir())
+    holds_masks = any(entry.is_dir() or suffix_of(entry) in (*LOSSLESS, *VOLUMES) for entry in path.iterdir())
     return path if holds_masks else load(path)
 
 
