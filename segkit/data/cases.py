@@ -117,12 +117,17 @@ def case_of(volume: Volume, reader: Reader) -> Case:
         elif window == "file":
             window = volume.voi
         if window is None and reader.window is not None:
-            raise DataError(f"{volume.path}: names no window to be shown by, which the model is shown its files by")
+            raise DataError(f"{_called(volume)}: names no window to be shown by, which the model is shown its files by")
         try:
             scaled[..., channel] = reader.model_copy(update={"window": window}).scale(values)
         except ValueError as error:
-            raise DataError(f"{volume.path}: {error}") from error
-    return Case(volume.name, scaled, volume.geometry, reader)
+            raise DataError(f"{_called(volume)}: {error}") from error
+    return Case(_called(volume), scaled, volume.geometry, reader)
+
+
+def _called(volume: Volume) -> str:
+    """What errors call a volume: its file, or the folder and which of the series there it is."""
+    return f"{volume.path} ({volume.name})" if volume.path is not None and volume.path.is_dir() else str(volume.path)
 
 
 class Cases:

@@ -120,7 +120,7 @@ def draw_study(
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
         meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = slice_.SOPClassUID, slice_.SOPInstanceUID
         slice_.file_meta = meta
-        slice_.save_as(folder / f"slice_{k:03d}.dcm", enforce_file_format=True)
+        slice_.save_as(folder / f"series{number}_{k:03d}.dcm", enforce_file_format=True)
     return folder
 
 
