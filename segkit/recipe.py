@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from segkit.data.slices import Slices
 from segkit.data.window_names import NamedWindow
 from segkit.nearest import nearest
+from segkit.postprocessing.settings import Postprocessing
 from segkit.tta import TTA, parse_tta
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -206,6 +207,9 @@ class PredictRecipe(Strict):
     )
     threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is foreground (sigmoid maps)")
     precision: Precision = Field("auto", description="auto: bf16 where it is native, else fp32, which is exact")
+    postprocess: Postprocessing | None = Field(
+        None, description="what is done to masks before they are handed on; `segkit postprocess` finds what helps"
+    )
 
     @field_validator("tta")
     @classmethod

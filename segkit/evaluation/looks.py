@@ -27,6 +27,9 @@ from segkit.evaluation.selective import Selective
 from segkit.evaluation.shown_slice import shown_slice
 from segkit.evaluation.surface import SurfaceDistances
 from segkit.evaluation.thresholds import ThresholdCounts
+from segkit.postprocessing.settings import Postprocessing
+from segkit.postprocessing.steps import postprocess
+from segkit.postprocessing.targets import of_picture
 from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor
 from segkit.statistics import entropy, maximum_entropy
@@ -46,6 +49,7 @@ class Tally:
         selective: its errors by their uncertainty, likewise.
         surface: distances of its edges, if asked for.
         lesions: its objects, likewise.
+        steps: what is done to the labels then; calibration and errors by uncertainty are of those before.
     """
 
     metrics: SegmentationMetrics
@@ -55,6 +59,7 @@ class Tally:
     selective: Selective | None = None
     surface: SurfaceDistances | None = None
     lesions: LesionCounts | None = None
+    steps: Postprocessing | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ def looks_of_model(
 ) -> Iterator[Look]:
     """A look at each image, in one pass of each member; probabilities, and the curve, are counted on the way.
 
-    Probabilities are held for one row of tiles at a time, labels and entropy, a byte a pixel each, for one image.
+    Probabilities are held for one row of tiles at a time, or for one image where labels are made anew of all of them;
+    labels and entropy, a byte a pixel each, for one image.
     """
     ready = cast("AnyModel", predictor.prepared)  # of the model's own class
 
@@ -108,10 +114,12 @@ def looks_of_model(
         image = read_input(folder, sample, model.reader)
         target = folder.read_mask(sample, image.shape[:2])
         labels: list[list[NDArray[np.uint8]]] = [[] for _ in tallies]
-        unsure = []
+        unsure, probabilities = [], []
         for band, truth in _bands(predictor, ask, image, target, sample.name):
             parts = np.split(band, len(band) // model.maps)
             parts[0] = at_temperature(parts[0], predictor.temperature, model.task)
+            if any(tally.steps is not None and tally.steps.relabels for tally in tallies):
+                probabilities.append(parts[0])
             for tally, found in zip(tallies, labels, strict=True):
                 found.append(labels_of(parts[tally.part], model.task, tally.threshold))
                 if tally.calibration is not None:
@@ -122,12 +130,37 @@ def looks_of_model(
                 curve.update(parts[0], truth)
             nats = entropy(torch.from_numpy(parts[0][None]), model.task)[0].numpy()
             unsure.append(np.rint(nats * (255 / largest)).clip(0, 255).astype(np.uint8))
-        whole = [np.concatenate(found, axis=-2) for found in labels]
+        case = image if isinstance(image, Case) else None
+        maps = np.concatenate(probabilities, axis=1) if probabilities else None
+        whole = [
+            _after(tally, model, maps, np.concatenate(found, axis=-2), case)
+            for tally, found in zip(tallies, labels, strict=True)
+        ]
         if isinstance(image, Case):
             yield _look_at_case(image, sample, target, whole, np.concatenate(unsure), predictor.model.background)
             continue
         picture = image[..., : model.reader.channels]
         yield Look(sample, target, whole, np.concatenate(unsure), partial(np.asarray, picture))
+
+
+def _after(
+    tally: Tally, model: AnyModel, probabilities: NDArray[np.float32] | None, labels: Ids, case: Case | None
+) -> Ids:
+    """A tally's labels after its steps; those of a volume come, and go, as one tall picture."""
+    if tally.steps is None:
+        return labels
+    grid = labels.shape[-2:] if case is None else case.geometry.shape
+    found = postprocess(
+        None if probabilities is None else probabilities.reshape(-1, *grid),
+        labels.reshape(*labels.shape[:-2], *grid),
+        settings=tally.steps,
+        task=model.task,
+        classes=model.classes,
+        background=model.background,
+        spacing=of_picture(model.reader.mpp) if case is None else case.geometry.spacing,
+        threshold=tally.threshold,
+    )
+    return found.reshape(labels.shape)
 
 
 def _look_at_case(

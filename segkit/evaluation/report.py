@@ -32,6 +32,7 @@ from segkit.evaluation.surface import SurfaceDistances
 from segkit.evaluation.table import score_table
 from segkit.evaluation.worst import Example, Worst
 from segkit.files import atomic_path
+from segkit.postprocessing.settings import CHOSEN_ON
 from segkit.prediction.error_picture import draw_errors
 from segkit.prediction.palette import default_palette
 from segkit.prediction.predictor import Predictor
@@ -136,6 +137,8 @@ def evaluate(
         split: which pictures; several splits are joined by ``+``.
         tile, overlap, tta, precision: as for ``Predictor``, by default those kept with the model.
         threshold: probability from which a pixel is foreground (binary and multilabel), by default the model's too.
+            What is done to the model's masks after that is done here, too, but for its thresholds where this is given;
+            members of an ensemble are scored without.
         threshold_from: another split, on which the threshold with the highest pooled Dice is chosen first (one a class
             for multilabel); the scores at it are given beside those at ``threshold``.
         surface: measure surface distances too, with this tolerance in mm (pixels where no spacing is known); slow.
@@ -155,7 +158,7 @@ def evaluate(
         folder = folder.without_depth()
     samples = folder.samples(*split.split("+"))
     source = open_source(model) if isinstance(model, str | Path) else model
-    threshold = settings_for(source, threshold=threshold).threshold
+    asked, threshold = threshold, settings_for(source, threshold=threshold).threshold
     before = check_choice(folder, samples, split, threshold_from, is_model=not isinstance(source, Path))
 
     steps = count(1)
@@ -180,6 +183,9 @@ def evaluate(
         members = source.names if isinstance(source, Ensemble) else ()
         predictor = Predictor(source, tile=tile, overlap=overlap, tta=tta, precision=precision)
         settings = {key: getattr(predictor, key) for key in ("tile", "overlap", "tta", "precision")}
+        labelling = predictor.labelling(asked)
+        if labelling.steps is not None:
+            settings["postprocess"] = labelling.steps.described()
         notes = [*_without_depth(source, samples), *_seen_before(source, folder, split, threshold_from)]
         tallies = [
             Tally(
@@ -189,13 +195,15 @@ def evaluate(
                 Calibration(source.task, source.maps),
                 Selective(source.task, source.maps),
                 **_of_cases(metrics, surface, rule),
+                steps=labelling.steps if part == 0 else None,
             )
             for part, metrics in enumerate(_metrics(folder, threshold) for _ in range(1 + len(members)))
         ]
         if threshold_from is not None:
             notes += _same_groups(shared_groups(folder, before, samples), threshold_from, split)
             chosen = choose_threshold(source, predictor, folder, before, threshold_from, threshold, tell)
-            tallies.append(Tally(_metrics(folder, threshold), 0, chosen.by_map))
+            at_chosen = labelling.at(threshold, source)
+            tallies.append(Tally(_metrics(folder, threshold), 0, chosen.by_map, steps=at_chosen.steps))
         looks = looks_of_model(source, predictor, folder, samples, tallies, chosen.scored if chosen else None)
 
     counted = tallies[0].metrics
@@ -298,10 +306,11 @@ def _without_depth(model: AnyModel, samples: Sequence[Sample]) -> list[str]:
 def _seen_before(model: AnyModel, folder: DatasetFolder, split: str, threshold_from: str | None) -> list[str]:
     """What makes scores look better than they will be: the model was trained on the pictures that are used here."""
     notes = []
-    fitted = model.about.get("fitted_on", {})
     splits = split.split("+")
-    if fitted.get("dataset") == folder.name and set(str(fitted.get("split")).split("+")) & set(splits):
-        notes.append(f"the ensemble's weights were fitted on split {split!r} of {folder.name}: these scores favour it")
+    for key, what in (("fitted_on", "the ensemble's weights were fitted"), (CHOSEN_ON, "the steps after were chosen")):
+        known = model.about.get(key, {})
+        if known.get("dataset") == folder.name and set(str(known.get("split")).split("+")) & set(splits):
+            notes.append(f"{what} on split {split!r} of {folder.name}: these scores favour it")
     trained = model.about.get("trained_on", {})
     if trained.get("dataset") != folder.name:
         return notes

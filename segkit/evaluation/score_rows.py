@@ -94,7 +94,8 @@ def settings_line(metrics: Metrics) -> str:
     how += [f"views averaged: {settings['tta']}"] if settings["tta"] else []
     if metrics["task"] != "multiclass":
         how.append(f"threshold {metrics['threshold']:g}")
-    return ", ".join([*how, settings["precision"]])
+    after = f"; then {settings['postprocess']}" if "postprocess" in settings else ""
+    return ", ".join([*how, settings["precision"]]) + after
 
 
 def written(score: float | None) -> str:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.postprocessing.parts import sizes_of
-from segkit.postprocessing.pieces import Mask, Numbers, Seams, Strip, of_parts, scan
+from segkit.postprocessing.pieces import Mask, Numbers, Seams, Strip, counting, leading, put_together, scan
 from segkit.postprocessing.strips import Ids, strips
 
 LAST = 255  # no class has it
@@ -39,9 +38,9 @@ def without_holes(labels: Ids, largest: Mapping[int, int | None], background: in
 
 
 def hole_sizes(labels: Ids, label: int, background: int) -> Numbers:
-    """Pixels of each hole of a class, int64 [holes], in the order of their first pixels row by row."""
+    """Pixels of each hole of a class, [holes], in the order of their first pixels row by row."""
     fill, sizes, first = _holes(labels, background)
-    return sizes[(fill == label) & (first == np.arange(len(first)))]
+    return sizes[(fill == label) & leading(first)]
 
 
 def _holes(labels: Ids, background: int) -> tuple[Ids, Numbers, Numbers]:
@@ -50,18 +49,18 @@ def _holes(labels: Ids, background: int) -> tuple[Ids, Numbers, Numbers]:
     The class is ``background`` where the part is no hole; it and the pixels stand at first pieces.
     """
     seams = Seams(corners=False)
-    sizes, lowest, highest = [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)], [np.zeros(0, np.uint8)]
+    sizes, lowest, highest = [np.zeros(0, np.int32)], [np.zeros(0, np.uint8)], [np.zeros(0, np.uint8)]
     for strip in scan(_background_of(labels, background), labels.shape, corners=False):
         seams.add(strip)
-        sizes.append(sizes_of(strip))
+        sizes.append(strip.sizes)
         low, high = _beside(labels, strip, background)
         lowest.append(low)
         highest.append(high)
     first = seams.first_pieces()
-    low = of_parts(np.concatenate(lowest), first, np.minimum)
-    high = of_parts(np.concatenate(highest), first, np.maximum)
-    fill = np.where(low == high, low, np.uint8(background))
-    return fill, of_parts(np.concatenate(sizes), first, np.add), first
+    fill = put_together(np.concatenate(lowest), first, np.minimum)
+    fill[fill != put_together(np.concatenate(highest), first, np.maximum)] = background
+    whole = put_together(np.concatenate(sizes, dtype=counting(labels.size)), first, np.add)
+    return fill, whole, first
 
 
 def _beside(labels: Ids, strip: Strip, background: int) -> tuple[Ids, Ids]:

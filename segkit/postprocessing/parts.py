@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segkit.postprocessing.pieces import Mask, Numbers, Seams, Strip, of_parts, scan
+from segkit.postprocessing.pieces import Mask, Numbers, Seams, counting, leading, put_together, scan
 from segkit.postprocessing.strips import Ids, strips
 
 
@@ -42,34 +42,32 @@ def without_parts(labels: Ids, rules: Mapping[int, Rule], background: int) -> It
 
 
 def part_sizes(labels: Ids, label: int) -> Numbers:
-    """Pixels of each part of a class, int64 [parts], in the order of their first pixels row by row."""
+    """Pixels of each part of a class, [parts], in the order of their first pixels row by row."""
     sizes, first = _sizes(_mask_of(labels, label), labels.shape)
-    return sizes[first == np.arange(len(first))]
+    return sizes[leading(first)]
 
 
-def sizes_of(strip: Strip) -> Numbers:
-    """Pixels of each piece of a strip, int64."""
-    return np.bincount(strip.ids.ravel(), minlength=strip.count + 1)[1:]
-
-
-def _kept(mask: Callable[[slice], Mask], shape: tuple[int, ...], rule: Rule) -> NDArray[np.bool_]:
+def _kept(mask: Callable[[slice], Mask], shape: tuple[int, ...], rule: Rule) -> Mask:
     """Of each piece whether its part is kept."""
     sizes, first = _sizes(mask, shape)
-    keep = sizes >= rule.fewest
+    keep: Mask = sizes >= rule.fewest
     if rule.largest and len(sizes):
-        largest = np.argmax(np.where(first == np.arange(len(first)), sizes, 0))
-        keep[np.arange(len(keep)) != largest] = False
+        sizes[~leading(first)] = 0
+        largest = int(np.argmax(sizes))
+        enough = keep[largest]
+        keep[:] = False
+        keep[largest] = enough
     return keep[first]
 
 
 def _sizes(mask: Callable[[slice], Mask], shape: tuple[int, ...]) -> tuple[Numbers, Numbers]:
     """Sizes of parts, at their first pieces, and each piece's first one."""
-    seams, sizes = Seams(corners=True), [np.zeros(0, np.int64)]
+    seams, sizes = Seams(corners=True), [np.zeros(0, np.int32)]
     for strip in scan(mask, shape, corners=True):
         seams.add(strip)
-        sizes.append(sizes_of(strip))
+        sizes.append(strip.sizes)
     first = seams.first_pieces()
-    return of_parts(np.concatenate(sizes), first, np.add), first
+    return put_together(np.concatenate(sizes, dtype=counting(prod(shape))), first, np.add), first
 
 
 def _mask_of(labels: Ids, label: int) -> Callable[[slice], Mask]:

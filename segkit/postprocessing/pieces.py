@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from scipy.sparse.csgraph import connected_components
 from segkit.postprocessing.strips import strips
 
 Mask = NDArray[np.bool_]
-Numbers = NDArray[np.int64]
+Numbers = NDArray[np.integer]
+AnyNumber = TypeVar("AnyNumber", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,17 @@ class Strip:
     count: int
     before: int
 
-    def of_pixels(self, table: NDArray[np.generic], elsewhere: object) -> NDArray[np.generic]:
+    def of_pixels(self, table: NDArray[AnyNumber], elsewhere: int) -> NDArray[AnyNumber]:
         """What a table has for each pixel's piece, and something else for pixels of none."""
         here = np.empty(self.count + 1, table.dtype)
         here[0] = elsewhere
         here[1:] = table[self.before : self.before + self.count]
         return here[self.ids]
+
+    @property
+    def sizes(self) -> NDArray[np.int32]:
+        """Pixels of each piece."""
+        return np.bincount(self.ids.ravel(), minlength=self.count + 1)[1:].astype(np.int32)
 
 
 def scan(mask: Callable[[slice], Mask], shape: tuple[int, ...], *, corners: bool) -> Iterator[Strip]:
@@ -78,8 +85,8 @@ class Seams:
         self._total = strip.before + strip.count
 
     def first_pieces(self) -> Numbers:
-        """For each piece the first one of the same part, int64 [pieces]; it holds the part's first pixel row by row."""
-        first: Numbers = np.arange(self._total)
+        """For each piece the first one of the same part, whole [pieces]; it holds the part's first pixel row by row."""
+        first: Numbers = np.arange(self._total, dtype=counting(self._total))
         pairs = np.concatenate([np.zeros((2, 0), np.int64), *self._pairs], axis=1) - 1
         if not pairs.size:
             return first
@@ -87,25 +94,39 @@ class Seams:
         start, end = ends.reshape(pairs.shape)
         graph = coo_array((np.ones(len(start), np.bool_), (start, end)), shape=(len(met), len(met)))
         _, part = connected_components(graph, directed=False)
-        _, leading = np.unique(part, return_index=True)  # ``met`` rises, so that the first of a part is its smallest
-        first[met] = met[leading[part]]
+        _, smallest = np.unique(part, return_index=True)  # the first of each part, since ``met`` rises
+        first[met] = met[smallest[part]]
         return first
 
     def _meeting(self, above: Numbers, below: Numbers) -> Numbers:
         """Numbers, from 1, of pieces that touch across a seam, [2, pairs]."""
         found = []
         for shift in product(self._reach, repeat=above.ndim):
-            here = tuple(slice(max(step, 0), size + min(step, 0)) for step, size in zip(shift, above.shape, strict=True))
-            there = tuple(slice(max(-step, 0), size - max(step, 0)) for step, size in zip(shift, above.shape, strict=True))
+            here = tuple(
+                slice(max(step, 0), size + min(step, 0)) for step, size in zip(shift, above.shape, strict=True)
+            )
+            there = tuple(
+                slice(max(-step, 0), size - max(step, 0)) for step, size in zip(shift, above.shape, strict=True)
+            )
             upper, lower = above[here], below[there]
             both = (upper > 0) & (lower > 0)
             found.append(np.stack([upper[both], lower[both]]))
         return np.unique(np.concatenate(found, axis=1), axis=1)
 
 
-def of_parts(values: NDArray[np.generic], first: Numbers, together: np.ufunc) -> NDArray[np.generic]:
-    """Values of pieces put together: that of a part stands at its first piece, and stays as it was at the others."""
-    further = np.flatnonzero(first != np.arange(len(first)))
-    found = values.copy()
-    together.at(found, first[further], values[further])
+def leading(first: Numbers) -> Mask:
+    """Of each piece whether it is the first one of its part."""
+    found: Mask = first == np.arange(len(first), dtype=first.dtype)
     return found
+
+
+def put_together(values: NDArray[AnyNumber], first: Numbers, by: np.ufunc) -> NDArray[AnyNumber]:
+    """``values`` of pieces, changed to those of their parts at the first pieces; at the others they mean nothing."""
+    further = np.flatnonzero(~leading(first))
+    by.at(values, first[further], values[further])
+    return values
+
+
+def counting(most: int) -> type[np.integer]:
+    """The type for whole numbers up to ``most``: there may be a hundred million of them."""
+    return np.int32 if most < 1 << 31 else np.int64

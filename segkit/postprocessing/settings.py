@@ -8,6 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 EVERY = "*"
 """In the place of a class's name: every class that isn't named, but the background."""
+CHOSEN_ON = "postprocessed_on"
+"""Key of what is kept with a model: the pictures on which its steps were chosen."""
 WHOLE = "all"
 """In the place of a size: whatever the size."""
 
@@ -126,6 +128,16 @@ class Postprocessing(BaseModel):
     def without(self, step: str) -> "Postprocessing":
         """The same without a step."""
         return Postprocessing(**{name: getattr(self, name) for name in self.steps if name != step})
+
+    def described(self) -> str:
+        """The steps in words."""
+        said = []
+        for step in self.steps:
+            value = getattr(self, step)
+            listed = [f"{name} {each}" for name, each in value.items()] if isinstance(value, dict) else value
+            words = listed if isinstance(listed, str) else ", ".join(listed)
+            said.append(f"{step} {words.replace(EVERY, 'every class')}")
+        return "; ".join(said)
 
     def kept(self) -> dict[str, Any] | None:
         """What is kept with a model: the steps asked for, ready for JSON; None where there are none."""

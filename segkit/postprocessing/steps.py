@@ -11,14 +11,14 @@ from segkit.postprocessing.labelling import Maps, Threshold, relabelled
 from segkit.postprocessing.parts import Rule, without_parts
 from segkit.postprocessing.settings import WHOLE, Postprocessing, of_class
 from segkit.postprocessing.strips import Ids, Keep, in_memory
-from segkit.postprocessing.targets import Spacing, check, deviations, fewest_pixels, foreground, most_pixels
+from segkit.postprocessing.targets import Scale, Spacing, check, foreground, slice_axis
 from segkit.task import Task
 
-Of = TypeVar("Of")
+Value = TypeVar("Value")
 
 
 def postprocess(
-    probabilities: Maps,
+    probabilities: Maps | None,
     labels: Ids,
     *,
     settings: Postprocessing,
@@ -32,10 +32,12 @@ def postprocess(
     """Labels after the steps of ``settings``, in their order; ``labels`` themselves where there are none.
 
     However large the image, some rows are worked on at a time (of a volume some planes), and of each connected piece
-    of these rows a few numbers are held; the result is that of the whole. Neither input is changed.
+    of these rows a few numbers are held; the result is that of the whole. Neither input is changed. A volume of a
+    single slice is taken as a picture.
 
     Args:
-        probabilities: float32 [K, H, W] or [K, I, J, L], K = 1 for binary; a memory map or an array.
+        probabilities: float32 [K, H, W] or [K, I, J, L], K = 1 for binary; an array or a memory map. None will do
+            where no step makes labels anew.
         labels: made of them, uint8 [H, W] or [I, J, L], for multilabel with K in front; likewise.
         settings: the steps.
         task: binary, multilabel or multiclass.
@@ -51,44 +53,63 @@ def postprocess(
             background.
     """
     check(settings, task, classes, background)
-    several = task == "multilabel"
+    if not settings.steps:
+        return labels
+    known, several = foreground(task, classes, background), task == "multilabel"
+    scale = Scale(labels.shape[several:], spacing)
+    deviations = scale.deviations(settings.smoothing) if settings.smoothing else None
+    largest = dict.fromkeys(settings.largest, True)
+    rules = {
+        k: Rule(bool(of_class(largest, name)), 1 if size is None else scale.fewest_pixels(size))
+        for name, k in known.items()
+        if (size := of_class(settings.smallest, name)) is not None or of_class(largest, name)
+    }
+    holes = {k: None if size == WHOLE else scale.most_pixels(size) for k, size in _given(settings.holes, known)}
+
+    shape, alone = labels.shape, slice_axis(scale.shape)
+    if alone is not None:
+        probabilities = None if probabilities is None else probabilities.squeeze(alone - 3)
+        labels = labels.squeeze(alone - 3)
+        deviations = deviations and [*deviations[:alone], *deviations[alone + 1 :]]
     keep = keep or partial(in_memory, axis=int(several))
-    known, axes = foreground(task, classes, background), probabilities.ndim - 1
-    shape = probabilities.shape if several else probabilities.shape[1:]
-    beneath = background if task == "multiclass" and background is not None else 0
-
-    def by_class(values: Mapping[str, Of]) -> dict[str, Of]:
-        found = {name: of_class(values, name) for name in known}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def by_label(values: Mapping[str, Of], stage: Callable[[Ids, dict[int, Of], int], Iterator[Ids]]) -> Ids:
-        """The rows of a stage; for multilabel each map goes through it by itself, side by side."""
-        if not several:
-            of_label = {known[name] if task == "multiclass" else 1: value for name, value in values.items()}
-            return keep(stage(labels, of_label, beneath), shape)
-        of_map = {known[name]: value for name, value in values.items()}
-        maps = [stage(labels[k], {1: of_map[k]} if k in of_map else {}, 0) for k in range(len(labels))]
-        return keep((np.stack(rows) for rows in zip(*maps, strict=True)), shape)
-
     if settings.relabels:
+        assert probabilities is not None
         rows = relabelled(
             probabilities,
-            deviations(settings.smoothing, spacing, axes) if settings.smoothing else None,
-            {known[name]: value for name, value in by_class(settings.thresholds).items()},
+            deviations,
+            dict(_given(settings.thresholds, known)),
             task=task,
             background=background,
             threshold=threshold,
         )
-        labels = keep(rows, shape)
-    largest = by_class(dict.fromkeys(settings.largest, True))
-    fewest = {name: fewest_pixels(size, spacing, axes) for name, size in by_class(settings.smallest).items()}
-    if largest or fewest:
-        rules = {name: Rule(name in largest, fewest.get(name, 1)) for name in {**largest, **fewest}}
-        labels = by_label(rules, without_parts)
-    if settings.holes:
-        most = {
-            name: None if size == WHOLE else most_pixels(size, spacing, axes)
-            for name, size in by_class(settings.holes).items()
-        }
-        labels = by_label(most, without_holes)
-    return labels
+        labels = keep(rows, labels.shape)
+    if rules:
+        labels = keep(_staged(without_parts, labels, rules, task, background), labels.shape)
+    if holes:
+        labels = keep(_staged(without_holes, labels, holes, task, background), labels.shape)
+    return labels.reshape(shape)
+
+
+def _given(values: Mapping[str, Value], known: Mapping[str, int]) -> Iterator[tuple[int, Value]]:
+    """Maps, or labels, of the classes that a step is for, each with its value."""
+    for name, k in known.items():
+        value = of_class(values, name)
+        if value is not None:
+            yield k, value
+
+
+def _staged(
+    stage: Callable[[Ids, Mapping[int, Value], int], Iterator[Ids]],
+    labels: Ids,
+    wanted: Mapping[int, Value],
+    task: Task,
+    background: int | None,
+) -> Iterator[Ids]:
+    """Rows of labels after a stage; those of several maps go through it side by side, each by itself."""
+    if task == "multiclass":
+        assert background is not None
+        return stage(labels, wanted, background)
+    if task == "binary":
+        return stage(labels, {1: wanted[0]}, 0)
+    maps = [stage(labels[k], {1: wanted[k]} if k in wanted else {}, 0) for k in range(len(labels))]
+    return (np.stack(rows) for rows in zip(*maps, strict=True))

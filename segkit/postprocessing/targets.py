@@ -1,7 +1,8 @@
 """Which labels the steps are applied to: classes by name, sizes in pixels."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from segkit.errors import RecipeError
 from segkit.nearest import nearest
@@ -13,6 +14,11 @@ ROUNDING = 1e-9  # share of a size by which what is equal on paper may differ in
 
 Spacing = tuple[float, ...]
 """Distance of neighbouring pixels along each axis, in mm."""
+
+
+def of_picture(mpp: float | None) -> Spacing | None:
+    """The spacing of pictures that were brought to so many microns per pixel; None where they are as they came."""
+    return None if mpp is None else (mpp / 1000, mpp / 1000)
 
 
 def foreground(task: Task, classes: Sequence[str], background: int | None) -> dict[str, int]:
@@ -37,37 +43,59 @@ def check(settings: Postprocessing, task: Task, classes: Sequence[str], backgrou
                 raise RecipeError(f"{KEY}.{step}: no class is named as background, which {what}; leave it out")
 
 
-def fewest_pixels(size: str, spacing: Spacing | None, axes: int) -> int:
-    """How many pixels a part must have that isn't smaller than a size."""
-    return math.ceil(_pixels("smallest", size, spacing, axes) * (1 - ROUNDING))
+def slice_axis(shape: tuple[int, ...]) -> int | None:
+    """The axis along which a volume is a single slice; None of any other volume, and of pictures."""
+    alone = [axis for axis, length in enumerate(shape) if length == 1]
+    return alone[0] if len(shape) == 3 and len(alone) == 1 else None
 
 
-def most_pixels(size: str, spacing: Spacing | None, axes: int) -> int:
-    """How many pixels a hole may have that isn't larger than a size."""
-    return math.floor(_pixels("holes", size, spacing, axes) * (1 + ROUNDING))
+@dataclass(frozen=True)
+class Scale:
+    """How large the pixels of an image are.
 
+    A volume of a single slice is a picture that also has a thickness: its sizes may be in mm2 and in mm3.
 
-def deviations(length: str, spacing: Spacing | None, axes: int) -> list[float]:
-    """A length in pixels along each axis."""
-    number, unit = amount_of(length)
-    if unit == "px":
-        return [number] * axes
-    return [number / step for step in _known("smoothing", length, spacing, axes)]
+    Attributes:
+        shape: [H, W] or [I, J, L].
+        spacing: distance of neighbouring pixels along each axis, mm; None where it isn't known.
+    """
 
+    shape: tuple[int, ...]
+    spacing: Spacing | None = None
 
-def _pixels(step: str, size: str, spacing: Spacing | None, axes: int) -> float:
-    number, unit = amount_of(size)
-    if unit == "px":
-        return number
-    if unit != f"mm{axes}":
-        this = {2: "a picture, in mm2 or px", 3: "a volume, in mm3 or px"}[axes]
-        raise RecipeError(f"{KEY}.{step}: {size} can't be measured in {this}")
-    return number / math.prod(_known(step, size, spacing, axes))
+    def fewest_pixels(self, size: str) -> int:
+        """How many pixels a part must have that isn't smaller than a size."""
+        return math.ceil(self._pixels("smallest", size) * (1 - ROUNDING))
 
+    def most_pixels(self, size: str) -> int:
+        """How many pixels a hole may have that isn't larger than a size."""
+        return math.floor(self._pixels("holes", size) * (1 + ROUNDING))
 
-def _known(step: str, asked: str, spacing: Spacing | None, axes: int) -> Iterator[float]:
-    if spacing is None:
-        raise RecipeError(f"{KEY}.{step}: {asked}, but nothing says how large this image's pixels are; give it in px")
-    if len(spacing) != axes or not all(math.isfinite(each) and each > 0 for each in spacing):
-        raise RecipeError(f"spacing={spacing}: expected {axes} distances above 0, in mm, one an axis")
-    return iter(spacing)
+    def deviations(self, length: str) -> list[float]:
+        """A length in pixels along each axis."""
+        number, unit = amount_of(length)
+        if unit == "px":
+            return [number] * len(self.shape)
+        return [number / step for step in self._known("smoothing", length)]
+
+    def _pixels(self, step: str, size: str) -> float:
+        number, unit = amount_of(size)
+        if unit == "px":
+            return number
+        alone = slice_axis(self.shape)
+        if unit == "mm2" and len(self.shape) == 3 and alone is None:
+            raise RecipeError(f"{KEY}.{step}: {size} is an area; this is a volume, give it in mm3 or px")
+        if unit == "mm3" and len(self.shape) == 2:
+            raise RecipeError(f"{KEY}.{step}: {size} is of a volume; this is a picture, give it in mm2 or px")
+        known = self._known(step, size)
+        return number / math.prod(each for axis, each in enumerate(known) if unit == "mm3" or axis != alone)
+
+    def _known(self, step: str, asked: str) -> Spacing:
+        spacing = self.spacing
+        if spacing is None:
+            raise RecipeError(
+                f"{KEY}.{step}: {asked}, but nothing says how large this image's pixels are; give it in px"
+            )
+        if len(spacing) != len(self.shape) or not all(math.isfinite(each) and each > 0 for each in spacing):
+            raise RecipeError(f"spacing={spacing}: expected {len(self.shape)} distances above 0, in mm, one an axis")
+        return spacing

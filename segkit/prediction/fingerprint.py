@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import segkit
 from segkit.data.depth_format import DepthFormat
+from segkit.prediction.settings import Kept
 
 if TYPE_CHECKING:
     from segkit.prediction.predictor import Model, Predictor
@@ -20,7 +21,7 @@ LENGTH = 16  # hexadecimal digits: that two runs of one folder meet is out of th
 def fingerprint(
     predictor: "Predictor",
     *,
-    threshold: float,
+    threshold: float | Kept,
     kinds: Sequence[str],
     depth_format: DepthFormat | None = None,
     mpp: float | None = None,
@@ -30,6 +31,7 @@ def fingerprint(
     What only says how fast it goes (the tiles of a batch, the device) isn't in it. A model that isn't made of tensors
     says what it is by its ``digest``.
     """
+    labelling = predictor.labelling(threshold)
     facts = {
         "program": segkit.__version__,
         "model": predictor.model_digest or model_digest(predictor.model),
@@ -37,7 +39,8 @@ def fingerprint(
         "overlap": predictor.overlap,
         "tta": predictor.tta,
         "precision": predictor.precision,
-        "threshold": threshold,
+        "threshold": labelling.threshold,
+        "postprocess": labelling.kept(),
         "judge": None if predictor.judge is None else predictor.judge.model_dump(mode="json"),
         "kinds": list(kinds),
         "depth": None if depth_format is None else depth_format.model_dump(mode="json"),

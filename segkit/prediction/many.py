@@ -23,7 +23,7 @@ from segkit.prediction.manifest import MANIFEST, Entry, Manifest, file_hash, fil
 from segkit.prediction.prediction import Prediction, output_kinds
 from segkit.prediction.pseudonyms import pseudonymised, without_names
 from segkit.prediction.run_report import measures_of, write_preview, write_report
-from segkit.prediction.settings import Kept, settings_for
+from segkit.prediction.settings import Kept
 from segkit.prediction.sources import Source, expand, without_collisions
 from segkit.prediction.writers import output_folder, output_paths
 
@@ -87,8 +87,7 @@ def predict_files(
         why = getattr(predictor.model, "no_disagreement", "this model is a single one")
         raise UsageError(f"disagreement is between the members of an ensemble; {why}")
     kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
-    given = predictor.threshold if threshold == "kept" else threshold
-    threshold = settings_for(predictor.model, threshold=given).threshold
+    labelling = predictor.labelling(threshold)
     kinds += ["preview"] if report else []
     targets = [*kinds, "depth"] if overlay and depth is not None else kinds
     images = expand(sources, out)
@@ -128,7 +127,10 @@ def predict_files(
         manifest.finish(entries)
         if report:
             settings = {name: getattr(predictor, name) for name in ("tile", "overlap", "tta", "precision")}
-            write_report(out, entries, predictor, {**settings, "threshold": threshold})
+            settings["threshold"] = labelling.threshold
+            if labelling.steps is not None:
+                settings["postprocess"] = labelling.steps.described()
+            write_report(out, entries, predictor, settings)
     return outcomes
 
 
@@ -154,7 +156,7 @@ class _Line:
 
     predictor: "Predictor"
     kinds: list[str]
-    threshold: float
+    threshold: float | Kept
     depths: dict[str, Path]
     depth_format: DepthFormat | None
     mpp: float | None

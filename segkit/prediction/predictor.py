@@ -26,13 +26,16 @@ from segkit.data.reader import Pixels, Reader
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, UsageError
 from segkit.folding import PROBE
+from segkit.postprocessing.settings import Postprocessing
+from segkit.postprocessing.targets import check, of_picture
 from segkit.precision import fastest
 from segkit.prediction.arrays import blendable, collect
 from segkit.prediction.bands import Batches, Strips, bands
 from segkit.prediction.depth import Given, depth_of, rows_with, zoomed
 from segkit.prediction.fingerprint import model_digest
+from segkit.prediction.labelling import Labelling
 from segkit.prediction.many import Outcome, predict_files
-from segkit.prediction.npy import as_file
+from segkit.prediction.npy import as_file, npy_of
 from segkit.prediction.offloaded import Offloaded
 from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction
@@ -100,6 +103,7 @@ class Predictor:
             or both (``"flip,0.75,1.25"``).
         precision: ``auto`` is bf16 where the processor or GPU computes it natively, and fp32 otherwise; ``fp32`` gives
             what the model says to the last digits.
+        postprocess: what is done to labels before they are handed on; None: nothing.
         batch: tiles per forward pass; None: as many as keep the device busy. It is halved, for good, where the GPU's
             memory doesn't hold them.
         device: by default where the model is, or the first GPU where the model is on the CPU and there is a GPU.
@@ -123,6 +127,7 @@ class Predictor:
     Raises:
         UsageError: a value outside its range; ``compile`` without a compiler, or of a model that has no weights here.
         ModelError: the settings kept with the model are damaged; there is no model at the path.
+        RecipeError: the postprocessing names a class that the model doesn't have.
     """
 
     def __init__(
@@ -133,6 +138,7 @@ class Predictor:
         overlap: float | Kept = "kept",
         tta: TTA | Kept = "kept",
         precision: Precision | Kept = "kept",
+        postprocess: Postprocessing | Kept | None = "kept",
         batch: int | None = None,
         device: str | torch.device | None = None,
         limit: int = LIMIT,
@@ -149,7 +155,12 @@ class Predictor:
             if tile not in ("kept", None):
                 raise UsageError(f"tile={tile}: this model takes images whole; leave tile out")
             tile = None
-        settings = settings_for(model, tile=tile, overlap=overlap, tta=tta, precision=precision)
+        settings = settings_for(
+            model, tile=tile, overlap=overlap, tta=tta, precision=precision, postprocess=postprocess
+        )
+        self.postprocess = settings.postprocess
+        if self.postprocess is not None:
+            check(self.postprocess, model.task, model.classes, model.background)
         check_tiling(settings.tile, settings.overlap)
         views_of(settings.tta)
         if settings.precision not in get_args(Precision):
@@ -224,22 +235,23 @@ class Predictor:
             depth_format: what its values mean; by default what they meant in training.
             mpp: microns per pixel that the picture has, a slide at full resolution; by default what its file says. A
                 model trained at a resolution (``data.mpp``) is given the picture at that, and the result has its size.
-            threshold: probability from which a pixel of a binary or multilabel task is labelled 1; by default the one
-                kept with the model.
+            threshold: probability from which a pixel of a binary or multilabel task is labelled 1, whatever thresholds
+                the postprocessing has; by default as is kept with the model.
 
         Raises:
             DataError: the picture or its depth can't be read, or doesn't fit the model's reader.
             ModelError: the model gives values that are not finite.
             UsageError: out of GPU memory, an ``out`` that can't be written into, or depth for a model of images alone.
+            RecipeError: the postprocessing has sizes in mm, but nothing says how large pixels are.
         """
-        threshold = self._threshold(threshold)
+        labelling = self.labelling(threshold)
         if isinstance(source, str | Path):
             source = _opened(Path(source), self.limit, self.model.reader, mpp)
         if not isinstance(source, Picture | np.ndarray) and hasattr(source, "geometry"):
             for name, given_too in (("depth", depth), ("mpp", mpp)):
                 if given_too is not None:
                     raise UsageError(f"{name}: is of pictures; leave it out for a volume")
-            return self._predict_volume(source, out, threshold)
+            return self._predict_volume(source, out, labelling)
         reader = self.model.reader
         pixels = _at_resolution(source if isinstance(source, Picture) else _as_pixels(source), reader, mpp)
         path = pixels.path if isinstance(pixels, Picture) else None
@@ -249,26 +261,31 @@ class Predictor:
         second = depth_of(depth, reader, image.size, str(path or name), depth_format, self.limit)
         given = rows_with(image.rows, second, reader, image.size[1])
         rows = self._bands(self._blendable, given, image.size)
-        arrays = self._collected(rows, image.size, name, path, threshold, folder)
+        arrays = self._collected(rows, image.size, name, path, labelling, folder)
+        keep = None if folder is None else partial(npy_of, path=folder / f"{name}_labels.npy")
+        maps, labels, spacing = arrays["probabilities"], arrays["labels"], of_picture(reader.mpp)
+        arrays["labels"] = labelling.labels(maps, labels, self.model, spacing=spacing, keep=keep)
         return Prediction(
-            **{"disagreement": None, **arrays}, **self._about(name, path, threshold), scaled=image, depth=second
+            **{"disagreement": None, **arrays}, **self._about(name, path, labelling), scaled=image, depth=second
         )
 
-    def _predict_volume(self, volume: "Volume", out: str | Path | None, threshold: float) -> "VolumePrediction":
+    def _predict_volume(self, volume: "Volume", out: str | Path | None, labelling: Labelling) -> "VolumePrediction":
         from segkit.prediction.volume_prediction import VolumePrediction
 
         case, shape = case_of(volume, self.model.reader), volume.geometry.shape
         folder = output_folder(out) if out is not None else None
         size = (shape[0] * shape[1], shape[2])
         rows = self._tall_rows(self._blendable, case)
-        arrays = self._collected(rows, size, volume.name, volume.path, threshold, None)
+        arrays = self._collected(rows, size, volume.name, volume.path, labelling, None)
         whole: dict[str, Any] = {key: maps.reshape(*maps.shape[:-2], *shape) for key, maps in arrays.items()}
+        spacing = volume.geometry.spacing if volume.spaced else None
+        whole["labels"] = labelling.labels(whole["probabilities"], whole["labels"], self.model, spacing=spacing)
         if folder is not None:
             whole = {key: as_file(folder / f"{volume.name}_{key}.npy", maps) for key, maps in whole.items()}
         seen = np.moveaxis(tall(np.moveaxis(case.values, -1, 0)), 0, -1)
         return VolumePrediction(
             **{"disagreement": None, **whole},
-            **self._about(volume.name, volume.path, threshold),
+            **self._about(volume.name, volume.path, labelling),
             scaled=Scaled(volume.name, size, seen, Reader(channels=volume.channels)),
             volume=volume,
             case=case,
@@ -282,7 +299,7 @@ class Predictor:
         size: tuple[int, int],
         name: str,
         path: Path | None,
-        threshold: float,
+        labelling: Labelling,
         out: Path | None,
     ) -> dict[str, NDArray[Any]]:
         """The arrays of a prediction, of rows of what is blendable; a single model's disagreement isn't among them."""
@@ -295,7 +312,7 @@ class Predictor:
                     task=task,
                     maps=maps,
                     temperature=self.temperature,
-                    threshold=threshold,
+                    threshold=labelling.threshold,
                     name=name,
                     out=out,
                 )
@@ -304,7 +321,7 @@ class Predictor:
                 f"{path or name}: out of GPU memory with tile={self.tile} and batch={self.batch}; take less of either"
             ) from error
 
-    def _about(self, name: str, path: Path | None, threshold: float) -> dict[str, Any]:
+    def _about(self, name: str, path: Path | None, labelling: Labelling) -> dict[str, Any]:
         """What a prediction says beside its arrays."""
         model = self.model
         return {
@@ -314,7 +331,7 @@ class Predictor:
             "background": 0 if model.task == "binary" else model.background,
             "palette": default_palette(model.task, model.maps, model.background),
             "source": path,
-            "judge": self.judge if threshold == self.threshold else None,
+            "judge": self.judge if labelling == self.labelling() else None,
         }
 
     def predict_files(
@@ -393,8 +410,16 @@ class Predictor:
         """
         return predict_stream(self, frames, threshold=threshold)
 
-    def _threshold(self, given: float | Kept) -> float:
-        return self.threshold if given == "kept" else settings_for(self.model, threshold=given).threshold
+    def labelling(self, threshold: float | Kept = "kept") -> Labelling:
+        """How labels come of probabilities: as is kept with the model, or at a threshold.
+
+        Raises:
+            UsageError: a threshold outside 0..1.
+        """
+        own = Labelling(self.threshold, self.postprocess)
+        if threshold == "kept":
+            return own
+        return own.at(settings_for(self.model, threshold=threshold).threshold, self.model)
 
     def rows(
         self, function: Callable[[Tensor], Tensor], image: NDArray[np.float32] | Case

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from segkit.errors import ModelError, UsageError
+from segkit.postprocessing.settings import Postprocessing
 from segkit.recipe import Precision, PredictRecipe
 from segkit.tta import TTA
 
@@ -32,6 +33,7 @@ def settings_for(
     tta: TTA | Kept = "kept",
     threshold: float | Kept = "kept",
     precision: Precision | Kept = "kept",
+    postprocess: Postprocessing | Kept | None = "kept",
 ) -> PredictRecipe:
     """The model's own settings with those in their place that are given.
 
@@ -44,4 +46,5 @@ def settings_for(
     if threshold != "kept" and not 0 <= threshold <= 1:
         raise UsageError(f"threshold={threshold:g}: expected a probability, 0..1")
     given = {"tile": tile, "overlap": overlap, "tta": tta, "threshold": threshold, "precision": precision}
+    given["postprocess"] = postprocess
     return kept_settings(model).model_copy(update={key: value for key, value in given.items() if value != "kept"})

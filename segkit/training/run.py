@@ -19,6 +19,7 @@ from segkit.errors import RecipeError, UsageError
 from segkit.evaluation.report import Report, evaluate
 from segkit.medical.slide import without_resolution
 from segkit.model import Segmenter
+from segkit.postprocessing.targets import check as check_postprocessing
 from segkit.prediction.of_sample import predict_sample
 from segkit.prediction.predictor import Predictor
 from segkit.recipe import Recipe
@@ -85,6 +86,8 @@ def train(
     if recipe.data.path is None:
         raise UsageError("no dataset given; name its folder: segkit train RECIPE --data FOLDER")
     folder = open_dataset(recipe.data.path)
+    if recipe.predict.postprocess is not None:
+        check_postprocessing(recipe.predict.postprocess, folder.task, folder.classes, folder.background)
     unfinished = unfinished_run(Path(out), recipe) if resume else None
     teacher = open_teacher(recipe.teacher, folder) if recipe.teacher is not None else None
     unlabelled: list[Sample] = []
@@ -130,7 +133,7 @@ def _go_on(plans: Sequence[Plan], recipe: Recipe, folder: DatasetFolder, run: Ru
         if recipe.folds is not None:
             metrics = _score_out_of_fold(model, plans, trained, folder, recipe, run.path, log)
         elif recipe.data.validate_on:
-            metrics = _score(model, folder, recipe, recipe.data.validate_on, run.path, log)
+            metrics = _score(model, folder, recipe.data.validate_on, run.path, log)
     log.say(f"model of {minutes:.1f} minutes saved in {run.path / 'model'}")
     run.finish()
     return Run(model, run.path, metrics)
@@ -292,11 +295,8 @@ def _deterministic(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _score(
-    model: Segmenter | Ensemble, folder: DatasetFolder, recipe: Recipe, split: str, directory: Path, log: Log
-) -> dict[str, Any]:
-    predict = recipe.predict.model_dump()
-    return _reported(evaluate(model, folder.path, split, **predict), model, directory, "validation", log)
+def _score(model: Segmenter | Ensemble, folder: DatasetFolder, split: str, directory: Path, log: Log) -> dict[str, Any]:
+    return _reported(evaluate(model, folder.path, split), model, directory, "validation", log)
 
 
 def _score_out_of_fold(

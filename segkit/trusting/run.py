@@ -126,7 +126,9 @@ def trust(
             met.append(properties_of(scaled(picture, model.reader, str(sample.image))))
             tell(sample.name)
         ranges = ranges_of(met)
-    settings = PredictRecipe(tile=predictor.tile, tta=predictor.tta, threshold=predictor.threshold)
+    settings = PredictRecipe(
+        tile=predictor.tile, tta=predictor.tta, threshold=predictor.threshold, postprocess=predictor.postprocess
+    )
     judge = Judge(
         quality=quality,
         ranges=ranges,

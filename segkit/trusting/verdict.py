@@ -74,9 +74,10 @@ class Judge(BaseModel):
 
     def unfit(self, settings: Mapping[str, Any], *, disagrees: bool) -> str | None:
         """Why predictions with these settings can't be judged; None where they can."""
-        for key, value in self.settings.items():
-            if settings[key] != value:
-                return f"it was taught with {key}={value}, not {settings[key]}"
+        for key, value in settings.items():
+            taught = self.settings.get(key)
+            if taught != value:
+                return f"it was taught with {key}={taught}, not {value}"
         if disagrees != self.disagrees:
             return "it was taught with the members' disagreement, which isn't known here"
         return None
@@ -104,7 +105,8 @@ def signs_in(prediction: "Prediction") -> NDArray[np.float64]:
 
 def settings_of(predict: PredictRecipe) -> dict[str, Any]:
     """Those of the settings of prediction that change what it shows of itself."""
-    return {"tile": predict.tile, "tta": predict.tta, "threshold": predict.threshold}
+    postprocess = predict.postprocess.kept() if predict.postprocess is not None else None
+    return {"tile": predict.tile, "tta": predict.tta, "threshold": predict.threshold, "postprocess": postprocess}
 
 
 def without_judge(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 from segkit.errors import ModelError
 from segkit.prediction.settings import kept_settings, settings_for
 
-DEFAULTS = {"tile": 512, "overlap": 0.5, "tta": None, "threshold": 0.5, "precision": "auto"}
+DEFAULTS = {"tile": 512, "overlap": 0.5, "tta": None, "threshold": 0.5, "precision": "auto", "postprocess": None}
 
 
 def test_without_anything_kept_the_recipes_defaults_hold():

@@ -1,0 +1,63 @@
+"""How labels come of probabilities, from the threshold to the last step after it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.postprocessing.settings import Postprocessing
+from segkit.postprocessing.steps import postprocess
+from segkit.postprocessing.strips import Keep
+from segkit.postprocessing.targets import Spacing
+
+if TYPE_CHECKING:
+    from segkit.prediction.predictor import Model
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How labels come of probabilities.
+
+    Attributes:
+        threshold: probability from which a pixel is foreground (binary and multilabel).
+        steps: what is done after, or instead where it has thresholds of its own; None: nothing.
+    """
+
+    threshold: float
+    steps: Postprocessing | None = None
+
+    def at(self, threshold: float, model: "Model") -> "Labelling":
+        """The same at a threshold that is asked for: it goes before those of the steps. Multiclass tasks have none."""
+        steps = self.steps
+        if steps is not None and model.task != "multiclass":
+            steps = steps.without("thresholds")
+        return Labelling(threshold, steps)
+
+    def kept(self) -> dict[str, Any] | None:
+        """The steps, ready for JSON; None where there are none."""
+        return None if self.steps is None else self.steps.kept()
+
+    def labels(
+        self,
+        probabilities: NDArray[np.float32],
+        labels: NDArray[np.uint8],
+        model: "Model",
+        *,
+        spacing: Spacing | None = None,
+        keep: Keep | None = None,
+    ) -> NDArray[np.uint8]:
+        """Labels by the threshold after the steps; see :func:`segkit.postprocessing.steps.postprocess`."""
+        if self.steps is None:
+            return labels
+        return postprocess(
+            probabilities,
+            labels,
+            settings=self.steps,
+            task=model.task,
+            classes=model.classes,
+            background=model.background,
+            spacing=spacing,
+            threshold=self.threshold,
+            keep=keep,
+        )
