@@ -136,6 +136,7 @@ class _Found:
     probability: float = 0.0
     places: NDArray[np.float64] | float = 0.0  # sum of the indices
     stretches: list[Stretches] | None = field(default_factory=list)
+    held: int = 0  # stretches in there
 
     def add(self, new: Stretches, probability: float) -> None:
         sizes = new.sizes
@@ -144,7 +145,8 @@ class _Found:
         self.places = self.places + (sizes[:, None] * new.ends().mean(0)).sum(0)
         if self.stretches is not None:
             self.stretches.append(new)
-            if sum(map(len, self.stretches)) > MOST:
+            self.held += len(new)
+            if self.held > MOST:
                 self.stretches = None
 
 

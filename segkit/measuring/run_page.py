@@ -113,22 +113,21 @@ def _warnings(warnings: Sequence[str]) -> str:
 
 def _table(cases: Sequence[Case]) -> str:
     """A row a case and class; a click on a heading sorts by it."""
-    rows = rows_of(cases)
+    rows = [(number, row) for number, case in enumerate(cases) for row in rows_of([case])]
     if not rows:
         return ""
     columns = [
         column
         for column, better in SHOWN.items()
-        if any(row.get(column) is not None and not any(other in row for other in better) for row in rows)
+        if any(row.get(column) is not None and not any(other in row for other in better) for _, row in rows)
     ]
     headings = _heading("case", COLUMNS["case"], "left") + _heading("class", "that the figures are of", "left")
     headings += "".join(_heading(_titled(column), COLUMNS[column]) for column in columns)
-    places = {case.name: number for number, case in enumerate(cases)}
     lines = [
-        f'<tr><th scope=row><a href="#c{places[row["case"]]}">{_text(row["case"])}</a></th>'
+        f'<tr><th scope=row><a href="#c{number}">{_text(row["case"])}</a></th>'
         f"<td style='text-align:left'>{_text(row['class'] or '')}</td>"
         f"{''.join(_cell(row.get(column)) for column in columns)}</tr>"
-        for row in rows
+        for number, row in rows
     ]
     return (
         "<h2>What was found</h2>\n<p class=soft>Click a heading to sort by it; rest on it to read what it is. All of "

@@ -147,7 +147,7 @@ class _Shown:
 
         def hung(volume: NDArray[Any]) -> NDArray[Any]:  # [I, J, K, …] → [H, W, …]
             only = volume[(slice(None),) * turn.axes[0] + (slice(index, index + 1),)]
-            slices: NDArray[Any] = turn.of(only)
+            slices: list[NDArray[Any]] = list(turn.of(only))
             return slices[0]
 
         height, width = (max(1, round(length * scale)) for length in self.lengths(plane))
