@@ -40,7 +40,8 @@ def without_holes(labels: Ids, largest: Mapping[int, int | None], background: in
 def hole_sizes(labels: Ids, label: int, background: int) -> Numbers:
     """Pixels of each hole of a class, [holes], in the order of their first pixels row by row."""
     fill, sizes, first = _holes(labels, background)
-    return sizes[(fill == label) & leading(first)]
+    found: Numbers = sizes[(fill == label) & leading(first)]
+    return found
 
 
 def _holes(labels: Ids, background: int) -> tuple[Ids, Numbers, Numbers]:

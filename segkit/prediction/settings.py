@@ -45,6 +45,12 @@ def settings_for(
     """
     if threshold != "kept" and not 0 <= threshold <= 1:
         raise UsageError(f"threshold={threshold:g}: expected a probability, 0..1")
-    given = {"tile": tile, "overlap": overlap, "tta": tta, "threshold": threshold, "precision": precision}
-    given["postprocess"] = postprocess
+    given: dict[str, object] = {
+        "tile": tile,
+        "overlap": overlap,
+        "tta": tta,
+        "threshold": threshold,
+        "precision": precision,
+        "postprocess": postprocess,
+    }
     return kept_settings(model).model_copy(update={key: value for key, value in given.items() if value != "kept"})
