@@ -91,8 +91,8 @@ def averages(values: Array, of: str) -> dict[str, float | int | None]:
 def unit_means(values: Array, units: NDArray[np.int64]) -> Array:
     """Mean of the defined values [N] within each unit, such as a patient, [U]; NaN where none is defined."""
     defined = ~np.isnan(values)
-    sums = np.bincount(units, np.where(defined, values, 0))
-    return shares(sums, np.bincount(units, defined).astype(np.float64))
+    sums, counts = (np.bincount(units, each).astype(np.float64) for each in (np.where(defined, values, 0), defined))
+    return shares(sums, counts)
 
 
 def without_nan(value: float) -> float | None:

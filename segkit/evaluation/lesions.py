@@ -81,7 +81,7 @@ def find_lesions(guess: Mask, truth: Mask, rule: LesionRule, spacing: Spacing = 
         if free_true[t] and free_predicted[p]:
             free_true[t] = free_predicted[p] = False
             dice.append(float(2 * common[pair] / sizes[pair]))
-    return Lesions(np.count_nonzero(true_sizes), np.count_nonzero(predicted_sizes), tuple(dice))
+    return Lesions(int(np.count_nonzero(true_sizes)), int(np.count_nonzero(predicted_sizes)), tuple(dice))
 
 
 class LesionCounts:
@@ -112,8 +112,10 @@ class LesionCounts:
             DataError: the case has a spacing and those before it have none, or the other way round.
         """
         self._units.check(name, target.ndim - (self.task == "multilabel"), spacing)
-        masks = class_masks(labels, target, self.task, self.kept)
-        self._rows.append((name, {self.classes[k]: find_lesions(*pair, self.rule, spacing) for k, *pair in masks}))
+        row = {}
+        for k, guess, truth in class_masks(labels, target, self.task, self.kept):
+            row[self.classes[k]] = find_lesions(guess, truth, self.rule, spacing)
+        self._rows.append((name, row))
 
     def compute(self, units: NDArray[np.int64], unit: str) -> dict[str, Any]:
         """All figures so far, ready for JSON; null is undefined.
@@ -174,7 +176,7 @@ def _objects(mask: Mask, smallest: float) -> tuple[NDArray[np.int64], NDArray[np
     sizes = np.bincount(labels.ravel(), minlength=1)
     sizes[0] = 0
     sizes[sizes < smallest * (1 - 1e-9)] = 0  # a size in mm³ is rounded
-    return np.where(sizes[labels] > 0, labels, 0), sizes
+    return np.where((sizes > 0)[labels], labels, 0), sizes
 
 
 def _figures(counts: Array) -> list[dict[str, Any]]:

@@ -2,14 +2,17 @@
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from segkit.errors import UsageError
 from segkit.evaluation.cases import Mask, Spacing, Units, averages, class_masks, unit_means, without_nan
+from segkit.evaluation.scores import Array
 from segkit.task import Task
 
 FIGURES = ("hd95", "asd", "nsd")
@@ -28,7 +31,7 @@ class Surface(NamedTuple):
 
 
 def surface_between(guess: Mask, truth: Mask, tolerance: float, spacing: Spacing = None) -> Surface:
-    """The distances between two masks of the same shape, [H, W] or [I, J, K], as ``monai.metrics`` defines them.
+    """The distances between two masks of the same shape, [H, W] or [I, J, K], as ``monai.metrics`` gives them.
 
     Args:
         guess: the prediction.
@@ -43,26 +46,62 @@ def surface_between(guess: Mask, truth: Mask, tolerance: float, spacing: Spacing
         return Surface(np.inf, np.inf, 0.0) if guess.any() or truth.any() else Surface(np.nan, np.nan, np.nan)
     metrics = require_monai()
     masks = [torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (guess, truth)]  # [1, 1, …]
-    how = {
-        "include_background": True,  # the masks are of one class, and have no background
-        "spacing": [float(length) for length in spacing] if spacing is not None else [1.0] * truth.ndim,
-    }
+    steps = [float(length) for length in spacing] if spacing is not None else [1.0] * truth.ndim
+    how = {"include_background": True, "spacing": steps}  # masks of one class have no background
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # MONAI's, of its own calls
         return Surface(
             metrics.compute_hausdorff_distance(*masks, percentile=95, **how).item(),
             metrics.compute_average_surface_distance(*masks, symmetric=True, **how).item(),
-            metrics.compute_surface_dice(*masks, [tolerance], use_subvoxels=True, **how).item(),
+            _share_within(guess, truth, tolerance, steps),
         )
+
+
+def _share_within(guess: Mask, truth: Mask, tolerance: float, steps: Sequence[float]) -> float:
+    """Share of both edges within the tolerance: MONAI's ``compute_surface_dice(use_subvoxels=True)``.
+
+    MONAI's own keeps several numbers for each voxel: 7 GB and half a minute for a CT of 50 million with one false voxel
+    in a far corner. Here only its table is used, of the areas that the eight voxels around a corner can make.
+    """
+    table, kernel = (np.asarray(values) for values in require_monai().utils.get_code_to_measure_table(steps))
+    weights = kernel.reshape((2,) * truth.ndim).astype(np.uint8)
+    (places, sizes), (true_places, true_sizes) = (_pieces(mask, table, weights) for mask in (guess, truth))
+    at, true_at = (np.multiply(each, steps, dtype=np.float64) for each in (places, true_places))
+    right = sizes[_near(at, true_at, tolerance)].sum() + true_sizes[_near(true_at, at, tolerance)].sum()
+    return float(right / (sizes.sum() + true_sizes.sum()))
+
+
+def _pieces(mask: Mask, table: Array, weights: NDArray[np.uint8]) -> tuple[NDArray[np.int64], Array]:
+    """Where the edge's pieces are, [N, 2] or [N, 3] on the grid of the pixels' corners, and their lengths or areas [N].
+
+    Args:
+        mask: [H, W] or [I, J, K].
+        table: the size of a piece by its code, which says which of the pixels around a corner are in the mask.
+        weights: what each of these adds to the code, [2, 2] or [2, 2, 2].
+    """
+    padded = np.pad(mask, 1)
+    codes = np.zeros([length - 1 for length in padded.shape], np.uint8)
+    for corner, weight in np.ndenumerate(weights):
+        around = tuple(slice(at, at + length) for at, length in zip(corner, codes.shape, strict=True))
+        codes += padded[around] * weight
+    places = np.argwhere((codes > 0) & (codes < len(table) - 1))
+    return places, table[codes[tuple(places.T)]].astype(np.float64)
+
+
+def _near(points: Array, others: Array, tolerance: float) -> Mask:
+    """Which of the points [N, D] have one of the others within the tolerance, as float32 has it."""
+    reach = tolerance * 1.001 + 1e-6  # further away nothing has to be looked for
+    distances, _ = KDTree(others).query(points, distance_upper_bound=reach)
+    near: Mask = distances.astype(np.float32) <= np.float32(tolerance)  # 3 · 0.1 is within 0.3
+    return near
 
 
 def require_monai() -> Any:
     """The module ``monai.metrics``; UsageError, with what installs it, where it is missing."""
     try:
-        import monai.metrics
+        return import_module("monai.metrics")
     except ImportError:
         raise UsageError("monai is not installed; surface distances need it: pip install 'segkit[surface]'") from None
-    return monai.metrics
 
 
 class SurfaceDistances:

@@ -8,6 +8,7 @@ from math import hypot, sqrt
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from scipy import ndimage
 from scipy.spatial.distance import cdist
@@ -86,10 +87,10 @@ def test_overlapping_boxes_at_no_tolerance():
     assert surface_between(np.roll(a, moved, 0), a, 0, d).nsd == pytest.approx(right / area)
 
 
-@pytest.mark.parametrize("moved", [1, 3, 7])
-def test_a_distance_equal_to_the_tolerance_is_within_it(moved):
+@pytest.mark.parametrize(("moved", "step"), [(1, 0.7), (3, 0.7), (3, 0.1), (7, 0.3)])
+def test_a_distance_equal_to_the_tolerance_is_within_it(moved, step):
     a = box((20, 20), (2, 8), (2, 8))
-    assert surface_between(a, np.roll(a, moved, 1), moved * 0.7, (0.7, 0.7)).nsd == 1
+    assert surface_between(a, np.roll(a, moved, 1), round(moved * step, 6), (step, step)).nsd == 1
 
 
 @pytest.mark.parametrize("spacing", [None, (0.7, 0.7, 2.5), (3.0, 1.0, 0.2)])
@@ -128,6 +129,21 @@ def test_the_share_within_the_tolerance_is_of_the_outlines_length():
         right = lengths[distances.min(1) <= tolerance].sum() + true_lengths[distances.min(0) <= tolerance].sum()
         expected = right / (lengths.sum() + true_lengths.sum())
         assert surface_between(guess, truth, tolerance, (0.7, 1.9)).nsd == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("shape", [(24, 30), (9, 12, 10)])
+def test_the_share_within_the_tolerance_is_monais(shape):
+    from monai.metrics import compute_surface_dice
+
+    rng = np.random.default_rng(4)
+    for tolerance in (0.0, 0.3, 1.0, 2.5):
+        spacing = [float(length) for length in rng.uniform(0.3, 3, len(shape))]
+        masks = blobs(rng, shape), blobs(rng, shape)
+        tensors = [torch.from_numpy(mask)[None, None] for mask in masks]
+        how = {"include_background": True, "use_subvoxels": True, "spacing": spacing}
+        expected = compute_surface_dice(*tensors, [tolerance], **how).item()
+        assert surface_between(*masks, tolerance, spacing).nsd == pytest.approx(expected, rel=1e-5)
 
 
 def test_it_does_not_matter_which_is_which_and_the_pictures_edge_is_an_edge():
