@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,15 @@ from segkit.checking.depth_maps import DepthFacts, depth_facts
 from segkit.checking.mask_facts import Fault, MaskFacts, ignored, mask_facts, mask_files
 from segkit.checking.picture_facts import Grid, PictureFacts, grey_of, picture_facts
 from segkit.checking.survey import Survey, reason
+from segkit.checking.volumes import VolumeFacts, off_grid, volume_facts
 from segkit.data.folder import Sample, fit
 from segkit.data.masks import Values, read_values
 from segkit.data.reader import Pixels, orientation_of, read_pixels
 from segkit.errors import DataError
+from segkit.medical.reading import read_volume
+
+if TYPE_CHECKING:
+    from segkit.medical.volume import Volume
 
 AT_ONCE = 64  # pictures being read or waiting to be
 
@@ -32,6 +38,7 @@ class Facts:
         agreement: of the masks with the picture, None where there is nothing to go by.
         faults: kinds of findings, each with its place.
         depth: None where there is none that can be read.
+        volume: where it is in space; None of a picture. Its voxels are then those of one tall picture.
     """
 
     name: str
@@ -40,6 +47,7 @@ class Facts:
     agreement: Agreement | None
     faults: tuple[Fault, ...]
     depth: DepthFacts | None = None
+    volume: VolumeFacts | None = None
 
 
 def examine(seen: Survey, progress: Callable[[int, int], None] | None = None) -> list[Facts]:
@@ -58,9 +66,12 @@ def examine(seen: Survey, progress: Callable[[int, int], None] | None = None) ->
 def facts_of(seen: Survey, sample: Sample) -> Facts:
     """Return the facts of one picture."""
     faults: list[Fault] = []
-    pixels = _read(seen, sample.image, faults)
+    volume = _read_volume(seen, sample, faults) if sample.volume else None
+    pixels = _tall(volume) if volume else None if sample.volume else _read(seen, sample.image, faults)
     grey = None if pixels is None else grey_of(pixels)
     picture = None if pixels is None or grey is None else picture_facts(sample.image, pixels, grey)
+    if picture is not None and volume is not None:
+        picture = replace(picture, dtype="voxels")  # of whatever type: windows are of each volume or in units
     size = picture.size if picture else None
     depth = _depth(seen, sample, size, faults)
     inside = _region(seen, sample, size, faults)
@@ -78,13 +89,30 @@ def facts_of(seen: Survey, sample: Sample) -> Facts:
             continue
         masks.append(one)
         layers.append(values)
-        if size is not None and not one.fits:
+        if size is not None and not one.fits and volume is None:
             faults.append(("size", seen.place(file, _sizes(one.size, size))))
     agrees = None
     # Compression draws boundaries of its own, and colours without a palette are no labels.
-    if not any(kind == "unreadable" for kind, _ in faults) and not any(mask.lossy or mask.colour for mask in masks):
+    if volume is not None:  # whose edges are in three dimensions, and whose grids say more
+        faults += [("grid", place) for place in off_grid(seen, sample, volume)]
+    elif not any(kind == "unreadable" for kind, _ in faults) and not any(mask.lossy or mask.colour for mask in masks):
         agrees = _agreement(seen, grey, masks, layers, inside)
-    return Facts(sample.name, picture, tuple(masks), agrees, tuple(faults), depth)
+    known = None if volume is None else volume_facts(volume)
+    return Facts(sample.name, picture, tuple(masks), agrees, tuple(faults), depth, known)
+
+
+def _read_volume(seen: Survey, sample: Sample, faults: list[Fault]) -> "Volume | None":
+    try:
+        return read_volume(sample.image)
+    except DataError as error:
+        faults.append(("unreadable", seen.place(sample.image, reason(error, sample.image))))
+        return None
+
+
+def _tall(volume: "Volume") -> Pixels:
+    """A volume's voxels as one tall picture [I · J, K, C]."""
+    i, j, k, channels = volume.values.shape
+    return np.ascontiguousarray(volume.values.reshape(i * j, k, channels), dtype=np.float32)
 
 
 def _read(seen: Survey, file: Path, faults: list[Fault]) -> Pixels | None:

@@ -95,6 +95,11 @@ KINDS: dict[str, Kind] = {
         "masks and maps of another size than their picture",
         f"Export them again, pixel for pixel; {FIX} turns or resizes masks of the same shape.",
     ),
+    "grid": Kind(
+        "error",
+        "masks on another grid than their volume",
+        "A mask must lie on its volume voxel for voxel: resample it, by nearest neighbours.",
+    ),
     "depth_channels": Kind(
         "error", "depth maps with another number of channels", "No model takes both: export all with the same number."
     ),
@@ -183,12 +188,25 @@ KINDS: dict[str, Kind] = {
     "nothing_measured": Kind(
         "warning", "depth maps in which nothing is measured", "Export them again; until then they count as absent."
     ),
+    "unlike_spacing": Kind(
+        "warning",
+        "volumes with a spacing unlike that of most",
+        "Check the units of their headers; where they are right, data.slices.spacing brings all to one.",
+    ),
+    "unlocated": Kind(
+        "warning",
+        "volumes that don't say where they are in the patient",
+        "Whether their masks lie right can be told by their sizes alone: export them with their geometry.",
+    ),
     "depth_alone": Kind("warning", "depth maps without a picture", "They are not used."),
     "no_split": Kind("warning", "usual splits that aren't there", f"Name others in the recipe; {FIX} draws them."),
     "mask_alone": Kind("warning", "masks without a picture", "They are not used."),
     "unknown_stems": Kind("warning", "names in groups without a picture", "Correct the names in dataset.yaml."),
     # Notes: what was decided, and what to know.
     "decided": Kind("note", "decisions taken without being told", "Write them into dataset.yaml to be sure of them."),
+    "orientations": Kind(
+        "note", "ways in which volumes lie in their files", "Models are shown all of them as radiologists hang them."
+    ),
     "exif": Kind(
         "note", "pictures turned by their orientation tag", f"Other programs may not: {FIX} turns the pixels."
     ),

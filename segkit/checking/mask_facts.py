@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from segkit.checking.findings import Place
 from segkit.checking.survey import LOSSY, Survey, reason
 from segkit.data.folder import Sample, fit
-from segkit.data.listing import by_stem
+from segkit.data.listing import DICOM, VOLUMES, by_stem, suffix_of
 from segkit.data.masks import IGNORE, LOSSLESS, Values, ids_of_colours, in_colour, read_stored, whole_values
+from segkit.data.reader import Pixels
 from segkit.errors import DataError
 from segkit.nearest import nearest
 
@@ -58,7 +59,7 @@ def mask_files(seen: Survey, sample: Sample) -> Iterator[Path | Fault]:
         yield sample.mask
     else:
         try:
-            files = by_stem(sample.mask, LOSSLESS)
+            files = by_stem(sample.mask, (*LOSSLESS, *VOLUMES))
         except DataError as error:
             yield "unreadable", seen.place(sample.mask, reason(error, sample.mask))
             return
@@ -82,7 +83,7 @@ def mask_facts(
     Raises:
         DataError: the mask can't be read.
     """
-    stored = read_stored(file)
+    stored = segments(seen, sample, file) if suffix_of(file) == DICOM else read_stored(file)
     palette, strange = seen.description.palette, np.empty(0, dtype=np.uint32)
     colour = not palette and in_colour(stored) and file.suffix.lower() not in LOSSY
     values: Values
@@ -111,6 +112,15 @@ def mask_facts(
         fits=fits,
     )
     return facts, values
+
+
+def segments(seen: Survey, sample: Sample, file: Path) -> Pixels:
+    """Class ids [I · J, K, 1] of a DICOM Segmentation object on its volume's grid."""
+    from segkit.medical.dicom_seg_read import read_seg
+    from segkit.medical.reading import read_volume
+
+    found = read_seg(file, read_volume(sample.image), seen.description.classes or None)
+    return found.labels.reshape(-1, found.labels.shape[-1], 1)
 
 
 def ignored(values: Values, facts: MaskFacts, seen: Survey) -> NDArray[np.bool_]:

@@ -126,10 +126,15 @@ def look_back(seen: Survey, facts: list[Facts], pixels: Shares | None) -> dict[s
         "pictures": len(seen.samples),
         "depth": _depth_looked_at(seen, facts),
         "splits": {split: len(stems) for split, stems in seen.splits.items()},
-        "sizes": dict(Counter(f"{one.size[1]}×{one.size[0]}" for one in read).most_common()),
+        "sizes": dict(Counter(_size(one) for one in facts if one.picture is not None).most_common()),
         "pixels": dict(Counter(f"{one.dtype} in {one.channels} channel{'s' * (one.channels > 1)}" for one in read)),
         "classes": classes,
     }
+
+
+def _size(one: Facts) -> str:
+    assert one.picture is not None
+    return one.volume.size if one.volume is not None else f"{one.picture.size[1]}×{one.picture.size[0]}"
 
 
 def _depth_looked_at(seen: Survey, facts: list[Facts]) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from segkit.checking.masks import check_alignment, check_classes, check_masks, d
 from segkit.checking.pictures import check_copies, check_pictures
 from segkit.checking.report import CheckReport, Evidence, look_back
 from segkit.checking.survey import survey
+from segkit.checking.volumes import check_volumes
 
 
 def check(data: str | Path, *, progress: Callable[[int, int], None] | None = None) -> CheckReport:
@@ -43,6 +44,7 @@ def check(data: str | Path, *, progress: Callable[[int, int], None] | None = Non
         *check_pictures(seen, facts),
         *check_copies(seen, facts),
         *check_masks(seen, facts, coding),
+        *check_volumes(seen, [one.volume for one in facts if one.volume is not None]),
         *check_depth(seen, [one.depth for one in facts if one.depth is not None]),
         *(check_classes(seen, facts, coding, pixels) if coding is not None and pixels is not None else ()),
         *check_alignment(judgement),

@@ -31,11 +31,6 @@ def read_values(path: Path) -> Values:
     Those of a volume come as one tall picture, [I · J, K]. A grey mask saved with three equal channels is grey. The
     orientation tag is not applied.
     """
-    if is_volume(path):
-        from segkit.medical.reading import read_volume
-
-        found = whole_values(read_volume(path).values, path)
-        return found.reshape(-1, found.shape[-1])
     pixels = read_stored(path)
     if in_colour(pixels):
         raise DataError(
@@ -46,7 +41,15 @@ def read_values(path: Path) -> Values:
 
 
 def read_stored(path: Path) -> Pixels:
-    """Return a mask file's pixels [H, W, C] as stored: an indexed PNG's indices, otherwise grey or colours."""
+    """Return a mask file's pixels [H, W, C] as stored: an indexed PNG's indices, otherwise grey or colours.
+
+    The voxels of a volume [I, J, K] come as one tall picture, [I · J, K].
+    """
+    if is_volume(path):
+        from segkit.medical.reading import read_volume
+
+        values = read_volume(path).values
+        return values.reshape(-1, *values.shape[2:])
     head = _head(path)
     claim = claim_of(head)
     if claim is not None:

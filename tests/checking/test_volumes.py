@@ -1,0 +1,138 @@
+"""The doctor on volumes: where they are, and whether their masks are there too."""
+
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+
+from segkit.checking.mend import mend
+from segkit.checking.run import check
+from segkit.data.synthetic_volumes import draw_study, draw_volumes
+from segkit.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return draw_volumes(tmp_path_factory.mktemp("drawn") / "bodies", cases=6, shape=(16, 14, 5), spacing=(20, 20, 25))
+
+
+@pytest.fixture
+def bodies(drawn, tmp_path):
+    return shutil.copytree(drawn, tmp_path / "bodies")
+
+
+def kinds(report):
+    return {one.kind: [str(place) for place in one.places] for one in report.findings}
+
+
+def changed(file, change, affine=None):
+    image = nibabel.load(file)
+    where = image.affine if affine is None else affine(image.affine.copy())
+    nibabel.save(nibabel.Nifti1Image(change(np.asanyarray(image.dataobj)), where), file)
+
+
+def test_volumes_that_lie_differently_are_fine(bodies):
+    report = check(bodies)
+    assert set(kinds(report)) == {"orientations"}
+    assert kinds(report)["orientations"] == [
+        "LPS (4, for example body_000.nii.gz)",
+        "RPI (2, for example body_001.nii.gz)",
+    ]
+    assert report.looked_at["sizes"] == {"16×14×5 voxels": 6}
+    assert report.looked_at["pixels"] == {"voxels in 1 channel": 6}
+    ids = np.concatenate([nibabel.load(file).get_fdata().ravel() for file in sorted((bodies / "masks").iterdir())])
+    for label, share in enumerate(report.looked_at["classes"].values()):
+        assert share == pytest.approx((ids == label).mean())
+
+
+def test_a_mask_elsewhere_is_an_error(bodies):
+    def moved(affine):
+        affine[:3, 3] += affine[:3, 0]  # by a voxel
+        return affine
+
+    def turned(affine):
+        affine[:3, 0] *= -1
+        return affine
+
+    changed(bodies / "masks" / "body_002.nii.gz", lambda ids: ids, moved)
+    changed(bodies / "masks" / "body_003.nii.gz", lambda ids: ids, turned)
+    changed(bodies / "masks" / "body_004.nii.gz", lambda ids: ids[:-1])
+    found = kinds(check(bodies))
+    assert found["grid"] == [
+        "masks/body_002.nii.gz (places up to 20 mm apart)",
+        "masks/body_003.nii.gz (orientations LPS and RPS)",
+        "masks/body_004.nii.gz (shapes 16×14×5 and 15×14×5 voxels)",
+    ]
+
+
+def test_spacings_unlike_those_of_most(bodies):
+    def wide(affine):
+        affine[:3, :3] *= 10
+        return affine
+
+    for part in ("images", "masks"):
+        changed(bodies / part / "body_002.nii.gz", lambda values: values, wide)
+    found = kinds(check(bodies))
+    assert found["unlike_spacing"] == ["images/body_002.nii.gz (200 × 200 × 250 mm, most have 20 × 20 × 25 mm)"]
+    assert "grid" not in found
+
+
+def test_a_volume_that_says_not_where_it_is(bodies):
+    image = nibabel.load(bodies / "images" / "body_002.nii.gz")
+    image.header.set_sform(None, 0)
+    image.header.set_qform(None, 0)
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata(), None, image.header), bodies / "images" / "body_002.nii.gz")
+    found = kinds(check(bodies))
+    assert found["unlocated"] == ["images/body_002.nii.gz"]
+
+
+def test_damaged_volumes_and_values_that_are_no_class(bodies):
+    whole = (bodies / "images" / "body_002.nii.gz").read_bytes()
+    (bodies / "images" / "body_002.nii.gz").write_bytes(whole[:200])
+    changed(bodies / "masks" / "body_003.nii.gz", lambda ids: np.where(ids == 2, 7, ids).astype(np.uint8))
+    found = kinds(check(bodies))
+    assert [place.split(" (")[0] for place in found["unreadable"]] == ["images/body_002.nii.gz"]
+    assert found["unknown_ids"][0].startswith("masks/body_003.nii.gz")
+
+
+def test_the_same_volume_in_two_splits(bodies):
+    for part in ("images", "masks"):
+        shutil.copy(bodies / part / "body_000.nii.gz", bodies / part / "body_005.nii.gz")
+    assert "same_picture" in kinds(check(bodies))
+
+
+def test_series_with_segmentations(bodies, tmp_path):
+    from segkit.medical.dicom_seg_write import write_seg
+    from segkit.medical.reading import read_volume
+
+    folder = tmp_path / "dicom"
+    (folder / "masks").mkdir(parents=True)
+    for number in (1, 2):
+        draw_study(folder / "images" / f"p{number}", shape=(16, 14, 5), spacing=(20, 20, 25), number=number)
+        volume = read_volume(folder / "images" / f"p{number}")
+        labels = (volume.values[..., 0] > 80).astype(np.uint8)
+        labels[labels.shape[0] // 2 :] *= 2
+        write_seg(
+            folder / "masks" / f"p{number}.dcm",
+            labels,
+            volume,
+            classes=["background", "liver", "spleen"],
+            task="multiclass",
+            background=0,
+            model_name="m",
+            model_digest="d",
+        )
+    (folder / "dataset.yaml").write_text(
+        "classes: [background, liver, spleen]\nsplits: {train: [p1], val: [p2], test: []}\n"
+    )
+    report = check(folder)
+    assert not [one for one in report.findings if one.severity == "error" and one.kind != "empty_split"]
+    assert report.looked_at["classes"]["liver"] > 0
+    (folder / "dataset.yaml").write_text("classes: [background, liver]\nsplits: {train: [p1], val: [p2]}\n")
+    assert "segment 'spleen' is none of the classes" in kinds(check(folder))["unreadable"][0]
+
+
+def test_volumes_are_not_mended(bodies, tmp_path):
+    with pytest.raises(UsageError, match="has volumes, and pictures alone are mended"):
+        mend(check(bodies), tmp_path / "copy", ())
