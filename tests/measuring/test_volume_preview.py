@@ -1,6 +1,3 @@
-from pathlib import Path
-
-import cv2
 import nibabel
 import numpy as np
 import pytest
@@ -12,7 +9,6 @@ from segkit.medical.geometry import PLANES, Geometry
 PALETTE = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], np.uint8)
 SHAPE = (24, 30, 20)
 RAS = np.diag([1.0, 1.0, 1.5, 1.0])
-HIPPOCAMPUS = Path("/work/shared/data/msd_hippocampus_nifti")
 
 
 def shown(values, labels, affine=RAS, **how):
@@ -173,16 +169,13 @@ def test_colours_are_kept_and_grey_is_grey():
     assert (grey == 51).all()
 
 
-@pytest.mark.skipif(not HIPPOCAMPUS.is_dir(), reason="the shared data isn't here")
-def test_a_real_volume_has_its_front_part_in_front():
-    path = sorted((HIPPOCAMPUS / "masks").iterdir())[0]
+def test_a_real_volume_has_its_front_part_in_front(shared):
+    folder = shared / "msd_hippocampus_nifti"
+    path = sorted((folder / "masks").iterdir())[0]
     mask = nibabel.load(path)
     labels = np.asarray(mask.dataobj).astype(np.uint8)
-    image = np.asarray(nibabel.load(HIPPOCAMPUS / "images" / path.name).dataobj, np.float32)
+    image = np.asarray(nibabel.load(folder / "images" / path.name).dataobj, np.float32)
     how = shown(image / image.max(), labels, mask.affine)
     drawn = how.slice("sagittal", how.middle[how.axis("sagittal")], 5.0).astype(int)
     front, back = (drawn[..., 0] - drawn[..., 2] > 60, drawn[..., 1] - drawn[..., 2] > 60)  # red, green
     assert np.nonzero(front)[1].mean() < np.nonzero(back)[1].mean()
-    written, data = cv2.imencode(".png", how.slice("axial", how.middle[2], 5.0))
-    assert written
-    assert len(data)
