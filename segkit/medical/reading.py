@@ -1,0 +1,68 @@
+"""One way to read a volume, whatever its format."""
+
+from pathlib import Path
+
+from segkit.data.claims import LIMIT
+from segkit.data.listing import DICOM, VOLUMES, suffix_of
+from segkit.data.listing import is_volume as is_volume
+from segkit.data.listing import stem_of as stem_of
+from segkit.errors import DataError
+from segkit.medical.itk_header import META, NRRD
+from segkit.medical.volume import Volume
+
+NIFTI, PAIR = (".nii", ".nii.gz"), (".hdr", ".img")
+TIFF = (".tif", ".tiff")
+
+
+def read_volume(path: str | Path, *, limit: int = LIMIT) -> Volume:
+    """Return the volume of a NIfTI, NRRD or MetaImage file, of a TIFF's pages, or of a DICOM file or series.
+
+    Args:
+        path: a file; a folder for a DICOM series, which must be the only one in it.
+        limit: bytes that its values may take.
+
+    Raises:
+        DataError: it is missing, damaged, of another kind, takes more than the limit, or holds several series.
+    """
+    path = Path(path)
+    suffix = "" if path.is_dir() else suffix_of(path)
+    if suffix in NIFTI or suffix in PAIR:
+        from segkit.medical.nifti import read_nifti
+
+        return read_nifti(path.with_suffix(".hdr") if suffix == ".img" else path, limit=limit)
+    if suffix in NRRD or suffix in META:
+        from segkit.medical.itk import read_itk
+
+        return read_itk(path, limit=limit)
+    if suffix in TIFF:
+        from segkit.medical.stack import read_stack
+
+        return read_stack(path, limit=limit)
+    if path.is_dir() or suffix == DICOM or _marked(path):
+        return _read_dicom(path, limit)
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    known = ", ".join((*VOLUMES, *TIFF))
+    raise DataError(f"{path}: no volume that is read here ({known}, or a folder of a DICOM series)")
+
+
+def _read_dicom(path: Path, limit: int) -> Volume:
+    from segkit.medical.dicom_series import find_series
+    from segkit.medical.dicom_volume import read_series
+
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    found = find_series(path if path.is_dir() else [path])
+    if len(found.series) > 1:
+        raise DataError(f"{path}: {len(found.series)} DICOM series; one is expected: put each into a folder of its own")
+    if not found.series:
+        raise DataError(f"{path}: no DICOM series that can be read")
+    return read_series(found.series[0], limit=limit)
+
+
+def _marked(path: Path) -> bool:
+    """Whether a file of any name begins as DICOM files do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
