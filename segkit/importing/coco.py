@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 
 from segkit.data.listing import suffix_of
 from segkit.data.reader import PICTURES
@@ -23,6 +23,16 @@ SPLIT = re.compile(r"(?<![a-z])(train|val|test)(?:ing|idation|id)?(?![a-z])")
 
 Coordinate = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Id = int | str
+
+
+def _form(segmentation: object) -> str:
+    return "run_lengths" if isinstance(segmentation, dict) else "polygons"
+
+
+Polygons = list[list[Coordinate]]
+Segmentation = Annotated[
+    Annotated[Rle, Tag("run_lengths")] | Annotated[Polygons, Tag("polygons")], Discriminator(_form)
+]
 
 
 class Picture(BaseModel):
@@ -40,7 +50,7 @@ class Annotation(BaseModel):
     id: Id | None = None
     image_id: Id
     category_id: int
-    segmentation: Rle | list[list[Coordinate]] | None = None
+    segmentation: Segmentation | None = None
     bbox: list[Coordinate] | None = None
     iscrowd: bool = False
 

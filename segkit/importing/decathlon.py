@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from segkit.data.listing import stem_of
 from segkit.importing.json_file import inside, read_json
-from segkit.importing.labels import LabelFile, labels_of
+from segkit.importing.labels import LabelFile, by_name, labels_of
 from segkit.importing.layout import Case, Group, Layout
 
 
@@ -37,7 +37,7 @@ def read_decathlon(source: Path) -> Layout:
     """
     about = source / "dataset.json"
     said = read_json(about, About)
-    labels, notes = labels_of({name: value for value, name in said.labels.items()}, about)
+    labels, notes = labels_of(by_name(said.labels, about), about)
     test = [Pair(image=one) if isinstance(one, str) else one for one in said.test]
     cases: list[Case] = []
     splits: dict[str, tuple[str, ...]] = {}

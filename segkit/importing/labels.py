@@ -123,6 +123,20 @@ def labels_of(said: Mapping[str, int | list[int]], path: Path) -> tuple[Labels, 
     )
 
 
+def by_name(said: Mapping[int, str], path: Path) -> dict[str, int | list[int]]:
+    """The value of each name, where a ``dataset.json`` has the names of the values.
+
+    Raises:
+        DataError: two values have the same name.
+    """
+    found: dict[str, int | list[int]] = {}
+    for value, name in said.items():
+        if name in found:
+            raise DataError(f"{path}: labels: {name!r} is there twice: {found[name]} and {value}; give them two names")
+        found[name] = value
+    return found
+
+
 @dataclass(frozen=True)
 class LabelFile:
     """A mask from a file of label values, a picture or a volume."""

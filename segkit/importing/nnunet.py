@@ -12,7 +12,7 @@ from segkit.data.listing import entries
 from segkit.data.reader import PICTURES
 from segkit.errors import DataError
 from segkit.importing.json_file import inside, read_json
-from segkit.importing.labels import LabelFile, Labels, labels_of
+from segkit.importing.labels import LabelFile, Labels, by_name, labels_of
 from segkit.importing.layout import Case, Group, Layout
 
 CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
@@ -44,10 +44,9 @@ class AboutBefore(BaseModel):
     labels: dict[int, str]
     name: str | None = None
 
-    @property
-    def now(self) -> About:
-        """The same as version 2 says it."""
-        labels: dict[str, int | list[int]] = {name: value for value, name in self.labels.items()}
+    def now(self, path: Path) -> About:
+        """The same as version 2 says it; the path of the file is for messages."""
+        labels = by_name(self.labels, path)
         return About(channel_names=self.modality, labels=labels, file_ending=".nii.gz", name=self.name)
 
 
@@ -69,7 +68,7 @@ def read_nnunet(source: Path) -> Layout:
     """
     about = source / "dataset.json"
     newer = "channel_names" in read_json(about, dict[str, Any])
-    said = read_json(about, About) if newer else read_json(about, AboutBefore).now
+    said = read_json(about, About) if newer else read_json(about, AboutBefore).now(about)
     labels, notes = labels_of(said.labels, about)
     train, without = _listed(source, said, labels) if said.dataset else _found(source, "Tr", said, labels)
     test, without_test = _found(source, "Ts", said, labels) if (source / "imagesTs").is_dir() else ((), ())
@@ -107,6 +106,8 @@ def _listed(source: Path, said: About, labels: Labels) -> tuple[tuple[Case, ...]
 def _found(source: Path, part: str, said: About, labels: Labels) -> tuple[tuple[Case, ...], tuple[Group, ...]]:
     """The cases of ``imagesTr`` or ``imagesTs`` that have labels, and what else lies there."""
     ending = said.file_ending
+    if not (source / f"images{part}").is_dir():
+        raise DataError(f"{source / f'images{part}'}: no such folder; nnU-Net's images lie there, as CASE_0000{ending}")
     images: dict[str, dict[int, Path]] = defaultdict(dict)
     strange = []
     for file in entries(source / f"images{part}"):
@@ -151,7 +152,7 @@ def _splits(path: Path, cases: Sequence[Case]) -> tuple[dict[str, tuple[str, ...
     first = folds[0]
     notes = [f"train and val are fold 0 of {SPLITS}"]
     if len(folds) > 1:
-        notes[0] += f"; its {len(folds) - 1} other folds aren't taken"
+        notes[0] += f"; other folds, which aren't taken: {len(folds) - 1}"
     unlisted = len({case.name for case in cases} - {*first.train, *first.val})
     if unlisted:
         notes.append(f"cases in no split: {unlisted} that fold 0 doesn't list")

@@ -59,12 +59,13 @@ def import_dataset(
             written.
     """
     source, out = Path(source), Path(out)
+    _check_places(source, out)
     layout = _read(source, kind, multilabel)
     _check_names(layout, source)
     kept, lost = _complete(layout, partial)
     unknown = _unknown(layout, partial, source)
-    _check_place(source, out)
-    hidden = out.with_name(f".{out.name}.{uuid4().hex}")
+    final = out.resolve()
+    hidden = final.with_name(f".{final.name}.{uuid4().hex}")
     try:
         for part in ("images", "masks"):
             (hidden / part).mkdir(parents=True)
@@ -72,9 +73,9 @@ def import_dataset(
         kept, said, refused = _write(kept, hidden, link if link_files else copy, partial, progress)
         splits, notes = settled(layout.splits, {case.name for case in kept})
         _describe(replace(layout, splits=splits), hidden, source)
-        if out.exists():
-            out.rmdir()  # empty; a rename over it works on some systems only
-        hidden.rename(out)
+        if final.exists():
+            final.rmdir()  # empty; a rename over it works on some systems only
+        hidden.rename(final)
     except OSError as error:
         raise UsageError(f"{out}: can't be written ({error.strerror or error}); nothing was left there") from error
     finally:
@@ -95,10 +96,17 @@ def import_dataset(
     )
 
 
-def _read(source: Path, kind: Kind | None, multilabel: bool) -> Layout:
-    """What is in the source."""
+def _check_places(source: Path, out: Path) -> None:
     if not source.exists():
         raise DataError(f"{source}: no such folder")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out}: is there already; a dataset is imported into a new or empty folder")
+    if out.resolve().is_relative_to(source.resolve()) or source.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"{out}: can't lie in the source, nor around it")
+
+
+def _read(source: Path, kind: Kind | None, multilabel: bool) -> Layout:
+    """What is in the source."""
     if source.is_file() and source.suffix.lower() != ".json":
         raise DataError(f"{source}: a file; name the dataset's folder (unpacked), or a JSON of COCO's")
     if kind is not None and kind not in KINDS:
@@ -134,8 +142,8 @@ def _complete(layout: Layout, partial: bool) -> tuple[list[Case], list[Group]]:
     }
     lost = [name for name, files in missing.items() if files]
     if lost and not partial:
-        others = f"; {len(lost) - 1:,} other cases lack files too" if len(lost) > 1 else ""
-        raise DataError(f"{missing[lost[0]][0]}: no such file{others}; get what is missing, or {PARTIAL}")
+        many = f"{len(lost):,} of {len(layout.cases):,} cases lack files"
+        raise DataError(f"{missing[lost[0]][0]}: no such file; {many}: get them, or {PARTIAL}")
     groups = [Group("cases with files that aren't there", tuple(lost))] if lost else []
     return [case for case in layout.cases if not missing[case.name]], groups
 
@@ -148,18 +156,11 @@ def _unknown(layout: Layout, partial: bool, source: Path) -> list[Group]:
         if unknown and not partial:
             more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
             raise DataError(
-                f"{source}: split {split!r} lists {unknown[0]!r}{more}, which isn't there; get it, or {PARTIAL}"
+                f"{source}: split {split!r} lists {unknown[0]!r}{more}, of which there is no case; get them, "
+                f"or {PARTIAL}"
             )
     lost = tuple(name for unknown in found.values() for name in unknown)
     return [Group("names in splits that aren't there", lost)] if lost else []
-
-
-def _check_place(source: Path, out: Path) -> None:
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{out}: is there already; a dataset is imported into a new or empty folder")
-    inside, around = out.resolve().is_relative_to(source.resolve()), source.resolve().is_relative_to(out.resolve())
-    if inside or around:
-        raise UsageError(f"{out}: can't lie in the source, nor around it")
 
 
 def _write(
@@ -177,18 +178,22 @@ def _write(
     said: dict[str, list[str]] = defaultdict(list)
     refused: list[str] = []
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for number, (case, (remarks, error)) in enumerate(zip(cases, pool.map(attempt, cases), strict=True), start=1):
-            if error is not None and not partial:
-                pool.shutdown(cancel_futures=True)
-                raise error
-            if error is None:
-                kept.append(case)
-            else:
-                refused.append(str(error))
-            for what, detail in remarks:
-                said[what].append(detail)
-            if progress is not None:
-                progress(number, len(cases))
+        try:
+            done = zip(cases, pool.map(attempt, cases), strict=True)
+            for number, (case, (remarks, error)) in enumerate(done, start=1):
+                if error is None:
+                    kept.append(case)
+                elif partial:
+                    refused.append(str(error))
+                else:
+                    raise error
+                for what, detail in remarks:
+                    said[what].append(detail)
+                if progress is not None:
+                    progress(number, len(cases))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     if not kept:
         raise DataError(refused[0] if refused else f"{folder}: there is no case with a mask")
     warnings = [Group(what, tuple(details)) for what, details in said.items()]

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from importing.layouts import nnunet_pictures
 from typer.main import get_command
 
 from segkit.cli.main import app, main
@@ -27,6 +28,8 @@ def test_the_example_in_the_help_runs(command, workplace, tiny, small_demo, word
     assert len(found) == 1
     words = list(words_of(found[0]))
     assert tuple(words[: len(command)]) == command
+    if command == ("import",):
+        nnunet_pictures(workplace / "Dataset004_Cells")
     if command == ("train",):
         words += tiny
     assert main(words) == 0
