@@ -131,7 +131,8 @@ class SegmentationDataset(Dataset[Item]):
         layers = {"mask": mask}
         if self.beside is not None:
             beside = np.asarray(self.beside[number])  # perhaps a file's, not to be written to
-            layers["beside"] = beside if self.size is None else resized_ids(beside.copy(), self.size)
+            size = self.size or mask.shape[:2]  # of a volume's slice that was brought to another spacing
+            layers["beside"] = beside if beside.shape[:2] == size else resized_ids(beside.copy(), size)
         rng = np.random.default_rng([self.seed, epoch, index])
         # Drawn from a stream beside the item's own, whose other draws are then the same with depth and without.
         dropped = bool(self.depth_dropout) and rng.spawn(1)[0].random() < self.depth_dropout

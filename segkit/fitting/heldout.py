@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segkit.data.cases import Case
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.model_input import read_input
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
+from segkit.prediction.of_sample import seen_of
 from segkit.prediction.predictor import Predictor
 
 MEMORY = 1 << 28  # bytes of all members' maps; of larger pictures a window is kept
@@ -73,7 +75,8 @@ def hold_out(
                 bands.append(torch.from_numpy(band[:, first:last, columns].copy()))
             top += band.shape[1]
         said = torch.cat(bands, dim=1)
-        picture = image[rows, columns, : ensemble.reader.channels]
+        shown = seen_of(folder, sample, ensemble.reader).whole() if isinstance(image, Case) else image
+        picture = shown[rows, columns, : ensemble.reader.channels]
         if not said.isfinite().all():
             raise ModelError(f"{sample.name}: a member gives values that are not finite; was its training finite?")
         truth = torch.from_numpy(target[..., rows, columns].astype(np.int64))

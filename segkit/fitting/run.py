@@ -87,6 +87,10 @@ def fit(
     folder = open_dataset(data)
     check_fit(ensemble, folder)
     samples = folder.samples(split)
+    if weights in ("gate", "stack") and any(sample.volume for sample in samples):
+        raise UsageError(
+            f"weights={weights!r}: looks at the pixels around each, of pictures alone; take member or class"
+        )
     for name, model in (("the ensemble", ensemble), *zip(ensemble.names, ensemble.members, strict=True)):
         check_unseen(name, cast("Segmenter", model).about, folder, split)
     segmenters = cast("list[Segmenter]", list(ensemble.members))

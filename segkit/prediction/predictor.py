@@ -40,12 +40,12 @@ from segkit.prediction.offloaded import Offloaded
 from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import compiled, prepared
-from segkit.prediction.scaled import Scaled, scaled
+from segkit.prediction.scaled import scaled
 from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.stream import Frame, predict_stream
 from segkit.prediction.tiles import check_tiling, tile_origins
 from segkit.prediction.views import views_of
-from segkit.prediction.volume_maps import tall, tall_rows, volume_maps
+from segkit.prediction.volume_maps import tall_rows, tall_scaled, volume_maps
 from segkit.prediction.writers import output_folder
 from segkit.recipe import Precision
 from segkit.statistics import PixelStatistics
@@ -178,6 +178,7 @@ class Predictor:
         self.device = _named(device) if device is not None else _device_for(model)
         self.precision = exported_precision(model, precision) or _computed(settings.precision, self.device)
         self._own_batch = batch is None
+        self._last_case: tuple[Path, VolumePrediction] | None = None
         self._batches = Batches(_batch_for(self.device, self.tile) if batch is None else batch)
         self.model = model
         self.model_digest = model_digest(model) if loaded else None
@@ -269,6 +270,12 @@ class Predictor:
             **{"disagreement": None, **arrays}, **self._about(name, path, labelling), scaled=image, depth=second
         )
 
+    def predict_case(self, path: Path) -> "VolumePrediction":
+        """Predict a volume; asked for the same again, as for each of its slices, what was found before is given."""
+        if self._last_case is None or self._last_case[0] != path:
+            self._last_case = path, cast("VolumePrediction", self.predict(path))
+        return self._last_case[1]
+
     def _predict_volume(self, volume: "Volume", out: str | Path | None, labelling: Labelling) -> "VolumePrediction":
         from segkit.prediction.volume_prediction import VolumePrediction
 
@@ -282,11 +289,10 @@ class Predictor:
         whole["labels"] = labelling.labels(whole["probabilities"], whole["labels"], self.model, spacing=spacing)
         if folder is not None:
             whole = {key: as_file(folder / f"{volume.name}_{key}.npy", maps) for key, maps in whole.items()}
-        seen = np.moveaxis(tall(np.moveaxis(case.values, -1, 0)), 0, -1)
         return VolumePrediction(
             **{"disagreement": None, **whole},
             **self._about(volume.name, volume.path, labelling),
-            scaled=Scaled(volume.name, size, seen, Reader(channels=volume.channels)),
+            scaled=tall_scaled(case),
             volume=volume,
             case=case,
             made_by=str(getattr(self.model, "about", {}).get("trained_on", {}).get("recipe", "model")),

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.data.cases import Case
+from segkit.data.reader import Reader
 from segkit.data.resize import within_range
 from segkit.data.slices import Plane
+from segkit.prediction.scaled import Scaled
 
 SliceMaps = Callable[[Iterator[NDArray[np.float32]], tuple[int, int]], Generator[NDArray[np.float32], None, None]]
 """Maps [C', H, W] of pictures [H, W, C] of one size, in their order."""
@@ -40,6 +42,13 @@ def volume_maps(of_slices: SliceMaps, case: Case) -> NDArray[np.float32]:
 def tall(maps: NDArray[Any]) -> NDArray[Any]:
     """Maps [..., I, J, K] as those of one tall picture, [..., I · J, K]."""
     return maps.reshape(*maps.shape[:-3], -1, maps.shape[-1])
+
+
+def tall_scaled(case: Case) -> Scaled:
+    """A volume as its model sees it, its voxels as one tall picture."""
+    height, width, channels = case.shape
+    values = case.values.reshape(height, width, channels)
+    return Scaled(case.name, (height, width), values, Reader(channels=channels))
 
 
 def tall_rows(maps: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

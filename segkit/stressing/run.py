@@ -157,6 +157,8 @@ def stress(
     samples = folder.samples(split)
     samples = [samples[i] for i in np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)]
     predictor = Predictor(model, **how)
+    if any(sample.volume for sample in samples):
+        raise UsageError(f"{folder.path}: has volumes; pictures alone are stressed")
     scoring, channels = _Scoring(model, predictor, folder), model.reader.channels
     steps, total = count(1), len(samples) * len(kinds)
 

@@ -127,7 +127,8 @@ def _stored(
     samples: Sequence[Sample], folder: Path, make: Callable[[Sample], Maps], tell: Callable[[int], None]
 ) -> Stored:
     """Maps of each picture, made where their file isn't there yet."""
-    paths = [folder / f"{sha256(str(sample.image).encode()).hexdigest()[:32]}.npy" for sample in samples]
+    keys = [f"{sample.image}" + (f" {sample.name}" if sample.plane is not None else "") for sample in samples]
+    paths = [folder / f"{sha256(key.encode()).hexdigest()[:32]}.npy" for key in keys]
     missing = [(sample, path) for sample, path in zip(samples, paths, strict=True) if not path.is_file()]
     if missing:
         tell(len(missing))

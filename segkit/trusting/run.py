@@ -11,7 +11,6 @@ import numpy as np
 from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
-from segkit.data.picture import open_picture
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, UsageError
 from segkit.evaluation.intervals import units_of
@@ -20,9 +19,8 @@ from segkit.evaluation.report import check_fit
 from segkit.evaluation.scores import mean_of_defined, overlap_scores
 from segkit.fitting.seen import check_unseen
 from segkit.model import Segmenter
-from segkit.prediction.of_sample import predict_sample
+from segkit.prediction.of_sample import predict_sample, seen_of
 from segkit.prediction.predictor import Predictor
-from segkit.prediction.scaled import scaled
 from segkit.recipe import PredictRecipe
 from segkit.trusting.familiar import Range, properties_of, ranges_of
 from segkit.trusting.quality import FEWEST, fit_quality
@@ -122,8 +120,7 @@ def trust(
     if familiar:
         met = []
         for sample in familiar:
-            picture = open_picture(sample.image, mpp=model.reader.mpp)
-            met.append(properties_of(scaled(picture, model.reader, str(sample.image))))
+            met.append(properties_of(seen_of(folder, sample, model.reader)))
             tell(sample.name)
         ranges = ranges_of(met)
     settings = PredictRecipe(
