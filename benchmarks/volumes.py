@@ -3,7 +3,7 @@
     python benchmarks/volumes.py HIPPOCAMPUS [--seeds 0 1 2] [--runs runs]
 
 HIPPOCAMPUS is a dataset folder of small MR volumes with voxels of 1 mm and two parts to find. Every system is the plain
-U-Net from full resolution on that ``segkit init`` suggests for thin things, from random weights: trained on the slices of
+U-Net from full resolution on that ``segkit init`` suggests for thin things, from random weights: trained on slices of
 train + val for the same number of steps, 32 crops of 32 × 32 each, the last averaged weights kept, scored on test:
 
 * ``2-D``: axial slices; ``2.5-D``: with one neighbour on either side; ``three planes``: axial, coronal and sagittal
