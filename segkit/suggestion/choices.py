@@ -20,7 +20,6 @@ Speed = Callable[[ModelRecipe, DataRecipe, int], float]
 CROP = {"cpu": 256, "cuda": 512}  # largest side
 TILE = {"cpu": 768, "cuda": 1536}  # largest side predicted in one piece
 CROPS = 128  # at least so many an epoch
-NEIGHBOURS = 1  # slices on either side that are seen too
 RARE = 0.05  # of all pixels
 RAREST = 0.001  # below it a class gets no larger weight
 LEARNING_RATE = 1e-3
@@ -151,12 +150,13 @@ def _of_volumes(volumes: VolumeFacts) -> Section:
         reason = f"{x} × {y} × {z} mm: slices of other planes would be strips of thick voxels"
     if slices.spacing is not None:
         reason += "; spacings differ: brought to one"
-    value = {"planes": list(slices.planes), "neighbours": NEIGHBOURS, "spacing": slices.spacing}
-    shown = volumes.channels * (2 * NEIGHBOURS + 1)
-    of = f"{2 * NEIGHBOURS + 1} slices" + (f" of {volumes.channels} channels" if volumes.channels > 1 else "")
+    neighbours = 1 if len(slices.planes) == 1 else 0  # two planes beside the first tell more of what is beside a slice
+    value = {"planes": list(slices.planes), "neighbours": neighbours, "spacing": slices.spacing}
+    shown = volumes.channels * (2 * neighbours + 1)
+    what = "a slice and those beside it" if neighbours else "a slice by itself: the other planes show what is beside it"
     return {
         "slices": Choice({key: each for key, each in value.items() if each is not None}, reason),
-        "channels": Choice(shown, f"a slice and those beside it: {of}"),
+        "channels": Choice(shown, what + (f", each of {volumes.channels} channels" if volumes.channels > 1 else "")),
     }
 
 
