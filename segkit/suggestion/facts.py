@@ -1,6 +1,6 @@
 """What a recipe depends on, measured on a dataset: sizes, intensities, classes, objects, and which way is up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.reader import PERCENTILES, Pixels, Reader, Window, read_pixels
+from segkit.data.slices import Plane
 from segkit.errors import DataError
 from segkit.suggestion.volume_facts import VolumeFacts, measure_volumes
 
@@ -113,8 +114,8 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
         background=folder.background,
         presence=tuple((counts > 0).mean(0).tolist()),
         width=min(medians, default=None),
-        upright=_leans(np.stack([look.vertical for look in looks]), counts),
-        sided=_leans(np.stack([look.horizontal for look in looks]), counts),
+        upright=_lean_in_a_plane(looks, [sample.plane for sample in chosen], lambda look: look.vertical),
+        sided=_lean_in_a_plane(looks, [sample.plane for sample in chosen], lambda look: look.horizontal),
         blank_outside=None if folder.roi is None else all(look.blank_outside is not False for look in looks),
         volumes=volumes,
     )
@@ -211,6 +212,17 @@ def _lean(layer: NDArray[np.bool_]) -> float:
     half = len(rows) // 2
     total = int(rows.sum())
     return float((rows[:half].sum() - rows[len(rows) - half :].sum()) / total) if total else 0.0
+
+
+def _lean_in_a_plane(
+    looks: Sequence[_Look], planes: Sequence[Plane | None], of: Callable[[_Look], NDArray[np.float64]]
+) -> bool:
+    """Whether a side is favoured by the pictures, or by a volume's slices of any one plane."""
+    for plane in dict.fromkeys(planes):
+        there = [look for look, its in zip(looks, planes, strict=True) if its == plane]
+        if _leans(np.stack([of(look) for look in there]), np.stack([look.counts for look in there])):
+            return True
+    return False
 
 
 def _leans(leans: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
