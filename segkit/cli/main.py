@@ -21,6 +21,7 @@ from segkit.cli import (
     import_,
     init,
     models,
+    postprocess,
     predict,
     stress,
     train,
@@ -50,6 +51,7 @@ app.add_typer(ensemble.app, name="ensemble")
 app.command("distill", epilog=distill.EPILOG)(distill.distill)
 app.command("stress", epilog=stress.EPILOG)(stress.stress)
 app.command("trust", epilog=trust.EPILOG)(trust.trust)
+app.command("postprocess", epilog=postprocess.EPILOG)(postprocess.postprocess)
 app.command("export", epilog=export.EPILOG)(export.export)
 app.command("models", epilog=models.EPILOG)(models.models)
 app.add_typer(config.app, name="config")
