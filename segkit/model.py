@@ -169,8 +169,8 @@ class Segmenter(nn.Module):
             UsageError: an unknown name, option or combination.
         """
         names = class_names(classes)
-        own = window is None or window in ("picture", "file")
-        if not own and (isinstance(window, str) or not window[0] < window[1]):
+        numbers = window is not None and window not in ("picture", "file")
+        if numbers and (isinstance(window, str) or window is None or not window[0] < window[1]):
             raise UsageError(f"window {window!r}: expected two rising intensities, 'picture', 'file' or None")
         if checked_mpp(mpp) is not None and depth is not None:
             raise UsageError(f"mpp={mpp:g}: is for models of images alone; leave depth out")

@@ -87,7 +87,7 @@ class Case:
         shown = np.concatenate([stack[number] for number in numbers], axis=-1)
         picture = np.ascontiguousarray(self._channels(shown))
         size = self.size(plane)
-        return picture if size == picture.shape[:2] else resized(picture, size)
+        return picture if size == picture.shape[:2] else resized(picture, size).astype(np.float32, copy=False)
 
     def _channels(self, shown: NDArray[np.float32]) -> NDArray[np.float32]:
         found, wanted = shown.shape[-1], self.reader.channels

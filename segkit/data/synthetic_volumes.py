@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import yaml
 from numpy.typing import NDArray
@@ -13,6 +12,9 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from segkit.errors import UsageError
+from segkit.medical.geometry import Geometry
+from segkit.medical.nifti import write_nifti
+from segkit.medical.volume import Volume
 
 CLASSES = ("background", "liver", "spleen")
 AIR, FAT, MUSCLE, LIVER, SPLEEN, BONE = -1000, -90, 45, 105, 125, 500
@@ -58,11 +60,8 @@ def draw_volumes(
         if number % 3 == 1:  # from left to right, bottom up turned round
             values, ids, affine = _turned_round(values, ids, affine, (0, 2))
         for part, array in (("images", values), ("masks", ids)):
-            image = nibabel.Nifti1Image(array, affine)
-            image.header.set_xyzt_units("mm")
-            image.set_sform(affine, 1)
-            image.set_qform(affine, 1)
-            nibabel.save(image, folder / part / f"{name}.nii.gz")
+            volume = Volume(name, array[..., None], Geometry(array.shape, affine), folder)
+            write_nifti(folder / part / f"{name}.nii.gz", array, volume, part)
     counts = [max(1, round(cases * share)) for share in (0.15, 0.2)]
     splits = dict(zip(("train", "val", "test"), np.split(names, [cases - sum(counts), cases - counts[1]]), strict=True))
     described = {
@@ -184,4 +183,5 @@ def _turned_round(
     back = np.eye(4)
     for axis in axes:
         back[axis, axis], back[axis, 3] = -1, values.shape[axis] - 1
-    return np.flip(values, axes).copy(), np.flip(ids, axes).copy(), affine @ back
+    over = tuple(axes)
+    return np.flip(values, over).copy(), np.flip(ids, over).copy(), affine @ back

@@ -10,7 +10,7 @@ from segkit.data.depth_encoding import DepthEncoding
 from segkit.data.reader import Reader
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
-from segkit.exporting.graph import FULL
+from segkit.exporting.graph import FULL, in_graph
 from segkit.model import Segmenter
 from segkit.onnx_model import Agreement, PixelType, first_line
 from segkit.prediction.predictor import evaluating
@@ -41,7 +41,7 @@ def agreement(model: Segmenter | Ensemble, exported: Callable[..., Tensor], pixe
     device = next(model.parameters()).device
     for number, (batch, height, width) in enumerate(SIZES):
         given = random_pixels(model.reader, pixels, (batch, height, width), seed=number)
-        image = torch.stack([scaled(model.reader, picture) for picture in given])
+        image = torch.stack([scaled(in_graph(model.reader), picture) for picture in given])
         depth = [random_depth(model, (batch, height, width), seed=number)] if model.reader.depth_channels else []
         planes = [values.permute(0, 3, 1, 2).to(device) for values in depth]
         with evaluating(model), torch.no_grad():

@@ -30,12 +30,20 @@ DTYPES: dict[PixelType, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.ui
 FULL: dict[PixelType, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 
 
+def in_graph(reader: Reader) -> Reader:
+    """The reader of what a graph is given: where the window is a whole volume's, or a file's, values come scaled."""
+    of_volume = reader.slices is not None and reader.window == "picture"
+    return reader.model_copy(update={"window": None}) if of_volume or reader.window == "file" else reader
+
+
 def pixel_type(reader: Reader) -> PixelType:
     """The smallest type that holds the reader's window: uint8 without one, and for each picture's own.
 
     >>> pixel_type(Reader(window=(0, 4095)))
     'uint16'
     """
+    if in_graph(reader) != reader:
+        return "float32"
     if not isinstance(reader.window, tuple):
         return "uint8"
     low, high = reader.window
@@ -53,7 +61,7 @@ class Scaling(nn.Module):
 
     def __init__(self, reader: Reader, pixels: PixelType) -> None:
         super().__init__()
-        self.window, self.full = reader.window, FULL[pixels]
+        self.window, self.full = in_graph(reader).window, FULL[pixels]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """The scaled images of a batch of pixels."""

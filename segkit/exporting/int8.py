@@ -190,7 +190,9 @@ def inputs_of(paths: Sequence[Path], pictures: Pictures, model: OnnxModel) -> It
         return
     channels = model.reader.channels
     for path in paths:
-        both = _middle(read_input(pictures.dataset, pictures.sample(path), model.reader), model)[None]
+        given = read_input(pictures.dataset, pictures.sample(path), model.reader)
+        assert isinstance(given, np.ndarray)  # no volume
+        both = _middle(given, model)[None]
         image, depth = both[..., :channels].transpose(0, 3, 1, 2), both[..., channels:]
         yield {IMAGE: np.ascontiguousarray(image), DEPTH: np.ascontiguousarray(depth)}
 

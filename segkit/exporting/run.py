@@ -64,7 +64,8 @@ def export(
         path: of the file.
         to: ``onnx``, or ``torch-export`` for ``torch.export.load``.
         pixels: type of the values that go in; by default what the reader's window needs, uint8 without one. float32
-            without a window means 0..1.
+            without a window means 0..1. A model of volumes takes one slice, with its neighbours as channels; where each
+            volume has its own window, its values scaled by that.
         int8: compute in eight bits (ONNX alone): a folder of pictures, or a dataset, to choose their ranges by. What it
             costs is measured on other pictures of the folder. A model with a second modality needs a dataset with it.
         images: at most so many pictures to choose the ranges by, and as many to measure the cost on.
@@ -118,6 +119,8 @@ def _check(model: AnyModel, path: Path, to: str, pixels: str | None, int8: objec
         raise UsageError(f"pixels={pixels!r}: expected one of {', '.join(get_args(PixelType))}")
     if not isinstance(model, Segmenter | Ensemble):
         raise UsageError(f"{type(model).__name__} can't be exported; give a Segmenter or an Ensemble")
+    if int8 is not None and model.reader.slices is not None:
+        raise UsageError("int8 chooses its ranges by pictures; a model of volumes is exported in float32")
     if int8 is not None and to != "onnx":
         raise UsageError("int8 is for ONNX; a program of torch-export is in float32")
     if images < 1:

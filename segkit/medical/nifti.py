@@ -81,7 +81,7 @@ def read_nifti(path: str | Path, *, limit: int = LIMIT) -> Volume:
     )
 
 
-def write_nifti(path: Path, values: NDArray[np.uint8] | NDArray[np.float32], volume: Volume, meaning: str = "") -> None:
+def write_nifti(path: Path, values: NDArray[np.generic], volume: Volume, meaning: str = "") -> None:
     """Write class ids [I, J, K], or maps [I, J, K] or [I, J, K, C], with the volume's header.
 
     Its affines, their codes, spacings and units stay as they are; of its texts only the description is there, and says
@@ -180,7 +180,7 @@ def _type(header: Any, path: Path) -> np.dtype[Any]:
     code = int(header["datatype"])
     try:
         found: np.dtype[Any] = header.get_data_dtype()
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):  # a type that no program knows
         found = np.dtype("V")
     if found.kind == "V" and (code not in (RGB, RGBA) or _shape(header, path)[3] > 1):
         what = f"values of type {code}" if code not in (RGB, RGBA) else "colours along 4 axes"
@@ -195,7 +195,8 @@ def _geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry
     forms: dict[str, Geometry | str] = {}
     for form in (form for form, code in codes.items() if code > 0):
         try:
-            affine = np.asarray(header.get_sform() if form == "sform" else header.get_qform(), np.float64)
+            with np.errstate(invalid="ignore"):  # what is no number is refused below
+                affine = np.asarray(header.get_sform() if form == "sform" else header.get_qform(), np.float64)
             affine[:3] *= scale
             forms[form] = Geometry(grid, affine)
         except (ValueError, HeaderDataError) as error:

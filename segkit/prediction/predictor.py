@@ -26,6 +26,7 @@ from segkit.data.reader import Pixels, Reader
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, UsageError
 from segkit.folding import PROBE
+from segkit.medical.volume import Volume
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.targets import check, of_picture
 from segkit.precision import fastest
@@ -54,7 +55,6 @@ from segkit.trusting.verdict import kept_judge, settings_of
 from segkit.tta import TTA
 
 if TYPE_CHECKING:
-    from segkit.medical.volume import Volume
     from segkit.prediction.volume_prediction import VolumePrediction
 
 __all__ = ["Outcome", "Precision", "Prediction", "Predictor", "evaluating"]
@@ -212,7 +212,7 @@ class Predictor:
     @reused_memory()
     def predict(
         self,
-        source: "str | Path | Pixels | Picture | Volume",
+        source: str | Path | Pixels | Picture | Volume,
         out: str | Path | None = None,
         *,
         depth: Given | None = None,
@@ -248,7 +248,7 @@ class Predictor:
         labelling = self.labelling(threshold)
         if isinstance(source, str | Path):
             source = _opened(Path(source), self.limit, self.model.reader, mpp)
-        if not isinstance(source, Picture | np.ndarray) and hasattr(source, "geometry"):
+        if isinstance(source, Volume):
             for name, given_too in (("depth", depth), ("mpp", mpp)):
                 if given_too is not None:
                     raise UsageError(f"{name}: is of pictures; leave it out for a volume")
@@ -266,9 +266,8 @@ class Predictor:
         keep = None if folder is None else partial(npy_of, path=folder / f"{name}_labels.npy")
         maps, labels, spacing = arrays["probabilities"], arrays["labels"], of_picture(reader.mpp)
         arrays["labels"] = labelling.labels(maps, labels, self.model, spacing=spacing, keep=keep)
-        return Prediction(
-            **{"disagreement": None, **arrays}, **self._about(name, path, labelling), scaled=image, depth=second
-        )
+        found: dict[str, Any] = {"disagreement": None, **arrays}
+        return Prediction(**found, **self._about(name, path, labelling), scaled=image, depth=second)
 
     def predict_case(self, path: Path) -> "VolumePrediction":
         """Predict a volume; asked for the same again, as for each of its slices, what was found before is given."""
@@ -276,7 +275,7 @@ class Predictor:
             self._last_case = path, cast("VolumePrediction", self.predict(path))
         return self._last_case[1]
 
-    def _predict_volume(self, volume: "Volume", out: str | Path | None, labelling: Labelling) -> "VolumePrediction":
+    def _predict_volume(self, volume: Volume, out: str | Path | None, labelling: Labelling) -> "VolumePrediction":
         from segkit.prediction.volume_prediction import VolumePrediction
 
         case, shape = case_of(volume, self.model.reader), volume.geometry.shape
@@ -462,7 +461,7 @@ class Predictor:
         batches = Batches(_batch_for(self.device, side)) if self._own_batch else self._batches
         while together := list(islice(pictures, batches.size)):
             stack = np.stack(together).transpose(0, 3, 1, 2)  # [B, C, H, W]
-            strips = Strips(size, len(stack), lambda top, bottom, s=stack: torch.from_numpy(s[:, :, top:bottom].copy()))
+            strips = Strips(size, len(stack), partial(_rows_of, stack))
             yield from np.concatenate(list(self._strips(function, strips, batches)), axis=2)
 
     def _bands(
@@ -561,7 +560,11 @@ def _batch_for(device: torch.device, tile: int | None) -> int:
     return 1 if tile is None else min(max(pixels // tile**2, 1), LARGEST_BATCH)
 
 
-def _opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> "Picture | Volume":
+def _rows_of(stack: NDArray[np.float32], top: int, bottom: int) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(stack[:, :, top:bottom]))
+
+
+def _opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> Picture | Volume:
     """A picture at the resolution that a reader wants, or a volume by its suffix or its pages."""
     if is_volume(path):
         from segkit.medical.reading import read_volume

@@ -168,6 +168,7 @@ def stress(
 
     for number, sample in enumerate(samples):
         image = read_input(folder, sample, model.reader)
+        assert isinstance(image, np.ndarray)  # no volume
         target = folder.read_mask(sample, image.shape[:2])
         common = [kind for kind in kinds if kind != "fgsm"]
         if common:

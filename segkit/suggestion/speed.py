@@ -7,6 +7,7 @@ from statistics import median
 import torch
 
 from segkit.allocator import reused_memory
+from segkit.data.window_names import window_of
 from segkit.model import Segmenter
 from segkit.precision import fastest
 from segkit.recipe import DataRecipe, ModelRecipe
@@ -36,7 +37,7 @@ def crops_per_second(
         classes=classes,
         task=task,
         background=background,
-        window=data.window,
+        window=window_of(data.window),
         mean=(0.5,) * data.channels,
         std=(0.25,) * data.channels,
         auxiliary=model.auxiliary,

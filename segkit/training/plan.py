@@ -18,7 +18,7 @@ from segkit.data.folds import draw_folds
 from segkit.data.normalisation import channel_statistics, depth_statistics
 from segkit.data.reader import Reader
 from segkit.data.slices import Slices
-from segkit.data.window_names import NAMED
+from segkit.data.window_names import window_of
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, RecipeError
 from segkit.model import Segmenter, grids
@@ -333,7 +333,7 @@ def _reader(member: Member, folder: DatasetFolder) -> Reader:
     if volumes and member.model.depth is not None:
         raise RecipeError(f"{member.name}: depth is of pictures, but {folder.path} has volumes; leave model.depth out")
     slices = (data.slices or Slices()) if volumes else None
-    window = NAMED[data.window] if isinstance(data.window, str) and data.window in NAMED else data.window
+    window = window_of(data.window)
     return Reader(channels=data.channels, window=window, slices=slices, mpp=data.mpp)
 
 
