@@ -47,10 +47,11 @@ def test_powers_of_two_are_rounded_as_exact_means_are():
     np.testing.assert_array_equal(resampled(COLOUR8, (15, 21)), area_mean(COLOUR8, 4))
 
 
-@pytest.mark.parametrize("size", [(40, 63), (59, 83), (7, 11), (1, 1), (60, 20)])
+@pytest.mark.parametrize("size", [(20, 31), (29, 41), (7, 11), (1, 1), (30, 20)])
 def test_broken_steps_give_the_mean_over_what_a_pixel_covers(size):
-    np.testing.assert_allclose(resampled(FLOATS, size), exact_mean(FLOATS, size), atol=2e-6)
-    assert np.abs(resampled(COLOUR8, size) - exact_mean(COLOUR8, size)).max() <= 0.501
+    floats, bytes_ = FLOATS[:30, :42], COLOUR8[:30, :42]
+    np.testing.assert_allclose(resampled(floats, size), exact_mean(floats, size), atol=2e-6)
+    assert np.abs(resampled(bytes_, size) - exact_mean(bytes_, size)).max() <= 0.501
 
 
 @pytest.mark.parametrize("size", [(120, 168), (61, 85), (200, 300)])
