@@ -1,7 +1,7 @@
 """What a run over many images leaves for people: measures of each in a table, small pictures, and one page."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,7 +70,6 @@ def write_report(
             if model.task != "multiclass" or k != model.background
         },
         warnings=[BURNED_IN + ", ".join(burned)] if burned else [],
-        notes=sorted({note for entry in entries for note in entry.notes}),
         left_out=[(entry.input, entry.error or "") for entry in entries if entry.status == "skipped"],
     )
     return [*paths, page]
@@ -79,7 +78,7 @@ def write_report(
 def _case(entry: Entry, folder: Path) -> Case:
     preview = next((name for name in entry.outputs if name.endswith("_preview.png")), None)
     return Case(
-        name=entry.name,
+        name=(PurePosixPath(entry.input).parent / entry.name).as_posix() if entry.name else entry.input,
         measures=entry.measures,
         trust=entry.trust,
         notes=tuple(entry.notes),
