@@ -68,7 +68,8 @@ def identify(seg: Segmentation, source: Dataset, content: str) -> None:
     if source.get("TimezoneOffsetFromUTC"):
         seg.TimezoneOffsetFromUTC = source.TimezoneOffsetFromUTC
     seg.ContentDate, seg.ContentTime = seg.SeriesDate, seg.SeriesTime = _moment(source)
-    del seg.InstanceCreationDate, seg.InstanceCreationTime
+    for now in ("InstanceCreationDate", "InstanceCreationTime"):  # as highdicom 0.28 has them
+        seg.pop(now, None)
     for equipment in seg.get("ContributingEquipmentSequence") or []:
         equipment.pop("ContributionDateTime", None)
     dimensions = uid_of(content, "dimensions")
