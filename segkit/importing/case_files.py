@@ -13,29 +13,33 @@ from segkit.errors import DataError, UsageError
 from segkit.importing.grids import Grid, difference, picture_sizes
 from segkit.importing.layout import Case, Put
 
+PARTS = ("images", "masks")
 APART = "masks that don't lie on their images ('segkit check' says more)"
 
 
-def place(case: Case, folder: Path, put: Put) -> list[tuple[str, str]]:
+def place(case: Case, folder: Path, staged: Path, put: Put) -> list[tuple[str, str]]:
     """Write a case's image and mask into a dataset's folder; return what to say of it, and the details.
 
-    What can't be used leaves nothing there.
+    Args:
+        case: what to write.
+        folder: the dataset's, with ``images`` and ``masks`` in it.
+        staged: a folder of the same file system where files lie until the case is whole, nobody else's meanwhile.
+        put: copies a file, or links to it.
 
     Raises:
-        DataError: a file can't be read, isn't of a type that is read, or doesn't fit the others.
+        DataError: a file can't be read, isn't of a type that is read, or doesn't fit the others; nothing is written.
     """
-    staged = folder / f".{case.name}"
-    parts = ("images", "masks")
+    for part in PARTS:
+        (staged / part).mkdir(parents=True, exist_ok=True)
     try:
-        for part in parts:
-            (staged / part).mkdir(parents=True)
         placed = case.mask.place(staged / "masks", case.name, put)
         apart = difference(_place_image(case, staged / "images", put), placed.grid)
-        for part in parts:
-            for entry in (staged / part).iterdir():
-                entry.rename(folder / part / entry.name)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    except DataError:
+        shutil.rmtree(staged)
+        raise
+    for part in PARTS:
+        for entry in (staged / part).iterdir():
+            entry.rename(folder / part / entry.name)
     said = [] if placed.remark is None else [(placed.remark, case.name)]
     return said if apart is None else [*said, (APART, f"{case.name} ({apart})")]
 

@@ -68,13 +68,16 @@ def fill(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Inside:
         if len(polygon) % 2:
             raise ValueError(f"a polygon has {len(polygon)} coordinates; expected pairs of x and y")
         if len(polygon) >= 6:  # fewer than three corners enclose nothing
-            inside |= _fill_one(np.asarray(polygon, dtype=np.float64).reshape(-1, 2), size)
+            _fill_one(np.asarray(polygon, dtype=np.float64).reshape(-1, 2), inside)
     return inside
 
 
-def _fill_one(corners: NDArray[np.float64], size: tuple[int, int]) -> Inside:
-    height, width = size
-    x, y = corners.T
+def _fill_one(corners: NDArray[np.float64], inside: Inside) -> None:
+    """Add what one polygon encloses; only the pixels around it are looked at."""
+    top, left = (int(low) for low in np.clip(np.floor(corners.min(axis=0)), 0, inside.shape[::-1])[::-1])
+    bottom, right = (int(high) for high in np.clip(np.ceil(corners.max(axis=0)), 0, inside.shape[::-1])[::-1])
+    height, width = bottom - top, right - left
+    x, y = (corners - (left, top)).T
     next_x, next_y = np.roll(x, -1), np.roll(y, -1)
     # Rows whose centres each edge passes: from the first at or below its upper end to the last above its lower end.
     first = np.ceil(np.clip(np.minimum(y, next_y) - 0.5, 0, height)).astype(np.int64)
@@ -86,8 +89,7 @@ def _fill_one(corners: NDArray[np.float64], size: tuple[int, int]) -> Inside:
     crossing = x[edge] + share * (next_x - x)[edge]
     columns = np.ceil(np.clip(crossing - 0.5, 0, width)).astype(np.int64)  # the first centre at or behind the edge
     crossed = np.bincount(rows * (width + 1) + columns, minlength=height * (width + 1)).reshape(height, width + 1)
-    inside: Inside = np.cumsum(crossed, axis=1)[:, :width] % 2 == 1
-    return inside
+    inside[top:bottom, left:right] |= np.cumsum(crossed, axis=1, dtype=np.uint8)[:, :width] % 2 == 1
 
 
 def from_runs(runs: Sequence[int], size: tuple[int, int]) -> Inside:

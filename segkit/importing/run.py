@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import get_ident
 from uuid import uuid4
 
 import yaml
 
 from segkit.data.description import describe
 from segkit.errors import DataError, UsageError
-from segkit.importing.case_files import copy, link, place
+from segkit.importing.case_files import PARTS, copy, link, place
 from segkit.importing.coco import read_coco
 from segkit.importing.decathlon import read_decathlon
 from segkit.importing.detect import kind_of
@@ -67,7 +68,7 @@ def import_dataset(
     final = out.resolve()
     hidden = final.with_name(f".{final.name}.{uuid4().hex}")
     try:
-        for part in ("images", "masks"):
+        for part in PARTS:
             (hidden / part).mkdir(parents=True)
         _describe(layout, hidden, source)
         kept, said, refused = _write(kept, hidden, link if link_files else copy, partial, progress)
@@ -168,9 +169,11 @@ def _write(
 ) -> tuple[list[Case], list[Group], list[Group]]:
     """Write the cases; return those that could be, what is to be said of them, and what is wrong with the others."""
 
+    staging = folder / ".staging"  # made and removed once for each thread: for each case takes as long as the rest
+
     def attempt(case: Case) -> tuple[list[tuple[str, str]], DataError | None]:
         try:
-            return place(case, folder, put), None
+            return place(case, folder, staging / str(get_ident()), put), None
         except DataError as error:
             return [], error
 
@@ -194,6 +197,7 @@ def _write(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    shutil.rmtree(staging, ignore_errors=True)
     if not kept:
         raise DataError(refused[0] if refused else f"{folder}: there is no case with a mask")
     warnings = [Group(what, tuple(details)) for what, details in said.items()]

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from importing.layouts import contents, labels, read_nifti, volume, write_json, 
 import segkit
 from segkit.errors import DataError
 from segkit.importing.run import import_dataset
-
-HIPPOCAMPUS = Path(__file__).parents[2].parent / "shared" / "data" / "msd_hippocampus_nifti"
 
 
 def task(folder, **changes):
@@ -116,12 +113,12 @@ def test_each_fault_is_one_line_that_names_it(changes, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(not HIPPOCAMPUS.is_dir(), reason="the shared data isn't there")
-def test_a_real_task_comes_back_as_it_was(tmp_path):
-    said = yaml.safe_load((HIPPOCAMPUS / "dataset.yaml").read_text())
+def test_a_real_task_comes_back_as_it_was(shared, tmp_path):
+    real = shared / "msd_hippocampus_nifti"
+    said = yaml.safe_load((real / "dataset.yaml").read_text())
     source, out = tmp_path / "Task04_Hippocampus", tmp_path / "out"
     for part, folder in (("images", "imagesTr"), ("masks", "labelsTr")):
-        shutil.copytree(HIPPOCAMPUS / part, source / folder)
+        shutil.copytree(real / part, source / folder)
     pairs = {
         split: [{"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"} for name in names]
         for split, names in said["splits"].items()
@@ -138,6 +135,6 @@ def test_a_real_task_comes_back_as_it_was(tmp_path):
     report = import_dataset(source, out)
     assert (report.cases, report.warnings, report.left_out) == (33, (), ())
     for part in ("images", "masks"):
-        assert contents(out / part) == contents(HIPPOCAMPUS / part)
-    found, expected = segkit.open_dataset(out), segkit.open_dataset(HIPPOCAMPUS)
+        assert contents(out / part) == contents(real / part)
+    found, expected = segkit.open_dataset(out), segkit.open_dataset(real)
     assert (found.classes, found.task, found.splits) == (expected.classes, expected.task, expected.splits)
