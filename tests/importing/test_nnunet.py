@@ -414,3 +414,24 @@ def test_a_picture_with_a_mask_of_another_size_is_a_warning(source, out):
     write_png(source / "labelsTr/cell_4.png", ids(10, 16))
     report = import_dataset(source, out)
     assert report.warnings[0].names == ("cell_4 (the mask is 16×10, its picture 16×12)",)
+
+
+def test_stacks_of_tiff_pages_are_volumes_and_their_spacings_are_left(source, out):
+    about = {"channel_names": {"0": "EM"}, "labels": {"background": 0, "membrane": 1}, "file_ending": ".tif"}
+    write_json(source / "dataset.json", about)
+    for number in range(3):
+        for place, pages in (
+            (f"imagesTr/s{number}_0000.tif", volume(number, dtype=np.uint16)),
+            (f"labelsTr/s{number}.tif", labels(number, 2)),
+        ):
+            (source / place).parent.mkdir(exist_ok=True)
+            tifffile.imwrite(source / place, pages)
+        write_json(source / f"imagesTr/s{number}.json", {"spacing": [3.0, 1.0, 1.0]})
+    report = import_dataset(source, out)
+    assert [(group.what, len(group.names)) for group in report.left_out] == [
+        ("files in imagesTr that aren't called CASE_0000.tif", 3)
+    ]
+    folder = segkit.open_dataset(out)
+    assert folder.files["s1"].volume
+    pages = folder.read_mask(folder.files["s1"]).reshape(6, 5, 4)  # columns, rows, pages
+    assert (pages.transpose(2, 1, 0) == labels(1, 2)).all()
