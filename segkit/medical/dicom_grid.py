@@ -55,7 +55,15 @@ def grid_of(slices: Sequence[Slice]) -> Grid:
         [first.along[0] * first.spacing[0], first.along[1] * first.spacing[1], step, first.corner]
     )
     affine[:3] *= LPS[:, None]  # LPS+ → RAS+
-    return Grid(ordered, Geometry((columns, rows, len(ordered)), affine), notes)
+    return Grid(ordered, geometry_of((columns, rows, len(ordered)), affine, ordered[0]), notes)
+
+
+def geometry_of(shape: tuple[int, int, int], affine: NDArray[np.float64], image: Slice) -> Geometry:
+    """A grid; DataError where an image's numbers make none."""
+    try:
+        return Geometry(shape, affine)
+    except ValueError as error:
+        raise DataError(f"{image}: spacings or positions that make no grid; export the series again") from error
 
 
 def _thickness(only: Slice, normal: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, ...]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from segkit.errors import DataError
-from segkit.medical.dicom_grid import grid_of
+from segkit.medical.dicom_grid import geometry_of, grid_of
 from segkit.medical.dicom_header import Header
 from segkit.medical.dicom_slices import Slice
 from segkit.medical.dicom_split import SAME, Part, parts_of
@@ -241,6 +241,8 @@ def _picture(frames: Sequence[Slice]) -> Series:
     try:
         columns, rows, _ = frames[0].size
         spacing, remark = frames[0].picture_spacing()
+        i, j = spacing or (1.0, 1.0)
+        geometry = geometry_of((columns, rows, len(frames)), np.diag([-i, -j, 1.0, 1.0]), frames[0])
     except DataError as error:
         return _refused(frames, str(error))
     notes = ["the file doesn't say where it is in the patient"] if len(frames) == 1 else []
@@ -250,8 +252,6 @@ def _picture(frames: Sequence[Slice]) -> Series:
         )
     if remark:
         notes.append(remark)
-    i, j = spacing or (1.0, 1.0)
-    geometry = Geometry((columns, rows, len(frames)), np.diag([-i, -j, 1.0, 1.0]))
     pictures = Series("", tuple(frames), Path(), geometry, False, spacing is not None, tuple(notes))
     return _named(frames, pictures)
 

@@ -95,7 +95,8 @@ def read_header(path: Path, limit: int) -> Header | str:
                 return f"it inflates to more than the limit of {limit / 2**30:,.1f} GiB: made to fill memory?"
             file.seek(0)
             tags: Dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(TAGS))
-            left = size - file.tell()
+            # What is left begins with the pixels' own tag and length.
+            left = size - file.tell() - (8 if tags.original_encoding[0] else 12)
         header = Header(path, tags)
         why = _no_image(header, marked=start[128:] == b"DICM")
         return why or Header(path, tags, _lost(header, left))

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.pixels import apply_color_lut, get_decoder, iter_pixels, pixel_array
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import iter_pixels, pixel_array
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
@@ -30,7 +32,7 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PALETTE = "PALETTE COLOR"
 
-TWELVE_BITS = 12
+EXTENDED = 0xC1  # the marker of a frame with up to twelve bits, coded one row of blocks after another
 END = b"\xff\xd9"  # of a picture, in JPEG, JPEG-LS and JPEG 2000 alike
 JPEG2000 = b"\xff\x4f\xff\x51"  # a codestream's first two markers
 
@@ -70,13 +72,14 @@ def stored_frames(dataset: Dataset, path: Path, frames: Sequence[int] | None) ->
         for frame in decoded:
             if photometric == PALETTE:
                 frame = _looked_up(frame, dataset)
+            frame = frame.astype(frame.dtype.newbyteorder("="), copy=False)
             yield frame[..., None] if frame.ndim == 2 else frame
     except DataError:
         raise
     except Exception as error:  # decoders raise what they like
         raise DataError(
-            f"{path}: its pixels ({syntax.name}) can't be decoded: damaged, or not as the standard has them; export the "
-            "file again, uncompressed"
+            f"{path}: its pixels ({syntax.name}) can't be decoded: damaged, or not as the standard has them; export "
+            "the file again, uncompressed"
         ) from error
 
 
@@ -147,17 +150,20 @@ def _jpeg2000_size(stream: bytes) -> tuple[int, int] | None:
     return bottom - top, right - left
 
 
-def _twelve_bits(
-    dataset: Dataset, frames: Sequence[int] | None, shape: tuple[int, int]
-) -> Iterator[NDArray[np.uint16]]:
+def _twelve_bits(dataset: Dataset, frames: Sequence[int] | None, shape: tuple[int, int]) -> Iterator[NDArray[Any]]:
     """Frames of JPEG with twelve bits, by GDCM itself: pydicom hands it only those with eight."""
     wanted = None if frames is None else set(frames)
+    kind = np.dtype(np.int16 if dataset.PixelRepresentation else np.uint16)
+    unused = 16 - int(dataset.BitsStored)
     for number, stream in enumerate(_streams(dataset)):
         if wanted is None or number in wanted:
-            yield _decoded_by_gdcm(_sequential(stream), shape)
+            stored = _decoded_by_gdcm(_sequential(stream), shape).astype(np.uint16)
+            yield (stored << unused).view(kind) >> unused
 
 
-def _decoded_by_gdcm(stream: bytes, shape: tuple[int, int]) -> NDArray[np.uint16]:
+def _decoded_by_gdcm(stream: bytes, shape: tuple[int, int]) -> NDArray[Any]:
+    at = next(at for marker, at in jpeg_segments(stream) if marker == EXTENDED)
+    bits = stream[at + 4]
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(stream)
     fragments = gdcm.SequenceOfFragments.New()
@@ -171,12 +177,12 @@ def _decoded_by_gdcm(stream: bytes, shape: tuple[int, int]) -> NDArray[np.uint16
     grey = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(JPEGExtended12Bit))))
-    # Said to have 16 bits, it would first try a decoder for those, which prints what it thinks of that.
-    image.SetPixelFormat(gdcm.PixelFormat(1, TWELVE_BITS, TWELVE_BITS, TWELVE_BITS - 1, 0))
+    # Told another number of bits than the picture's own, it would first try a decoder for that, which prints a remark.
+    image.SetPixelFormat(gdcm.PixelFormat(1, bits, bits, bits - 1, 0))
     text = image.GetBuffer()
     if text is None:
         raise ValueError("the compressed picture is damaged")
-    values = np.frombuffer(text.encode("utf-8", "surrogateescape"), "<u2")
+    values = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8 if bits == 8 else "<u2")
     return values.reshape(shape)
 
 
@@ -184,7 +190,7 @@ def _sequential(stream: bytes) -> bytes:
     """The same with the scan's header as all sequential pictures have it: GDCM prints a remark on others."""
     segments = jpeg_segments(stream)
     at = segments[-1][1] if segments and segments[-1][0] == 0xDA else None
-    if at is None or not any(marker == 0xC1 for marker, _ in segments):
+    if at is None or not any(marker == EXTENDED for marker, _ in segments):
         return stream
     end = at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     return stream[: end - 3] + b"\x00\x3f\x00" + stream[end:]

@@ -166,7 +166,9 @@ def save(dataset: Dataset, path: Path, transfer_syntax: UID = ExplicitVRLittleEn
         dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
         dataset.file_meta.TransferSyntaxUID = transfer_syntax
     elif transfer_syntax in (RLELossless, JPEGLSLossless):
-        dataset.compress(transfer_syntax, generate_instance_uid=False)
+        # GDCM's own encoder ends the process at pictures of an odd size.
+        plugin = "pydicom" if transfer_syntax == RLELossless else "pyjpegls"
+        dataset.compress(transfer_syntax, encoding_plugin=plugin, generate_instance_uid=False)
     else:
         dataset.file_meta.TransferSyntaxUID = transfer_syntax
         if not transfer_syntax.is_little_endian:
