@@ -425,7 +425,7 @@ def test_stacks_of_tiff_pages_are_volumes_and_their_spacings_are_left(source, ou
             (f"labelsTr/s{number}.tif", labels(number, 2)),
         ):
             (source / place).parent.mkdir(exist_ok=True)
-            tifffile.imwrite(source / place, pages)
+            tifffile.imwrite(source / place, pages, photometric="minisblack")
         write_json(source / f"imagesTr/s{number}.json", {"spacing": [3.0, 1.0, 1.0]})
     report = import_dataset(source, out)
     assert [(group.what, len(group.names)) for group in report.left_out] == [
