@@ -54,7 +54,8 @@ def export(
 
     Batch, height and width are open, sides from 33 up. The reader's scaling, the normalisation, the model, sigmoid or
     softmax, and an ensemble's weighted mean are all inside. Before the file gets its name it is compared with the model
-    at five sizes.
+    at five sizes. What is done to the model's masks after that, ``predict.postprocess``, is not inside: ``segkit`` does
+    it to the file's probabilities as to the model's, other programs don't.
 
     A model with a second modality takes that as a second input ``depth``, float32 [B, H, W, C' + 1] as
     :func:`segkit.data.depth.read_depth` gives it; its encoding is inside. All zeros are a picture without.
