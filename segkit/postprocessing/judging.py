@@ -35,7 +35,8 @@ class Ruling:
 def rule(before: Scores, candidates: Scores, units: NDArray[np.int64]) -> Ruling:
     """Whether the best of the values tried is better than nothing, also on cases that it wasn't chosen on.
 
-    It is kept if the mean Dice rises, no class's falls, and the mean of more than half of the cases that change rises.
+    It is kept if the mean Dice rises, no class's falls, and the mean of more than half of the cases that change, and of
+    two at least, rises.
     All this must hold for the best value on all cases; and again where each fifth of the cases is judged by the value
     that is best on the others.
 
@@ -86,7 +87,7 @@ def _fault(before: Scores, after: Scores) -> str | None:
         return "the mean Dice of a class falls"
     if 2 * better <= changed:
         return f"{better} of the {changed} cases that change are better, not more than half"
-    return None
+    return "one case alone is better: too little to go by" if better < 2 else None
 
 
 def _better(before: Scores, after: Scores) -> tuple[int, int]:

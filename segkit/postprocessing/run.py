@@ -43,8 +43,7 @@ class Postprocessed:
 
     def table(self) -> str:
         """What was tried, and the Dice before and after, as text."""
-        rows = [("step", "class", "best", "of", "mean Dice", "", "")]
-        rows += [_row(trial) for trial in self.choice.trials]
+        rows = [("step", "class", "best", "of", "mean Dice", "", ""), *map(_row, self.choice.trials)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = [
             "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -158,19 +157,17 @@ class _Looks:
                 self._progress(next(self._steps), self._most, sample.name)
 
     def _predicted(self, sample: Sample, group: str) -> Case:
-        prediction = predict_sample(self._predictor, self._folder, sample)
+        spacing: Spacing | None
+        prediction: Prediction
+        if sample.volume:
+            prediction = whole = self._predictor.predict_case(sample.image)
+            spacing = whole.spacing if whole.volume.spaced else None
+        else:
+            prediction = predict_sample(self._predictor, self._folder, sample)
+            spacing = of_picture(self._predictor.model.reader.mpp)
         shape = prediction.labels.shape
-        truth = self._folder.read_mask(sample, shape[-2:]).reshape(shape)
-        return Case(
-            sample.name, np.asarray(prediction.probabilities), truth, _spacing(prediction, self._predictor), group
-        )
-
-
-def _spacing(prediction: Prediction, predictor: Predictor) -> Spacing | None:
-    volume = getattr(prediction, "volume", None)
-    if volume is None:
-        return of_picture(predictor.model.reader.mpp)
-    return volume.geometry.spacing if volume.spaced else None
+        truth = self._folder.read_mask(sample, shape[-2:]).reshape(shape)  # of a volume it comes as one tall picture
+        return Case(sample.name, np.asarray(prediction.probabilities), truth, spacing, group)
 
 
 def _known(model: AnyModel) -> dict[str, Mapping[str, Any]]:
@@ -179,7 +176,7 @@ def _known(model: AnyModel) -> dict[str, Mapping[str, Any]]:
     return {"the model": model.about, **{name: cast("Segmenter", member).about for name, member in members}}
 
 
-def _row(trial: Trial) -> tuple[str, ...]:
+def _row(trial: Trial) -> tuple[str, str, str, str, str, str, str]:
     dice = f"{trial.mean_before:.4f} → {trial.mean_after:.4f}"
     of = f"{len(trial.tried)} tried" if len(trial.tried) > 1 else ""
     name = "every class" if trial.name == EVERY else trial.name
