@@ -13,7 +13,7 @@ from segkit.checking.survey import LOSSY, Survey, reason
 from segkit.data.folder import Sample, fit
 from segkit.data.listing import DICOM, VOLUMES, by_stem, suffix_of
 from segkit.data.masks import IGNORE, LOSSLESS, Values, ids_of_colours, in_colour, read_stored, whole_values
-from segkit.data.reader import Pixels
+from segkit.data.reader import Pixels, read_pixels
 from segkit.errors import DataError
 from segkit.nearest import nearest
 
@@ -83,8 +83,11 @@ def mask_facts(
     Raises:
         DataError: the mask can't be read.
     """
-    stored = segments(seen, sample, file) if suffix_of(file) == DICOM else read_stored(file)
     palette, strange = seen.description.palette, np.empty(0, dtype=np.uint32)
+    if suffix_of(file) == DICOM:
+        stored = segments(seen, sample, file)
+    else:
+        stored = read_pixels(file, upright=False) if palette else read_stored(file)
     colour = not palette and in_colour(stored) and file.suffix.lower() not in LOSSY
     values: Values
     if palette:

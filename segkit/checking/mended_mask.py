@@ -14,7 +14,7 @@ from segkit.checking.survey import LOSSY
 from segkit.data.description import Colour
 from segkit.data.folder import Sample, fit
 from segkit.data.masks import IGNORE, NO_CLASS, Ids, ids_of_colours, read_stored, whole_values
-from segkit.data.reader import Pixels
+from segkit.data.reader import Pixels, read_pixels
 from segkit.errors import DataError
 
 
@@ -30,7 +30,8 @@ def mended_mask(
         repairs: kinds of the repairs to make.
         size: the picture's (height, width).
     """
-    stored = read_stored(file)
+    palette = evidence.seen.description.palette
+    stored = read_pixels(file, upright=False) if palette else read_stored(file)
     ids = _ids(evidence, file, stored, repairs)
     if ids is None:
         return None

@@ -123,6 +123,7 @@ def test_cvats_labels_are_colours_whatever_the_indices(kind, tmp_path):
     assert folder.background == 0
     for number in range(6):
         assert (folder.read_mask(folder.files[f"2007_{number}"]) == ids(seed=number)).all()
+    assert "unknown_ids" not in [one.kind for one in segkit.check(tmp_path / "out").findings]
 
 
 def test_what_cvat_wrote_is_a_clean_dataset(tmp_path):
