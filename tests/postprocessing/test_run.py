@@ -1,9 +1,7 @@
 """Steps chosen on a split and kept with the model."""
 
 import json
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 import segkit
@@ -83,18 +81,6 @@ def test_what_was_trained_on_is_refused(model, discs):
     other = segkit.Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=["a", "b", "c"])
     with pytest.raises(ModelError, match="the model's task is multiclass"):
         fit_postprocessing(other, discs)
-
-
-def test_volumes_are_measured_in_their_spacing(model, tmp_path, monkeypatch):
-    from segkit.postprocessing import run
-
-    labels = np.zeros((4, 5, 6), np.uint8)
-    volume = SimpleNamespace(geometry=SimpleNamespace(spacing=(1.0, 2.0, 3.0)), spaced=True)
-    predictor = SimpleNamespace(model=SimpleNamespace(reader=SimpleNamespace(mpp=None)))
-    assert run._spacing(SimpleNamespace(volume=volume, labels=labels), predictor) == (1, 2, 3)
-    volume.spaced = False
-    assert run._spacing(SimpleNamespace(volume=volume, labels=labels), predictor) is None
-    assert run._spacing(SimpleNamespace(labels=labels), predictor) is None
 
 
 def test_the_command(model, discs, tmp_path, capsys, monkeypatch):
