@@ -12,7 +12,7 @@ from segkit.errors import DataError
 from segkit.medical.slide_resolution import EQUAL
 
 MOST_ENLARGED = 4.0  # times: beyond that the resolution said is more likely wrong than of any use
-AT_ONCE = 1 << 24  # values of the original that are resampled together, as float32
+AT_ONCE = 1 << 22  # values of the original that are resampled together, as float32
 
 
 def brought_to(picture: Picture, mpp: float) -> Picture:
