@@ -30,17 +30,27 @@ def refer(seg: Segmentation, frames: Sequence[Frame]) -> None:
     instances = list({str(frame.dataset.SOPInstanceUID): frame.dataset for frame in frames}.values())
     seg.SourceImageSequence = [_reference(dataset) for dataset in instances]
     seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [_reference(dataset) for dataset in instances]
-    items = [
-        item
-        for of_frame in seg.PerFrameFunctionalGroupsSequence
-        for derivation in of_frame.DerivationImageSequence
-        for item in derivation.SourceImageSequence
-    ]
+    items = [_named(of_frame) for of_frame in seg.PerFrameFunctionalGroupsSequence]
     for item in {id(item): item for item in items}.values():  # the frames of a plane share theirs
-        frame = frames[int(item.ReferencedSOPInstanceUID.removeprefix(STANDS_IN)) - 1]
+        frame = frames[_slice_of(item)]
         item.update(_reference(frame.dataset))
         if frame.several:
             item.ReferencedFrameNumber = frame.number
+
+
+def slices_of(seg: Segmentation) -> list[int]:
+    """Which slice each frame of an object is of, as long as it refers to what stands in for the images."""
+    return [_slice_of(_named(of_frame)) for of_frame in seg.PerFrameFunctionalGroupsSequence]
+
+
+def _named(of_frame: Dataset) -> Dataset:
+    """A frame's reference to what it was made from."""
+    reference: Dataset = of_frame.DerivationImageSequence[0].SourceImageSequence[0]
+    return reference
+
+
+def _slice_of(reference: Dataset) -> int:
+    return int(reference.ReferencedSOPInstanceUID.removeprefix(STANDS_IN)) - 1
 
 
 def _reference(dataset: Dataset) -> Dataset:
@@ -67,7 +77,9 @@ def identify(seg: Segmentation, source: Dataset, content: str) -> None:
     seg.copy_patient_and_study_information(known)
     if source.get("TimezoneOffsetFromUTC"):
         seg.TimezoneOffsetFromUTC = source.TimezoneOffsetFromUTC
-    seg.ContentDate, seg.ContentTime = seg.SeriesDate, seg.SeriesTime = _moment(source)
+    for keyword, value in zip(("Date", "Time"), _moment(source), strict=True):
+        setattr(seg, f"Content{keyword}", value)
+        setattr(seg, f"Series{keyword}", value)
     for now in ("InstanceCreationDate", "InstanceCreationTime"):  # as highdicom 0.28 has them
         seg.pop(now, None)
     for equipment in seg.get("ContributingEquipmentSequence") or []:

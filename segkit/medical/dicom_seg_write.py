@@ -22,7 +22,16 @@ from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
 from segkit.medical.dicom_codes import property_of
 from segkit.medical.dicom_frames import Frame, frames_of
-from segkit.medical.dicom_seg_identity import LONGEST, STANDS_IN, identify, one_line, refer, series_number, uid_of
+from segkit.medical.dicom_seg_identity import (
+    LONGEST,
+    STANDS_IN,
+    identify,
+    one_line,
+    refer,
+    series_number,
+    slices_of,
+    uid_of,
+)
 from segkit.medical.dicom_tags import named, quiet
 from segkit.medical.volume import Volume
 from segkit.task import Task, output_maps
@@ -77,6 +86,7 @@ def write_seg(
     frames = _sources(volume)
     shown = [len(classes) - 1] if task == "binary" else [i for i in range(len(classes)) if i != background]
     names = [_segment_label(classes[index]) for index in shown]
+    fractional = probabilities is not None
     if probabilities is None:
         planes = _label_planes(labels, volume, task, len(classes), shown)
     else:
@@ -87,7 +97,7 @@ def write_seg(
         "names": names,
         "colours": None if colours is None else colours.tolist(),
         "model": [model_name, model_digest, members],
-        "values": [str(planes.dtype), planes.shape, sha256(np.ascontiguousarray(planes)).hexdigest()],
+        "values": [str(planes.dtype), planes.shape, sha256(planes.data).hexdigest()],
     }
     content = sha256(json.dumps(facts).encode()).hexdigest()
     model = one_line(model_name)
@@ -106,8 +116,8 @@ def write_seg(
     _quiet()
     seg = Segmentation(
         source_images=[_stand_in(frame, number, volume.located) for number, frame in enumerate(frames, start=1)],
-        pixel_array=planes,
-        segmentation_type=SegmentationTypeValues.BINARY if probabilities is None else SegmentationTypeValues.FRACTIONAL,
+        pixel_array=(planes > 0).astype(np.uint8) if fractional else planes,
+        segmentation_type=SegmentationTypeValues.FRACTIONAL if fractional else SegmentationTypeValues.BINARY,
         segment_descriptions=described,
         series_instance_uid=uid_of(content, "series"),
         series_number=series_number(frames[0].dataset),
@@ -118,9 +128,11 @@ def write_seg(
         software_versions=segkit.__version__,
         device_serial_number=one_line(model_digest),
         content_label="SEGMENTATION",
-        content_description="Masks" if probabilities is None else "Probabilities",
+        content_description="Probabilities" if fractional else "Masks",
         series_description=one_line(f"segkit {model_name}"),
     )
+    if fractional:
+        _fill(seg, planes)
     refer(seg, frames)
     identify(seg, frames[0].dataset, content)
     with atomic_path(path) as temporary:
@@ -171,20 +183,42 @@ def _label_planes(
         return np.ascontiguousarray(labels[list(shown)].transpose(3, 2, 1, 0))
     number = np.zeros(256, np.uint8)
     number[[1] if task == "binary" else list(shown)] = np.arange(1, len(shown) + 1)
-    return number[labels.transpose(2, 1, 0)]
+    return np.ascontiguousarray(number[labels.transpose(2, 1, 0)])
 
 
 def _probability_planes(
     probabilities: NDArray[np.float32], volume: Volume, maps: int, shown: Sequence[int], task: Task
-) -> NDArray[np.float32]:
-    """The maps of the segments, [K, J, I, segments]."""
+) -> NDArray[np.uint8]:
+    """The maps of the segments in 255ths, [K, J, I, segments]."""
     expected = (maps, *volume.geometry.shape)
     if probabilities.shape != expected:
         raise ValueError(f"probabilities {probabilities.shape}; expected {expected}")
-    kept = probabilities if task == "binary" else probabilities[list(shown)]
-    if not (kept.min() >= -1e-4 and kept.max() <= 1 + 1e-4):  # also where one is not a number
-        raise ValueError("probabilities must lie in 0..1")
-    return np.ascontiguousarray(kept.clip(0, 1).transpose(3, 2, 1, 0), dtype=np.float32)
+    kept = [0] if task == "binary" else shown
+    planes = np.empty((*volume.geometry.shape[::-1], len(kept)), np.uint8)
+    for number, index in enumerate(kept):
+        found = np.asarray(probabilities[index], np.float32).T
+        if not (found.min() >= -1e-4 and found.max() <= 1 + 1e-4):  # also where one is not a number
+            raise ValueError("probabilities must lie in 0..1")
+        planes[..., number] = np.rint(found.clip(0, 1) * 255)
+    return planes
+
+
+def _fill(seg: Segmentation, planes: NDArray[np.uint8]) -> None:
+    """Put 255ths [K, J, I, segments] into the frames of an object that was made of where they aren't 0.
+
+    highdicom would do it from numbers between 0 and 1, and sort them all on its way: minutes and gigabytes for a scan.
+    """
+    if planes.shape[3] > 1:
+        segments = [
+            int(of_frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+            for of_frame in seg.PerFrameFunctionalGroupsSequence
+        ]
+        seg.SegmentsOverlap = "UNDEFINED"  # as highdicom has it: probabilities of several classes lie over one another
+    else:
+        segments = [1] * int(seg.NumberOfFrames)
+    frames = zip(slices_of(seg), segments, strict=True)
+    packed = b"".join(planes[k, :, :, segment - 1].tobytes() for k, segment in frames)
+    seg.PixelData = packed + bytes(len(packed) % 2)
 
 
 def _describe(

@@ -177,12 +177,13 @@ def test_overlapping_classes_are_kept_apart_or_refused(tmp_path):
 
 
 def test_nothing_found_is_an_object_too(tmp_path):
-    volume = volume_of(tmp_path / "images")
-    write_seg(tmp_path / "seg.dcm", np.zeros(SHAPE, np.uint8), volume, **THREE)
-    assert not highdicom.seg.segread(tmp_path / "seg.dcm").pixel_array.any()
-    masks = read_seg(tmp_path / "seg.dcm", volume)
-    assert not masks.labels.any()
-    assert masks.names == ("background", "liver", "tumour")
+    volume, labels = volume_of(tmp_path / "images"), np.zeros(SHAPE, np.uint8)
+    for probabilities in (None, np.full((3, *SHAPE), 0.001, np.float32)):
+        write_seg(tmp_path / "seg.dcm", labels, volume, probabilities=probabilities, **THREE)
+        assert not highdicom.seg.segread(tmp_path / "seg.dcm").pixel_array.any()
+        masks = read_seg(tmp_path / "seg.dcm", volume)
+        assert not masks.labels.any()
+        assert masks.names == ("background", "liver", "tumour")
 
 
 def test_without_a_background_class_unmarked_voxels_have_none(tmp_path):
