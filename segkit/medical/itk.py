@@ -1,10 +1,8 @@
 """NRRD and MetaImage through SimpleITK: volumes with their place in space, masks and maps on exactly the same grid."""
 
-import os
 import re
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -21,6 +19,7 @@ from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
 from segkit.medical.geometry import Geometry
 from segkit.medical.itk_header import TextHeader, check_whole, read_text_header
+from segkit.medical.muted import muted
 from segkit.medical.stored import check_claim, plain_values
 from segkit.medical.volume import Volume
 
@@ -35,8 +34,6 @@ ITEMS = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "LONG_LONG": 8, "ULONG_
 
 NOTHING = re.compile(r"No such file|cannot be read")
 ADDRESS = re.compile(r"\w+\(0x[0-9a-f]+\): ")
-
-_muting = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def read_itk(path: str | Path, *, limit: int = LIMIT) -> Volume:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        with _muted():  # of a header that it can't read, the library prints what it thinks
+        with _muted():
             reader.ReadImageInformation()
         size, components = reader.GetSize(), reader.GetNumberOfComponents()
         stored = _type(reader, path)
@@ -89,7 +86,8 @@ def read_itk(path: str | Path, *, limit: int = LIMIT) -> Volume:
         check_claim(path, (*size, components), stored, limit)
         _geometry(_grid(reader), size, path)
         check_whole(header, prod(size) * components * _item(header, stored))
-        image = reader.Execute()
+        with _muted():
+            image = reader.Execute()
     except RuntimeError as error:
         raise DataError(f"{path}: can't be read as an image ({_reason(error)})") from error
     _check_unit(header, path)
@@ -230,20 +228,11 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _muted() -> Iterator[None]:
-    """What libraries print past Python goes nowhere; for calls that take no time, one thread after another."""
-    with _muting:
+    """Without ITK's warnings, and without what its readers print of files that they can't read."""
+    with muted():
         shown = sitk.ProcessObject.GetGlobalWarningDisplay()
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        kept = None
-        with suppress(OSError):  # a program without a standard error
-            kept = os.dup(2)
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 2)
-            os.close(nowhere)
         try:
             yield
         finally:
-            if kept is not None:
-                os.dup2(kept, 2)
-                os.close(kept)
             sitk.ProcessObject.SetGlobalWarningDisplay(shown)

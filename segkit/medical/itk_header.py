@@ -98,9 +98,9 @@ def _meta(path: Path, head: bytes) -> TextHeader:
         raise DataError(f"{path}: no MetaImage file; its first bytes are those of another kind")
     line = head.find(b"\n", start)
     offset = line + 1 if line >= 0 else len(head)
-    if start < 0:
-        raise cut_short(path)
     fields = _fields(head[:offset], "=")
+    if start < 0 or "elementdatafile" not in fields:
+        raise cut_short(path)
     data, local = path, fields["elementdatafile"].upper() == "LOCAL"
     if not local:
         data, offset = _beside(path, fields["elementdatafile"]), 0

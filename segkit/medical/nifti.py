@@ -28,8 +28,8 @@ HEADERS: dict[int, Any] = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
 UNITS = {1: 1000.0, 2: 1.0, 3: 0.001}
 """Millimetres of metres, millimetres and microns; a file that names no unit means millimetres."""
 
-LEVEL = 1
-"""Of compression: masks are small at any level, and for maps higher ones take long and save little."""
+LEVEL = 4
+"""Of compression: beyond it masks take four times as long for a quarter less, and maps gain nothing."""
 
 RGB, RGBA = 128, 2304
 """Codes of types with three and four bytes a voxel."""

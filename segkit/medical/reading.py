@@ -1,5 +1,6 @@
 """One way to read a volume, whatever its format."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from segkit.data.claims import LIMIT
@@ -52,12 +53,19 @@ def _read_dicom(path: Path, limit: int) -> Volume:
 
     if not path.exists():
         raise DataError(f"{path}: no such file")
-    found = find_series(path if path.is_dir() else [path])
+    found = find_series(path, limit=limit)
     if len(found.series) > 1:
-        raise DataError(f"{path}: {len(found.series)} DICOM series; one is expected: put each into a folder of its own")
+        raise DataError(
+            f"{path}: holds {len(found.series)} DICOM series; one is expected: name its files, or put each series "
+            "into a folder of its own"
+        )
+    left_out = [f"{each.path.name}: {each.why}" for each in found.left_out]
+    if not found.series and not path.is_dir():
+        raise DataError(f"{path}: {found.left_out[0].why}")
     if not found.series:
-        raise DataError(f"{path}: no DICOM series that can be read")
-    return read_series(found.series[0], limit=limit)
+        raise DataError(f"{path}: holds no DICOM series" + (f": {left_out[0]}" if left_out else ""))
+    volume = read_series(found.series[0], limit=limit)
+    return replace(volume, notes=(*volume.notes, *(f"left out: {each}" for each in left_out)))
 
 
 def _marked(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """TIFFs of many pages as volumes: pages are slices, with spacings where ImageJ or OME metadata name them."""
 
 import logging
+import warnings
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -17,6 +18,7 @@ from segkit.data.listing import stem_of
 from segkit.errors import DataError
 from segkit.files import atomic_path
 from segkit.medical.geometry import Geometry
+from segkit.medical.muted import muted
 from segkit.medical.stack_spacing import StackGrid, grid_in_file, grid_of
 from segkit.medical.stored import check_claim, check_file, cut_short, plain_values
 from segkit.medical.volume import Volume
@@ -198,7 +200,7 @@ def _decoded(file: tifffile.TiffFile, path: Path) -> NDArray[Any]:
         return np.invert(values) if _inverted(page, values) else values
     shape = series.shape[-len(page.shape) :]
     pages = []
-    with Image.open(path) as picture:
+    with muted(), warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
         for number in (found.index for found in series.pages):
             picture.seek(number)
             pages.append(np.asarray(picture.convert("RGB") if picture.mode == "YCbCr" else picture))

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from segkit.medical.geometry import Geometry
@@ -22,9 +21,11 @@ class Volume:
         path: the file, or the folder of a series' files.
         files: all files that it was read from.
         located: whether the file says where it is in the patient; a stack of pictures has spacings at most.
+        spaced: whether the file says how far apart its voxels are; without, they count as 1 mm, and lengths are in
+            voxels.
         voi: (low, high) that the file itself would be shown with, if it says so.
-        origin: what the writer of its format needs to give masks the same geometry: a NIfTI header, a DICOM series' data
-            sets in the order of K, what a stack of TIFF pages says of itself.
+        origin: what the writer of its format needs to give masks the same geometry: a NIfTI header, a DICOM series'
+            data sets in the order of K, what a stack of TIFF pages says of itself.
         notes: what was decided on reading that a user should know.
     """
 
@@ -34,6 +35,7 @@ class Volume:
     path: Path
     files: tuple[Path, ...] = ()
     located: bool = True
+    spaced: bool = True
     voi: tuple[float, float] | None = None
     origin: Any = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
