@@ -78,14 +78,13 @@ def demo(out: str | Path = "segkit-demo", seed: int = 0) -> DemoResult:
 
     folder = open_dataset(data)
     say("\n[bold]3/4[/bold] scoring the ensemble and each member on the test pictures, which no member has seen")
-    settings = dict(model.about["predict"])
-    report = evaluate(model, data, **settings)
+    report = evaluate(model, data)
     report.save(out / "report")
     say(report.table(), markup=False)
 
     samples = folder.samples("test")
     say(f"\n[bold]4/4[/bold] predicting the {len(samples)} test pictures into {out / 'masks'}")
-    examples = _predict(model, settings, folder, samples, report, out / "masks")
+    examples = _predict(model, folder, samples, report, out / "masks")
 
     seconds = time.perf_counter() - began
     page = out / "index.html"
@@ -99,17 +98,13 @@ def demo(out: str | Path = "segkit-demo", seed: int = 0) -> DemoResult:
     return DemoResult(page, run.directory / "model", dice, seconds)
 
 
-def _predict(
-    model: Ensemble, settings: dict[str, Any], folder: DatasetFolder, samples: list[Sample], report: Report, out: Path
-) -> list[Example]:
+def _predict(model: Ensemble, folder: DatasetFolder, samples: list[Sample], report: Report, out: Path) -> list[Example]:
     """Write the masks, overlays and maps of all samples; give the first few as examples for the page."""
-    how = dict(settings)
-    threshold = how.pop("threshold")
-    predictor = Predictor(model, **how)
+    predictor = Predictor(model)
     foreground = folder.classes[-1]
     examples: list[Example] = []
     for sample, row in zip(samples, report.metrics["images"], strict=True):
-        prediction = predictor.predict(sample.image, threshold=threshold)
+        prediction = predictor.predict(sample.image)
         prediction.save(out, overlay=True, entropy=True, disagreement=True)
         if len(examples) < SHOWN:
             dice = row["dice"][foreground]

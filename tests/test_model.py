@@ -193,7 +193,7 @@ def test_sizes_that_make_no_sense():
         ({"stem": 1.5}, "stem=1.5: expected true, false, or the stem's width"),
         ({"stem": -1}, "stem=-1: expected"),
         ({"classes": None}, "classes=None: expected names, or their number"),
-        ({"window": "pic"}, "window 'pic': expected two rising intensities, 'picture' or None"),
+        ({"window": "pic"}, "window 'pic': expected two rising intensities, 'picture', 'file' or None"),
         ({"backbone": {"name": None}}, r"\{'name': None\}: expected a name, or \{'name': …"),
         ({"backbone": {"name": "resnet18", "in_channels": 4}}, "resnet18: in_channels is no option; it follows from"),
         (

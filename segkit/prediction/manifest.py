@@ -138,7 +138,7 @@ def files_hash(files: Sequence[Path]) -> str | None:
 
 
 def _line(entry: Entry) -> bytes:
-    absent = {name for name in ("depth", "trust", "measures", "notes", "burned_in") if not getattr(entry, name)}
+    absent = {name for name in ("depth", "trust", "name", "measures", "notes", "burned_in") if not getattr(entry, name)}
     return entry.model_dump_json(exclude=absent or None).encode() + b"\n"
 
 

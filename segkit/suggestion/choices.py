@@ -74,11 +74,13 @@ def choose(
         seconds = max(minutes * 60 * SHARE_OF_MINUTES - SPARE_SECONDS, minutes * 30)
         return seconds / sum(1 / each for each in speeds)
 
-    batches = {kind: batch * _together(data["crop"].value) for kind, batch in BATCH.items()}
+    crop = data["crop"].value
+    small = facts.volumes is not None and crop < SMALL  # slices may be of some tens of pixels
+    batches = {kind: batch * (_together(crop) if small else 1) for kind, batch in BATCH.items()}
     kind, members = "pair", pair(facts)
     seen = together = crops(members, batches["pair"])
     reason = f"two kinds of network, averaged: the minutes give each {together:,.0f} crops"
-    if together * min(1.0, (data["crop"].value / SMALL) ** 2) < CROPS_OF_A_MEMBER:
+    if together * ((crop / SMALL) ** 2 if small else 1) < CROPS_OF_A_MEMBER:
         kind, members = "single", single(facts)
         seen = crops(members, batches["single"])
         reason = f"one fast network: two large ones would see only {together:,.0f} crops each in the minutes"
@@ -98,7 +100,7 @@ def choose(
 
 def _together(crop: int) -> int:
     """How many small crops take the place of one of usual size in a batch."""
-    return 4 if crop <= SMALL // 2 else 2 if crop < SMALL else 1
+    return 4 if crop <= SMALL // 2 else 2
 
 
 def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:

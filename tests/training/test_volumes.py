@@ -110,7 +110,7 @@ def test_recipes_that_do_not_fit_volumes(changes, message, bodies, tmp_path):
 
 
 def test_slices_are_for_volumes(workplace, tmp_path):
-    with pytest.raises(RecipeError, match="data.slices is for volumes"):
+    with pytest.raises(RecipeError, match=r"data\.slices is for volumes"):
         train(recipe_of(data={"slices": {}, "window": None, "channels": 3}), "cells", out=tmp_path, console=False)
 
 
