@@ -23,5 +23,5 @@ NAMED: dict[NamedWindow, tuple[float, float]] = {
 def window_of(named: Window | NamedWindow | None) -> Window | None:
     """The window that a recipe means: a name's, or as it stands."""
     if named is None or isinstance(named, tuple) or named in ("picture", "file"):
-        return named  # type: ignore[return-value]  # the checker doesn't follow the names
+        return named
     return NAMED[named]  # type: ignore[index]
