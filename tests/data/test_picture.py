@@ -29,7 +29,7 @@ def everything_is_large(monkeypatch):
 def check(path, *, parts=True):
     """Any range of rows is that range of the whole picture."""
     whole, opened = read_pixels(path), open_picture(path)
-    assert isinstance(opened._pixels, tiff_rows.TiffRows) == parts
+    assert isinstance(opened._pixels, tiff_rows.TiffRows | tiff_rows.ChannelRows) == parts
     assert opened.shape == whole.shape
     assert opened.dtype == whole.dtype
     height = len(whole)
@@ -102,9 +102,11 @@ def test_other_files_are_decoded_whole(tmp_path):
     check(tmp_path / "a.png", parts=False)
 
 
-def test_channels_in_pages_of_their_own_are_decoded_whole(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", FIVE, photometric="minisblack", metadata={"axes": "CYX"})
-    check(tmp_path / "a.tif", parts=False)
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_channels_in_pages_of_their_own_are_read_beside_one_another(tmp_path, compression):
+    options = {"photometric": "minisblack", "metadata": {"axes": "CYX"}, "compression": compression}
+    tifffile.imwrite(tmp_path / "a.tif", FIVE, **options, **TILED)
+    check(tmp_path / "a.tif")
 
 
 def test_a_stack_is_refused_as_when_read_whole(tmp_path):
