@@ -51,25 +51,34 @@ def group_of(dataset: Dataset, number: int, group: str) -> Dataset | None:
     return None
 
 
+def datasets_of(volume: Volume) -> tuple[Dataset, ...]:
+    """The objects that a volume was read from; none where it wasn't read from DICOM."""
+    origin = volume.origin if isinstance(volume.origin, tuple) else ()
+    datasets = [each.dataset if isinstance(each, Frame) else each for each in origin]
+    return tuple(datasets) if all(isinstance(each, Dataset) for each in datasets) else ()
+
+
 def frames_of(volume: Volume) -> tuple[Frame, ...] | None:
     """The frame of each slice, in the order of K; None where the volume wasn't read from DICOM.
 
-    Slices find their frames by their place, because the frames of one object may be in any order.
+    Where the volume names objects alone, slices find their frames by their place, because the frames of one object may
+    be in any order.
 
     Raises:
         DataError: the slices have no frames of their own.
     """
-    origin = volume.origin
-    if not isinstance(origin, tuple) or not origin or not all(isinstance(each, Dataset | Frame) for each in origin):
+    if not datasets_of(volume):
         return None
-    if all(isinstance(each, Frame) for each in origin):
-        return origin
-    frames = [frame for dataset in origin for frame in _all_frames(dataset)]
+    if all(isinstance(each, Frame) for each in volume.origin):
+        return tuple(volume.origin)
+    frames = [frame for dataset in volume.origin for frame in _all_frames(dataset)]
     if not volume.located and len(frames) == volume.geometry.shape[2]:
         return tuple(frames)
     positions = [position for frame in frames if (position := frame.position) is not None]
     if len(positions) < len(frames) or not volume.located:
         raise DataError(f"{volume.path}: not every frame says where it is (ImagePositionPatient (0020,0032))")
+    if len(np.unique(np.round(positions, 3), axis=0)) < len(positions):
+        raise DataError(f"{volume.path}: several frames are at one place, and which of them were read isn't known")
     return tuple(frames[index] for index in _nearest(volume.geometry, np.array(positions)))
 
 

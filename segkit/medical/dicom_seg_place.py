@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.multival import MultiValue
 
 from segkit.errors import DataError
-from segkit.medical.dicom_frames import LPS, Frame, frames_of
+from segkit.medical.dicom_frames import LPS, Frame, datasets_of, frames_of
 from segkit.medical.dicom_tags import named, numbers_of
 from segkit.medical.volume import Volume
 
@@ -68,8 +68,8 @@ def place(seg: Dataset, volume: Volume, path: Path) -> Placed:
 
 def _check_frame_of_reference(seg: Dataset, volume: Volume, path: Path) -> None:
     own = seg.get("FrameOfReferenceUID")
-    images = frames_of(volume)
-    theirs = images[0].dataset.get("FrameOfReferenceUID") if images else None
+    images = datasets_of(volume)
+    theirs = images[0].get("FrameOfReferenceUID") if images else None
     if own and theirs and own != theirs:
         raise DataError(
             f"{path}: has another frame of reference (FrameOfReferenceUID) than the images in {volume.path}, "

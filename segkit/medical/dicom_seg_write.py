@@ -37,7 +37,7 @@ from segkit.medical.volume import Volume
 from segkit.task import Task, output_maps
 
 PACKED = 8  # pixels of a byte: smaller frames are packed wrongly by highdicom (0.28)
-NEEDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality")
+NEEDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
 def why_no_seg(volume: Volume) -> str | None:
@@ -258,10 +258,11 @@ def _stand_in(frame: Frame, number: int, located: bool) -> Dataset:
     stand_in = Dataset()
     stand_in.SOPClassUID = SecondaryCaptureImageStorage
     stand_in.SOPInstanceUID = f"{STANDS_IN}{number}"
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns"):
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns"):
         setattr(stand_in, keyword, frame.dataset[keyword].value)
     for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
         setattr(stand_in, keyword, "")
+    stand_in.Modality = "OT"
     stand_in.StudyDate = stand_in.StudyTime = None
     if (spacing := frame.get("PixelMeasuresSequence", "PixelSpacing")) is not None:
         stand_in.PixelSpacing = spacing

@@ -1,5 +1,7 @@
 """Segmentation objects land where the images are, as highdicom, pydicom and we read them."""
 
+from dataclasses import replace
+
 import highdicom
 import numpy as np
 import pydicom
@@ -8,6 +10,7 @@ from medical.dicom_files import AXIAL, CORONAL, SAGITTAL, SECRETS, write_series
 from pydicom.uid import UltrasoundMultiFrameImageStorage, generate_uid
 
 from segkit.errors import DataError, UsageError
+from segkit.medical.dicom_frames import Frame, datasets_of
 from segkit.medical.dicom_seg_read import read_seg
 from segkit.medical.dicom_seg_write import why_no_seg, write_seg
 from segkit.medical.dicom_series import find_series
@@ -130,21 +133,21 @@ def test_a_mask_drawn_at_known_places_comes_back_there(tmp_path, acquisition, mu
 def test_frames_lie_on_the_slices_that_they_name(tmp_path):
     volume = volume_of(tmp_path / "images", shuffle=1, orientation=SAGITTAL)
     write_seg(tmp_path / "seg.dcm", some_labels(), volume, **THREE)
-    positions = {each.SOPInstanceUID: each.ImagePositionPatient for each in volume.origin}
+    positions = {each.SOPInstanceUID: each.ImagePositionPatient for each in datasets_of(volume)}
     seg = pydicom.dcmread(tmp_path / "seg.dcm")
     assert len(seg.PerFrameFunctionalGroupsSequence) == 2 * 5  # two segments; the second slice is empty
     for groups in seg.PerFrameFunctionalGroupsSequence:
         (derivation,) = groups.DerivationImageSequence
         (source,) = derivation.SourceImageSequence
         assert groups.PlanePositionSequence[0].ImagePositionPatient == positions[source.ReferencedSOPInstanceUID]
-        assert source.ReferencedSOPClassUID == volume.origin[0].SOPClassUID
+        assert source.ReferencedSOPClassUID == datasets_of(volume)[0].SOPClassUID
         assert source.SpatialLocationsPreserved == "YES"
     referenced = [item.ReferencedSOPInstanceUID for item in seg.SourceImageSequence]
-    assert referenced == [each.SOPInstanceUID for each in volume.origin]
+    assert referenced == [each.SOPInstanceUID for each in datasets_of(volume)]
     (series,) = seg.ReferencedSeriesSequence
-    assert series.SeriesInstanceUID == volume.origin[0].SeriesInstanceUID
+    assert series.SeriesInstanceUID == datasets_of(volume)[0].SeriesInstanceUID
     assert [item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence] == referenced
-    assert seg.FrameOfReferenceUID == volume.origin[0].FrameOfReferenceUID
+    assert seg.FrameOfReferenceUID == datasets_of(volume)[0].FrameOfReferenceUID
 
 
 @pytest.mark.parametrize("shape", [(8, 1, 1), (7, 5, 1), (3, 3, 2), (16, 8, 3), (17, 9, 4)], ids=str)
@@ -217,10 +220,12 @@ def test_probabilities_come_back_within_half_a_step(tmp_path, multiframe):
     positions = in_order(np.array([g.PlanePositionSequence[0].ImagePositionPatient for g in frames_of(seg, 1)], float))
     assert len(positions) == SHAPE[2]
     if multiframe:
-        order = np.argsort([g.PlanePositionSequence[0].ImagePositionPatient[2] for g in frames_of(volume.origin[0])])
-        found = seg.get_pixels_by_source_frame(volume.origin[0].SOPInstanceUID, [int(n) + 1 for n in order])
+        order = np.argsort(
+            [g.PlanePositionSequence[0].ImagePositionPatient[2] for g in frames_of(datasets_of(volume)[0])]
+        )
+        found = seg.get_pixels_by_source_frame(datasets_of(volume)[0].SOPInstanceUID, [int(n) + 1 for n in order])
     else:
-        found = seg.get_pixels_by_source_instance([each.SOPInstanceUID for each in volume.origin])
+        found = seg.get_pixels_by_source_instance([each.SOPInstanceUID for each in datasets_of(volume)])
     assert np.abs(found.transpose(3, 2, 1, 0) - probabilities[1:]).max() <= 0.5 / 255 + 1e-6
     marked = read_seg(tmp_path / "seg.dcm", volume, task="multilabel").labels
     np.testing.assert_array_equal(marked, np.rint(probabilities[1:] * 255) >= 127.5)
@@ -273,7 +278,7 @@ def renumber(dataset, k):
 def test_patient_and_study_are_the_images_and_dates_too(tmp_path):
     volume = volume_of(tmp_path / "images", StudyTime="081500", PatientAge="071Y", TimezoneOffsetFromUTC="+0100")
     write_seg(tmp_path / "seg.dcm", some_labels(), volume, **THREE)
-    seg, source = pydicom.dcmread(tmp_path / "seg.dcm"), volume.origin[0]
+    seg, source = pydicom.dcmread(tmp_path / "seg.dcm"), datasets_of(volume)[0]
     for keyword in (
         *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "StudyInstanceUID", "StudyDate"),
         *("StudyTime", "StudyID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName"),
@@ -307,6 +312,7 @@ def test_what_the_images_leave_out_is_left_empty(tmp_path):
         (
             *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber", "StudyDate"),
             *("StudyTime", "ReferringPhysicianName", "SliceThickness", "PositionReferenceIndicator", "SeriesNumber"),
+            "Modality",
         )
     )
     volume = volume_of(tmp_path / "images", SpecificCharacterSet=None, **absent)
@@ -384,9 +390,32 @@ def test_a_picture_without_a_place_has_an_object_of_its_one_image(tmp_path):
     write_seg(tmp_path / "seg.dcm", labels, volume, **THREE)
     assert "FrameOfReferenceUID" not in pydicom.dcmread(tmp_path / "seg.dcm")
     seg = highdicom.seg.segread(tmp_path / "seg.dcm")
-    found = seg.get_pixels_by_source_instance([volume.origin[0].SOPInstanceUID], combine_segments=True)
+    found = seg.get_pixels_by_source_instance([datasets_of(volume)[0].SOPInstanceUID], combine_segments=True)
     np.testing.assert_array_equal(found.transpose(2, 1, 0), labels)
     np.testing.assert_array_equal(read_seg(tmp_path / "seg.dcm", volume).labels, labels)
+
+
+def twice(dataset, k):
+    """Two echoes at each place."""
+    for number, groups in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        groups.MREchoSequence = [pydicom.Dataset()]
+        groups.MREchoSequence[0].EffectiveEchoTime = 10.0 + number % 2
+        position = list(groups.PlanePositionSequence[0].ImagePositionPatient)
+        groups.PlanePositionSequence[0].ImagePositionPatient = [*position[:2], 2.5 * (number // 2)]
+
+
+def test_frames_that_a_volume_names_are_the_ones_referred_to(tmp_path):
+    write_series(tmp_path / "images", shape=SHAPE, multiframe=True, change=twice)
+    late = read_series(find_series(tmp_path / "images").series[1])
+    labels = some_labels((7, 5, 3))
+    named = replace(late, origin=tuple(Frame(datasets_of(late)[0], 2 * k + 2, several=True) for k in range(3)))
+    write_seg(tmp_path / "seg.dcm", labels, named, **THREE)
+    seg = highdicom.seg.segread(tmp_path / "seg.dcm")
+    found = seg.get_pixels_by_source_frame(datasets_of(late)[0].SOPInstanceUID, [2, 4, 6], combine_segments=True)
+    np.testing.assert_array_equal(found.transpose(2, 1, 0), labels)
+    np.testing.assert_array_equal(read_seg(tmp_path / "seg.dcm", late).labels, labels)
+    with pytest.raises(DataError, match="several frames are at one place, and which of them were read isn't known"):
+        write_seg(tmp_path / "seg.dcm", labels, replace(late, origin=datasets_of(late)[:1]), **THREE)
 
 
 def without_a_place(dataset, k):
@@ -423,11 +452,11 @@ def test_other_formats_and_moved_volumes_have_none(tmp_path):
         with pytest.raises(DataError, match=r"scan\.nii: DICOM Segmentation objects are for images that are DICOM"):
             write_seg(tmp_path / "seg.dcm", labels, other, **THREE)
     affine = volume.geometry.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 5], [0, 0, 0, 1]])
-    moved = Volume("scan", volume.values, Geometry(SHAPE, affine), volume.path, origin=volume.origin)
+    moved = Volume("scan", volume.values, Geometry(SHAPE, affine), volume.path, origin=datasets_of(volume))
     write_seg(tmp_path / "seg.dcm", labels[:, :, ::-1], moved, **THREE)
     np.testing.assert_array_equal(read_seg(tmp_path / "seg.dcm", volume).labels, labels)
     affine = volume.geometry.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.6], [0, 0, 0, 1]])
-    moved = Volume("scan", volume.values, Geometry(SHAPE, affine), volume.path, origin=volume.origin)
+    moved = Volume("scan", volume.values, Geometry(SHAPE, affine), volume.path, origin=datasets_of(volume))
     with pytest.raises(ValueError, match="the volume's slices aren't where its data sets say"):
         write_seg(tmp_path / "seg.dcm", labels, moved, **THREE)
 

@@ -11,6 +11,7 @@ from pydicom.data.data_manager import DATA_ROOT
 from pydicom.uid import RLELossless, generate_uid
 
 from segkit.errors import DataError
+from segkit.medical.dicom_frames import datasets_of
 from segkit.medical.dicom_seg_read import is_seg, read_seg
 from segkit.medical.dicom_seg_write import write_seg
 from segkit.medical.dicom_series import find_series
@@ -112,7 +113,7 @@ def test_volumes_of_other_formats_are_known_by_their_grid(seg, volume, labels, t
 def test_label_maps_and_compressed_objects(seg, volume, labels, tmp_path):
     described = [highdicom.seg.SegmentDescription.from_dataset(item) for item in seg.SegmentSequence]
     theirs = highdicom.seg.Segmentation(
-        source_images=volume.origin,
+        source_images=datasets_of(volume),
         pixel_array=labels.transpose(2, 1, 0),
         segmentation_type="LABELMAP",
         segment_descriptions=described,
