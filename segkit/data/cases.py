@@ -36,18 +36,25 @@ class Case:
         values: float32 [I, J, K, C] in 0..1.
         geometry: where its voxels are.
         reader: the model's.
+        spaced: whether millimetres between its voxels are known.
     """
 
     name: str
     values: NDArray[np.float32]
     geometry: Geometry
     reader: Reader
+    spaced: bool = True
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of its voxels in the file's order as one tall picture: I · J, K and the channels."""
         i, j, k = self.geometry.shape
         return i * j, k, self.values.shape[3]
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Millimetres between voxels along I, J and K; None where they aren't known."""
+        return self.geometry.spacing if self.spaced else None
 
     @property
     def slices(self) -> Slices:
@@ -122,7 +129,7 @@ def case_of(volume: Volume, reader: Reader) -> Case:
             scaled[..., channel] = reader.model_copy(update={"window": window}).scale(values)
         except ValueError as error:
             raise DataError(f"{_called(volume)}: {error}") from error
-    return Case(_called(volume), scaled, volume.geometry, reader)
+    return Case(_called(volume), scaled, volume.geometry, reader, volume.spaced)
 
 
 def _called(volume: Volume) -> str:

@@ -157,7 +157,7 @@ def _after(
         task=model.task,
         classes=model.classes,
         background=model.background,
-        spacing=of_picture(model.reader.mpp) if case is None else case.geometry.spacing,
+        spacing=of_picture(model.reader.mpp) if case is None else case.spacing,
         threshold=tally.threshold,
     )
     return found.reshape(labels.shape)
@@ -178,7 +178,7 @@ def _look_at_case(
         labels,
         unsure,
         shown.picture,
-        case.geometry.spacing,
+        case.spacing,
         grid=case.geometry.shape,
         cut=shown.of,
     )
