@@ -8,33 +8,37 @@ import gdcm  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import iter_pixels, pixel_array
 from pydicom.uid import (
+    JPEG2000,
     UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
-    RLELossless,
 )
 
 from segkit.data.claims import jpeg_segments
 from segkit.errors import DataError
+from segkit.medical.dicom_streams import SCAN, check_streams, jpeg_size, streams_of
 from segkit.medical.dicom_tags import count_of, text_of
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PALETTE = "PALETTE COLOR"
 
-EXTENDED = 0xC1  # the marker of a frame with up to twelve bits, coded one row of blocks after another
-END = b"\xff\xd9"  # of a picture, in JPEG, JPEG-LS and JPEG 2000 alike
-JPEG2000 = b"\xff\x4f\xff\x51"  # a codestream's first two markers
+DECODERS: dict[tuple[UID, ...], str] = {
+    (JPEGBaseline8Bit, JPEGExtended12Bit): "pillow",
+    tuple(JPEGLSTransferSyntaxes): "pyjpegls",
+    (JPEG2000, JPEG2000Lossless): "pylibjpeg",
+}
+TWELVE = "twelve"
+"""In the place of a decoder's name: our own way for JPEG with twelve bits."""
 
 
 def stored_frames(dataset: Dataset, path: Path, frames: Sequence[int] | None) -> Iterator[NDArray[Any]]:
@@ -62,13 +66,15 @@ def stored_frames(dataset: Dataset, path: Path, frames: Sequence[int] | None) ->
     _check_decoder(syntax, path)
     try:
         if syntax.is_encapsulated:
-            _check_streams(dataset, syntax, shape, path)
-        if syntax == JPEGExtended12Bit and count_of(dataset, "BitsStored", path) > 8:
+            check_streams(dataset, syntax, path)
+        plugin = _plugin(dataset, syntax, path)
+        if plugin == TWELVE:
             decoded: Iterable[NDArray[Any]] = _twelve_bits(dataset, frames, shape)
         elif frames is None:  # pydicom can't set signs right frame by frame
-            decoded = pixel_array(dataset, allow_excess_frames=False).reshape(-1, *shape, *[3] * (samples == 3))
+            values = pixel_array(dataset, decoding_plugin=plugin, allow_excess_frames=False)
+            decoded = values.reshape(-1, *shape, *[3] * (samples == 3))
         else:
-            decoded = iter_pixels(dataset, indices=frames)
+            decoded = iter_pixels(dataset, indices=frames, decoding_plugin=plugin)
         for frame in decoded:
             if photometric == PALETTE:
                 frame = _looked_up(frame, dataset)
@@ -94,7 +100,7 @@ def _syntax(dataset: Dataset) -> UID:
 
 def _check_decoder(syntax: UID, path: Path) -> None:
     try:
-        if syntax == JPEGExtended12Bit or get_decoder(syntax).is_available:
+        if get_decoder(syntax).is_available:
             return
     except NotImplementedError:
         pass
@@ -104,50 +110,16 @@ def _check_decoder(syntax: UID, path: Path) -> None:
     )
 
 
-def _check_streams(dataset: Dataset, syntax: UID, shape: tuple[int, int], path: Path) -> None:
-    """Refuse (DataError) compressed pictures of another size than the tags say, and ones that are cut short.
+def _plugin(dataset: Dataset, syntax: UID, path: Path) -> str:
+    """Which of pydicom's decoders to use, "" for whichever there is.
 
-    Decoders make room for what a picture says of itself, and print remarks of their own on one that ends too soon.
+    GDCM reads nearly everything, but a damaged picture may make it print remarks or end the whole process: it is taken
+    for what no other decoder reads, lossless JPEG and twelve bits.
     """
-    for stream in _streams(dataset):
-        if syntax != RLELossless and END not in stream.rstrip(b"\0")[-16:]:
-            raise DataError(f"{path}: its pixels are cut short; copy or export it again")
-        found = None
-        if syntax in (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes):
-            found = _jpeg_size(stream)
-        elif syntax in JPEG2000TransferSyntaxes:
-            found = _jpeg2000_size(stream)
-        if found is not None and found != shape:
-            raise DataError(
-                f"{path}: Rows and Columns say {shape[0]:,} × {shape[1]:,} pixels, its compressed picture "
-                f"{found[0]:,} × {found[1]:,}: it is damaged; export it again"
-            )
-
-
-def _streams(dataset: Dataset) -> Iterator[bytes]:
-    """The compressed picture of each frame."""
-    count = int(dataset.get("NumberOfFrames") or 1)
-    offsets = None
-    if dataset.get("ExtendedOffsetTable") and dataset.get("ExtendedOffsetTableLengths"):
-        offsets = dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
-    yield from generate_frames(dataset.PixelData, number_of_frames=count, extended_offsets=offsets)
-
-
-def _jpeg_size(stream: bytes) -> tuple[int, int] | None:
-    """Rows and columns by a frame's header, JPEG-LS's among them; None where there is none."""
-    for marker, at in jpeg_segments(stream):
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return int.from_bytes(stream[at + 5 : at + 7], "big"), int.from_bytes(stream[at + 7 : at + 9], "big")
-    return None
-
-
-def _jpeg2000_size(stream: bytes) -> tuple[int, int] | None:
-    """Rows and columns by the codestream's size marker, wherever a file format's boxes have put it."""
-    at = stream.find(JPEG2000)
-    if at < 0 or len(stream) < at + 24:
-        return None
-    right, bottom, left, top = (int.from_bytes(stream[at + 8 + 4 * n : at + 12 + 4 * n], "big") for n in range(4))
-    return bottom - top, right - left
+    if syntax == JPEGExtended12Bit and count_of(dataset, "BitsStored", path) > 8:
+        return TWELVE
+    ours = next((name for syntaxes, name in DECODERS.items() if syntax in syntaxes), "")
+    return ours if ours in get_decoder(syntax).available_plugins else ""
 
 
 def _twelve_bits(dataset: Dataset, frames: Sequence[int] | None, shape: tuple[int, int]) -> Iterator[NDArray[Any]]:
@@ -155,15 +127,14 @@ def _twelve_bits(dataset: Dataset, frames: Sequence[int] | None, shape: tuple[in
     wanted = None if frames is None else set(frames)
     kind = np.dtype(np.int16 if dataset.PixelRepresentation else np.uint16)
     unused = 16 - int(dataset.BitsStored)
-    for number, stream in enumerate(_streams(dataset)):
+    for number, stream in enumerate(streams_of(dataset)):
         if wanted is None or number in wanted:
             stored = _decoded_by_gdcm(_sequential(stream), shape).astype(np.uint16)
             yield (stored << unused).view(kind) >> unused
 
 
 def _decoded_by_gdcm(stream: bytes, shape: tuple[int, int]) -> NDArray[Any]:
-    at = next(at for marker, at in jpeg_segments(stream) if marker == EXTENDED)
-    bits = stream[at + 4]
+    _, bits = jpeg_size(stream)
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(stream)
     fragments = gdcm.SequenceOfFragments.New()
@@ -188,9 +159,8 @@ def _decoded_by_gdcm(stream: bytes, shape: tuple[int, int]) -> NDArray[Any]:
 
 def _sequential(stream: bytes) -> bytes:
     """The same with the scan's header as all sequential pictures have it: GDCM prints a remark on others."""
-    segments = jpeg_segments(stream)
-    at = segments[-1][1] if segments and segments[-1][0] == 0xDA else None
-    if at is None or not any(marker == EXTENDED for marker, _ in segments):
+    marker, at = jpeg_segments(stream)[-1]
+    if marker != SCAN:
         return stream
     end = at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     return stream[: end - 3] + b"\x00\x3f\x00" + stream[end:]

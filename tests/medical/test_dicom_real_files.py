@@ -48,8 +48,8 @@ LEFT_OUT = {
 """By name, of the files that hold no image that could be segmented."""
 
 REFUSED = {
-    "JPEG2000-embedded-sequence-delimiter.dcm": "Rows and Columns say 1,024 × 256 pixels, its compressed picture "
-    "1,024 × 3,722,445,056: it is damaged; export it again"
+    "JPEG2000-embedded-sequence-delimiter.dcm": "its tags say 1,024 × 256 × 1 of 16 bits (rows, columns, samples), its "
+    "compressed picture says 1,024 × 3,722,445,056 × 1 of 16 bits: it is damaged; export it again"
 }
 """Of the files whose image is damaged."""
 
