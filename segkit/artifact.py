@@ -373,11 +373,13 @@ def _card(description: _Description) -> str:
         (member.name, member.architecture["backbone"], member.architecture["neck"]) for member in description.members
     ]
     members = "".join(f"- {name}: {backbone['name']} backbone, {neck['name']} neck\n" for name, backbone, neck in parts)
+    mpp = description.reader.mpp
+    resolution = "" if mpp is None else f" at {mpp:g} microns per pixel"
     return (
         "---\nlibrary_name: segkit\npipeline_tag: image-segmentation\n---\n\n"
         f"# A segkit {description.kind}\n\n"
         f"Task: {description.task}. Classes: {', '.join(description.classes)}. "
-        f"Input: {description.reader.channels} channels.\n\n"
+        f"Input: {description.reader.channels} channels{resolution}.\n\n"
         f"## Members\n\n{members}\n"
         f"## Trained on\n\n{trained or '- not recorded'}\n\n## Measured\n\n{metrics or '- not recorded'}\n\n"
         "## Use\n\n```python\nimport segkit\n\n"

@@ -1,6 +1,7 @@
 """From the bytes of a picture's file to its pixels [H, W, C], with the decoder that reads this kind in full."""
 
 import io
+import logging
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -14,6 +15,8 @@ from PIL import Image
 from segkit.data.jpeg2000 import JPEG2000, by_tiles
 
 Pixels = NDArray[np.uint8 | np.uint16 | np.float32]
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file is said in our one line
 
 ORIENTATION = 0x0112  # the tag's number, the same in EXIF and TIFF
 

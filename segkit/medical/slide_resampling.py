@@ -69,11 +69,15 @@ class Resampled:
     def _part(self, top: int, bottom: int) -> Pixels:
         height, width, channels = self._picture.shape
         first, down = weights(height, self.height, top, bottom)
-        pixels = self._picture.rows(first, first + down.shape[1]).astype(np.float32)
-        shrunk = (down @ pixels.reshape(down.shape[1], -1)).reshape(-1, width, channels)
-        columns = np.ascontiguousarray(shrunk.transpose(1, 0, 2)).reshape(width, -1)
+        block = max(1, AT_ONCE // (width * channels))  # one row alone may be a mean over very many
+        shrunk, lowest, highest = np.float32(0), np.inf, -np.inf
+        for start in range(0, down.shape[1], block):
+            pixels = self._picture.rows(first + start, first + min(start + block, down.shape[1])).astype(np.float32)
+            shrunk = shrunk + down[:, start : start + block] @ pixels.reshape(len(pixels), -1)
+            lowest, highest = min(lowest, pixels.min()), max(highest, pixels.max())
+        columns = np.ascontiguousarray(shrunk.reshape(-1, width, channels).transpose(1, 0, 2)).reshape(width, -1)
         found = (self._across @ columns).reshape(-1, bottom - top, channels).transpose(1, 0, 2)
-        found = found.clip(pixels.min(), pixels.max())  # which rounding would leave
+        found = found.clip(lowest, highest)  # which rounding would leave
         if self._picture.dtype.kind == "u":
             found = np.rint(found)
         return np.ascontiguousarray(found.astype(self._picture.dtype))

@@ -193,6 +193,7 @@ def test_the_command_line_says_what_it_took(tmp_path, slide, capsys):
     model = Segmenter.create(NET, neck="unet", classes=["background", "tumour"], mpp=1.0)
     save(model, tmp_path / "model")
     assert load(tmp_path / "model").reader.mpp == 1.0
+    assert "Input: 3 channels at 1 microns per pixel." in (tmp_path / "model" / "README.md").read_text()
     Image.fromarray(PIXELS).save(tmp_path / "b.png")
     command = ["predict", str(tmp_path / "model"), str(slide), str(tmp_path / "b.png"), "-o", str(tmp_path / "out")]
     assert main(command) == 0
