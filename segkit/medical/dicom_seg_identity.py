@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from copy import deepcopy
+from pathlib import Path
 
 from highdicom.seg import Segmentation
 from pydicom import Dataset
@@ -60,13 +61,13 @@ def _reference(dataset: Dataset) -> Dataset:
     return reference
 
 
-def identify(seg: Segmentation, source: Dataset, content: str) -> None:
+def identify(seg: Segmentation, source: Dataset, content: str, path: Path) -> None:
     """Patient and study as the images have them; dates, and what highdicom drew at random, from the content.
 
     Raises:
-        DataError: what the images say of the patient can't be read; it names the tag.
+        DataError: what the images say of the patient can't be read; it names the tag and ``path``, where they are.
     """
-    known = _known(source)
+    known = _known(source, path)
     texts = [seg.SeriesDescription, *(segment.SegmentLabel for segment in seg.SegmentSequence)]
     if not all(text.isascii() for text in texts):  # the images' character set may lack a letter
         known.decode()
@@ -89,7 +90,7 @@ def identify(seg: Segmentation, source: Dataset, content: str) -> None:
         item.DimensionOrganizationUID = dimensions
 
 
-def _known(source: Dataset) -> Dataset:
+def _known(source: Dataset, path: Path) -> Dataset:
     """A copy of what can be read of the tags that patients and studies are described by."""
     known = Dataset()
     for tag in source.keys():  # noqa: SIM118 - without it, values that can't be read are errors
@@ -98,7 +99,8 @@ def _known(source: Dataset) -> Dataset:
                 element = source[tag]
             except Exception as error:  # pydicom converts values when they are asked for, and raises what it likes
                 if tag.group == PATIENT:
-                    raise DataError(f"{named(keyword_for_tag(tag))} is damaged; export the images again") from error
+                    tag_name = named(keyword_for_tag(tag))
+                    raise DataError(f"{path}: {tag_name} is damaged; export the images again") from error
                 continue
             known.add(deepcopy(element))
     return known
@@ -115,8 +117,8 @@ def _moment(source: Dataset) -> tuple[str, str]:
 
 def series_number(source: Dataset) -> int:
     """1000 more than the images'."""
-    number = int(source.get("SeriesNumber") or 0)
-    return 1000 + number if 0 < number < 2**31 - 1000 else 1000
+    number = str(source.get("SeriesNumber") or 0)
+    return 1000 + int(number) if re.fullmatch(r"\d{1,9}", number) else 1000
 
 
 def uid_of(content: str, part: str) -> str:

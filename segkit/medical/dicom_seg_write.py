@@ -80,7 +80,7 @@ def write_seg(
         members: how many networks agreed on them.
 
     Raises:
-        DataError: there can be no such object; :func:`why_no_seg` tells beforehand.
+        DataError: there can be no such object, as :func:`why_no_seg` tells beforehand, or a patient's tag is damaged.
         UsageError: a class can't name a segment, or the path can't be written to.
     """
     frames = _sources(volume)
@@ -134,7 +134,7 @@ def write_seg(
     if fractional:
         _fill(seg, planes)
     refer(seg, frames)
-    identify(seg, frames[0].dataset, content)
+    identify(seg, frames[0].dataset, content, volume.path)
     with atomic_path(path) as temporary:
         seg.save_as(temporary, enforce_file_format=True)
 

@@ -345,6 +345,21 @@ def test_odd_tags_are_copied_as_they_are_and_not_remarked_on(tmp_path, capfd, re
     assert (seg.PatientSex, seg.PatientID, seg.PatientName) == ("unknown", "7" * 80, "A^B^C^D^E^F^G")
 
 
+def test_a_patients_damaged_tag_is_named_and_others_are_left_out(tmp_path):
+    def damaged(name, element):
+        paths = write_series(tmp_path / name, shape=SHAPE, SeriesNumber=None, PatientAge="071Y")
+        for path in paths:
+            content = path.read_bytes()
+            assert content.count(element) == 1
+            path.write_bytes(content.replace(element, element[:4] + b"ZZ"))  # a type of value that there isn't
+        return read(tmp_path / name)
+
+    with pytest.raises(DataError, match=r"patient: PatientAge \(0010,1010\) is damaged; export the images again"):
+        write_seg(tmp_path / "seg.dcm", some_labels(), damaged("patient", b"\x10\x00\x10\x10AS"), **THREE)
+    write_seg(tmp_path / "seg.dcm", some_labels(), damaged("study", b"\x08\x00\x30\x10LO"), **THREE)
+    assert "StudyDescription" not in pydicom.dcmread(tmp_path / "seg.dcm")
+
+
 @pytest.mark.parametrize("charset", ["ISO_IR 100", "ISO_IR 192", None])
 def test_names_of_patients_and_classes_keep_their_letters(tmp_path, charset):
     patient = "Müller^Jörg" if charset else "Muller^Jorg"
