@@ -122,7 +122,9 @@ def segments(seen: Survey, sample: Sample, file: Path) -> Pixels:
     from segkit.medical.dicom_seg_read import read_seg
     from segkit.medical.reading import read_volume
 
-    found = read_seg(file, read_volume(sample.image), seen.description.classes or None)
+    description = seen.description
+    background = None if description.background is None and description.task == "multilabel" else 0
+    found = read_seg(file, read_volume(sample.image), description.classes or None, background=background)
     return found.labels.reshape(-1, found.labels.shape[-1], 1)
 
 

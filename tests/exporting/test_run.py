@@ -58,7 +58,8 @@ def test_the_file_knows_what_the_model_knows(file, ensemble, prepared):
     saved = json.loads((prepared / "runs" / "demo" / "model" / "segkit.json").read_text())
     assert about["classes"] == CLASSES
     assert (about["task"], about["background"], about["kind"]) == ("binary", 0, "ensemble")
-    assert about["reader"] == {"channels": 3, "window": None, "depth": None, "depth_channels": 0}
+    nothing = dict.fromkeys(("window", "slices", "depth", "mpp"))
+    assert about["reader"] == {"channels": 3, "depth_channels": 0, **nothing}
     assert about["about"] == ensemble.about
     assert about["members"] == {member["name"]: member["sha256"] for member in saved["members"]}
     assert (about["format"], about["opset"], about["pixels"], about["precision"]) == (1, 18, "uint8", "fp32")
