@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from segkit.data.listing import DICOM, VOLUMES, is_dicom, stem_of, suffix_of
 from segkit.data.reader import PICTURES
-from segkit.errors import UsageError
+from segkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from segkit.medical.dicom_series import Series
+
+HEADERS = (".mhd", ".nhdr")
+"""Suffixes of headers that name the file of the voxels."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Source:
     @property
     def files(self) -> tuple[Path, ...]:
         """What it is read from."""
-        return self.series.files if self.series is not None else (self.path,)
+        if self.series is not None:
+            return self.series.files
+        return (self.path,) if self.suffix not in HEADERS else (self.path, *_voxels(self.path))
 
     @property
     def found(self) -> bool:
@@ -170,6 +175,17 @@ def _images(files: Iterable[Path], folder: Path, out: Path) -> list[Path]:
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and not (inside and file.resolve().is_relative_to(out.resolve()))
     ]
+
+
+def _voxels(header: Path) -> tuple[Path, ...]:
+    """The file of the voxels that a header names; none where that can't be read, which whoever reads it will say."""
+    from segkit.medical.itk_header import read_text_header
+
+    try:
+        data = read_text_header(header).data
+    except (DataError, OSError):
+        return ()
+    return () if data == header else (data,)
 
 
 def _absolute(path: Path) -> Path:

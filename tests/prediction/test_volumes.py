@@ -230,3 +230,19 @@ def test_a_damaged_volume_is_an_error_and_the_others_go_on(scan, tmp_path):
     assert [outcome.error is None for outcome in outcomes] == [False, True]
     assert str(scan.parent / "cut.nii.gz") in outcomes[0].error
     assert not list((tmp_path / "out").glob("cut*"))
+
+
+def test_voxels_beside_their_header_are_part_of_the_image(tmp_path):
+    import SimpleITK
+
+    predictor = segkit.Predictor(Bright(), precision="fp32")
+
+    def predict(value, **options):
+        image = SimpleITK.GetImageFromArray(np.full((5, 8, 9), value, np.int16))
+        SimpleITK.WriteImage(image, str(tmp_path / "image.mhd"))
+        [outcome] = predictor.predict_files(tmp_path / "image.mhd", tmp_path / "out", **options)
+        return outcome.kept, SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(outcome.paths[0]))).max()
+
+    assert predict(0) == (False, 0)
+    assert predict(0, resume=True) == (True, 0)
+    assert predict(900, resume=True) == (False, 1)
