@@ -101,7 +101,8 @@ def predict_files(
     run = fingerprint(predictor, threshold=threshold, kinds=kinds, depth_format=meaning, mpp=checked_mpp(mpp))
     with Manifest(out / MANIFEST, resume=resume) as manifest:
         remove_temporary(out)  # left by a killed run: no other writes here while the manifest is held
-        line = _Line(predictor, kinds, threshold, depths, meaning, mpp, out, run, manifest)
+        hidden = tuple(planned) if pseudonymise else ()
+        line = _Line(predictor, kinds, threshold, depths, meaning, mpp, out, run, manifest, hidden)
         outcomes, entries = [], []
         with closing(line.through(planned)) as finished:
             for source, (entry, kept) in zip(planned, finished, strict=True):
@@ -163,6 +164,7 @@ class _Line:
     out: Path
     run: str
     manifest: Manifest
+    hidden: tuple[Source, ...] = ()  # whose names may not be told
 
     def through(self, planned: list[Source]) -> Generator[tuple[Entry, bool], None, None]:
         """The entry of each image when it is in the manifest, and whether an earlier run had done it."""
@@ -257,8 +259,8 @@ class _Line:
         if step.scratch is not None:
             rmtree(step.scratch, ignore_errors=True)
         skipped = step.source.skipped
-        if error is not None and step.source.alias is not None:
-            error = without_names(error, step.source)
+        if error is not None and self.hidden:
+            error = without_names(error, self.hidden)
         entry = Entry(
             input=step.source.place,
             sha256=step.sha256,

@@ -1,32 +1,73 @@
 """Names for outputs that say nothing of the inputs' names: made of what the inputs hold."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from segkit.data.listing import stem_of
 from segkit.prediction.manifest import files_hash
 from segkit.prediction.sources import Source
 
 DIGITS = 12
+COPY = "holds the same as another one of the images"
+WORD = r"(?<![\w-])(?<!\d\.)(?:{})(?![\w-])(?!\.\d)"
+STEM = r"(?<![\w-])(?:{})(?=\.[a-zA-Z]|:)"  # not where the same letters are a word
+FOLDER = r"(?<![\w-])(?:{})(?=[/:]| \()"
+NUMBER = re.compile(r"\d{1,4}")  # what such a name says of anyone a count or a length says too
 
 
 def pseudonymised(sources: list[Source], out: Path) -> list[Source]:
     """The sources with names for their outputs that follow from the content of their files, all in one folder.
 
-    The same image always has the same name, so that who has it can find what was made of it.
+    The same image always has the same name, so that who has it can find what was made of it. Of several images that
+    hold the same only the first is one to predict.
     """
-    return [_renamed(source, number, out) for number, source in enumerate(sources)]
+    named: dict[str, Source] = {}
+    for number, source in enumerate(sources):
+        digest = files_hash(source.files)
+        alias = f"case_{digest[:DIGITS]}" if digest is not None else f"unreadable_{number}"
+        again = alias in named
+        alias = f"{alias}_{number}" if again else alias
+        named[alias] = replace(source, folder=out, place=alias, alias=alias)
+        if again and source.found:
+            named[alias] = replace(named[alias], skipped=COPY)
+    renamed = list(named.values())
+    return [
+        replace(
+            source,
+            error=None if source.error is None else without_names(source.error, renamed),
+            skipped=None if source.skipped is None else without_names(source.skipped, renamed),
+        )
+        for source in renamed
+    ]
 
 
-def without_names(error: str, source: Source) -> str:
-    """An error's text with the source's alias in the place of its paths and file names."""
-    names = {str(file) for file in (source.path, *source.files)} | {file.name for file in source.files}
-    for name in sorted(names, key=len, reverse=True):
-        error = error.replace(name, source.alias or "")
-    return error
+def without_names(text: str, sources: Iterable[Source]) -> str:
+    """A text with the sources' aliases in the place of their paths and of the names of their files and folders."""
+    words: dict[str, str] = {}
+    stems: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for source in sources:
+        alias = source.alias or ""
+        for file in source.files:
+            words |= dict.fromkeys((str(file), file.name), alias)
+            folders |= dict.fromkeys(map(str, file.parents), "…")
+        if source.series is None:
+            stems[stem_of(source.path)] = alias
+        else:
+            words[source.series.name] = alias
+            if source.path not in source.files:
+                folders[str(source.path)] = alias
+    words = {name: alias for name, alias in words.items() if not NUMBER.fullmatch(name)}
+    folders = {name: alias for name, alias in folders.items() if name not in (".", "..", "/")}
+    for pattern, names in ((WORD, words), (STEM, stems), (FOLDER, folders)):
+        text = _replaced(text, pattern, names)
+    return text
 
 
-def _renamed(source: Source, number: int, out: Path) -> Source:
-    digest = files_hash(source.files)
-    alias = f"case_{digest[:DIGITS]}" if digest is not None else f"unreadable_{number}"
-    renamed = replace(source, folder=out, place=alias, alias=alias)
-    return renamed if source.error is None else replace(renamed, error=without_names(source.error, renamed))
+def _replaced(text: str, pattern: str, names: dict[str, str]) -> str:
+    longest_first = sorted(filter(None, names), key=len, reverse=True)
+    if not longest_first:
+        return text
+    return re.sub(pattern.format("|".join(map(re.escape, longest_first))), lambda found: names[found[0]], text)
