@@ -264,7 +264,9 @@ class Predictor:
         rows = self._bands(self._blendable, given, image.size)
         arrays = self._collected(rows, image.size, name, path, labelling, folder)
         keep = None if folder is None else partial(npy_of, path=folder / f"{name}_labels.npy")
-        maps, labels, spacing = arrays["probabilities"], arrays["labels"], of_picture(reader.mpp)
+        own = pixels.mpp if isinstance(pixels, Picture) else None  # (down, across), in microns
+        spacing = (own[0] / 1000, own[1] / 1000) if own is not None else of_picture(reader.mpp)
+        maps, labels = arrays["probabilities"], arrays["labels"]
         arrays["labels"] = labelling.labels(maps, labels, self.model, spacing=spacing, keep=keep)
         found: dict[str, Any] = {"disagreement": None, **arrays}
         return Prediction(**found, **self._about(name, path, labelling), scaled=image, depth=second)

@@ -623,11 +623,11 @@ PICTURES = [
         picture("two.tif", np.zeros((40, 40, 2), np.uint8), photometric="minisblack", planarconfig="contig"),
     ),
     Case(
-        "a stack of pictures",
+        "pictures one after the other in time",
         PREDICT,
         DATA,
-        ("stack.tif", "stack of shape 7×40×40"),
-        picture("stack.tif", np.zeros((7, 40, 40), np.uint8), photometric="minisblack"),
+        ("times.tif",),
+        picture("times.tif", np.zeros((7, 40, 40), np.uint8), imagej=True, metadata={"axes": "TYX"}),
     ),
     Case(
         "floats out of range",
