@@ -214,7 +214,7 @@ def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, t
     readers = {
         "members": [{"name": "a", "backbone": "stem"}, {"name": "b", "backbone": "stem", "data": {"window": [0, 9]}}]
     }
-    with pytest.raises(RecipeError, match=r"an ensemble's members take the same data\.channels, window, slices and mpp"):
+    with pytest.raises(RecipeError, match=r"members take the same data\.channels, window, slices and mpp"):
         quietly(recipe(ensemble=readers), cells, out)
     with pytest.raises(RecipeError, match="normalisation=imagenet is for 3 channels, not 1"):
         quietly(recipe(data={"normalisation": "imagenet", "channels": 1}), cells, out)
