@@ -24,7 +24,7 @@ from pydicom.uid import (
 
 from segkit.errors import DataError
 from segkit.medical.dicom_header import Header
-from segkit.medical.dicom_tags import count_of, named, number_of, numbers_of, text_of
+from segkit.medical.dicom_tags import count_of, named, number_of, numbers_of, text_of, value_of
 
 CROSS_SECTIONS = (
     *(CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage),
@@ -86,8 +86,13 @@ class Slice:
         """Where it is; None where nothing says so and it needn't.
 
         Raises:
-            DataError: it is a cross-section without a place, or its tags contradict themselves.
+            DataError: it is a cross-section without a place, or many in one, or its tags contradict themselves.
         """
+        if "MOSAIC" in str(value_of(self.header.tags, "ImageType", self.path)).upper():
+            raise DataError(
+                f"{self}: a mosaic, which shows many slices as tiles of one picture and isn't read here; convert it to "
+                "NIfTI (with dcm2niix, for example)"
+            )
         position = self.numbers("ImagePositionPatient", 3)
         orientation = self.numbers("ImageOrientationPatient", 6)
         spacing = self.numbers("PixelSpacing", 2)

@@ -369,6 +369,14 @@ def test_tags_that_make_no_sense_are_refused(tmp_path, tags, message):
     assert refusal(tmp_path) == f"{paths[0]}: {message}"
 
 
+def test_mosaics_are_refused(tmp_path):
+    paths = write_series(tmp_path, shape=(4, 3, 1), ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"])
+    assert refusal(tmp_path) == (
+        f"{paths[0]}: a mosaic, which shows many slices as tiles of one picture and isn't read here; convert it to "
+        "NIfTI (with dcm2niix, for example)"
+    )
+
+
 def test_sizes_of_one_series_are_volumes_of_their_own(tmp_path):
     uid = generate_uid()
 
