@@ -1,6 +1,7 @@
 """A DICOM series as a volume: its images' values in the units of the modality, on its grid."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydicom import Dataset, dcmread
 
 from segkit.data.claims import LIMIT
 from segkit.errors import DataError
+from segkit.medical.dicom_frames import Frame
 from segkit.medical.dicom_pixels import PALETTE, stored_frames
 from segkit.medical.dicom_series import Series
 from segkit.medical.dicom_tags import count_of, quiet, text_of
@@ -45,7 +47,8 @@ def read_series(series: Series, *, limit: int = LIMIT) -> Volume:
 
     Values are rescaled (Hounsfield units of CT); whole ones stay uint8, int16 or uint16, others become float32. Pixels
     that the file calls padding get the lowest value of the others. ``Volume.origin`` is the tuple of the files' data
-    sets without pixels in the order of K; of one file with many frames, its one.
+    sets without pixels in the order of K; of one file with many frames, its one. Of files that hold frames of other
+    volumes too, it is the tuple of the :class:`~segkit.medical.dicom_frames.Frame` of each slice.
 
     Args:
         series: from :func:`~segkit.medical.dicom_series.find_series`.
@@ -74,7 +77,7 @@ def read_series(series: Series, *, limit: int = LIMIT) -> Volume:
         located=series.located,
         spaced=series.spaced,
         voi=images[len(images) // 2].meaning.window,
-        origin=tuple(datasets[path] for path in series.files),
+        origin=_origin(series, datasets),
         notes=tuple(remarks),
     )
 
@@ -129,6 +132,14 @@ def _dataset(path: Path) -> Dataset:
         raise DataError(f"{path}: can't be read ({error.strerror or 'damaged'})") from error
     except Exception as error:  # pydicom raises what it likes, and may quote a patient's tags
         raise DataError(f"{path}: can't be read as DICOM; copy or export it again") from error
+
+
+def _origin(series: Series, datasets: Mapping[Path, Dataset]) -> tuple[Dataset, ...] | tuple[Frame, ...]:
+    """The data sets of whole files; where a file has frames of other volumes too, those of this one."""
+    headers = {each.path: each.header for each in series.slices}
+    if sum(header.frames for header in headers.values()) == len(series.slices):
+        return tuple(datasets[path] for path in series.files)
+    return tuple(Frame(datasets[each.path], (each.frame or 0) + 1, each.frame is not None) for each in series.slices)
 
 
 def _remarks(series: Series) -> list[str]:

@@ -17,6 +17,7 @@ from pydicom.uid import (
 )
 
 from segkit.errors import DataError
+from segkit.medical.dicom_frames import frames_of
 from segkit.medical.dicom_series import find_series
 from segkit.medical.dicom_volume import read_series
 
@@ -516,6 +517,9 @@ def test_volumes_in_one_object_get_their_own_frames(tmp_path):
     first, second = (read_series(series) for series in find_series(path).series)
     assert np.array_equal(first.values[..., 0], values[:, :, [5, 3, 1]])
     assert np.array_equal(second.values[..., 0], values[:, :, [4, 2, 0]])
+    assert [frame.number for frame in second.origin] == [5, 3, 1]
+    assert all(frame.several and "PixelData" not in frame.dataset for frame in second.origin)
+    assert frames_of(second) == second.origin
 
 
 def test_frames_without_a_place_stay_in_their_order_and_are_not_located(tmp_path):
