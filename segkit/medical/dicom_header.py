@@ -119,7 +119,9 @@ def _no_image(header: Header, *, marked: bool) -> str | None:
         return None
     if not marked and not sop_class.is_valid:
         return NO_DICOM
-    kind = sop_class.name if sop_class and not sop_class.is_private and sop_class.name != sop_class else "DICOM"
+    if not sop_class or sop_class.name == sop_class:
+        return "damaged, or DICOM of a kind without images: Rows or Columns is missing"
+    kind = sop_class.name
     if kind.endswith("Image Storage"):
         return f"{kind} without an image: Rows or Columns is missing"
     return f"{kind}, not an image"

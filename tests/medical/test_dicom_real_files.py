@@ -22,7 +22,7 @@ DIRECTORY = "a DICOMDIR, which only lists files: give the folder itself"
 CT_WITHOUT = "CT Image Storage without an image: Rows or Columns is missing"
 MR_WITHOUT = "MR Image Storage without an image: Rows or Columns is missing"
 NO_PIXELS = "it holds no pixels; copy or export it again"
-UNKNOWN = "DICOM, not an image"
+UNKNOWN = "damaged, or DICOM of a kind without images: Rows or Columns is missing"
 
 LEFT_OUT = {
     **dict.fromkeys(("hashes.json", "urls.json", "test1.json", "test_PN.json", "README.md", "README"), NO_DICOM),

@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pydicom
 import pytest
-from medical.dicom_files import AXIAL, CORONAL, SAGITTAL, SECRETS, save, write_series
+from medical.dicom_files import AXIAL, CORONAL, SAGITTAL, SECRETS, pattern, save, write_series
 from pydicom.uid import (
     BasicTextSRStorage,
     DeflatedExplicitVRLittleEndian,
@@ -132,7 +132,7 @@ def test_what_does_not_exist_is_an_error(tmp_path):
         (SegmentationStorage, "a segmentation, not an image"),
         (BasicTextSRStorage, "Basic Text SR Storage, not an image"),
         (VLWholeSlideMicroscopyImageStorage, "a whole slide in tiles, which is read from TIFF alone: convert it"),
-        ("1.2.3.4.5", "DICOM, not an image"),
+        ("1.2.3.4.5", "damaged, or DICOM of a kind without images: Rows or Columns is missing"),
     ],
 )
 def test_objects_that_are_no_images_are_left_out(tmp_path, sop_class, why):
@@ -566,3 +566,25 @@ def test_nothing_of_a_patient_is_in_names_and_notes(tmp_path, capfd):
         said = " ".join((series.name, series.modality, *series.notes, *read_series(series).notes))
         assert not any(secret in said for secret in SECRETS)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_study_of_three_series_with_a_corrupt_file_and_a_localizer(tmp_path):
+    study = tmp_path / "study"
+    shapes = {1: (8, 7, 5), 2: (6, 9, 4), 3: (5, 5, 6)}
+    orientations = {1: AXIAL, 2: CORONAL, 3: SAGITTAL}
+    values = {number: pattern(shape, seed=number) for number, shape in shapes.items()}
+    for number in shapes:
+        options = {"series_number": number, "orientation": orientations[number], "prefix": f"S{number}", "shuffle": 9}
+        write_series(study, values[number], **options)
+    write_series(study, shape=(9, 9, 1), series_number=9, prefix="L", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    (study / "S3x.dcm").write_bytes(bytes(128) + b"DICM" + bytes(range(256)) * 4)
+    found = find_series(study)
+    assert {series.name for series in found.series} == {"study_s001", "study_s002", "study_s003"}
+    for series in found.series:
+        volume = read_series(series)
+        assert np.array_equal(volume.values[..., 0], values[int(series.name[-1])])
+        assert volume.notes == ()
+    assert [f"{each.path.name}: {each.why}" for each in found.left_out] == [
+        "L0001.dcm: a localizer: its ImageType says so",
+        "S3x.dcm: damaged, or DICOM of a kind without images: Rows or Columns is missing",
+    ]
