@@ -88,6 +88,8 @@ def mask_facts(
         stored = segments(seen, sample, file)
     else:
         stored = read_pixels(file, upright=False) if palette else read_stored(file)
+    if sample.volume and stored.shape[2] != 1:
+        raise DataError(f"{file}: the mask has {stored.shape[2]} channels; export class ids, one channel")
     colour = not palette and in_colour(stored) and file.suffix.lower() not in LOSSY
     values: Values
     if palette:

@@ -57,7 +57,7 @@ def mend(
     out, data = Path(out), report.evidence.seen.path
     if report.evidence.coding is None:
         raise DataError(f"{data}: what the masks' values mean isn't known; mend dataset.yaml first")
-    if any(sample.volume for sample in report.evidence.seen.samples.values()):
+    if report.evidence.seen.has_volumes:
         raise UsageError(f"{data}: has volumes, and pictures alone are mended; correct what is listed by hand")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UsageError(f"{out}: is there already; a copy needs a new or empty folder")

@@ -8,7 +8,7 @@ import numpy as np
 
 from segkit.checking.alignment import Judgement
 from segkit.checking.examine import Facts
-from segkit.checking.findings import SEVERITIES, Finding, Severity
+from segkit.checking.findings import FIX, SEVERITIES, Finding, Severity
 from segkit.checking.masks import Shares
 from segkit.checking.survey import Survey
 from segkit.data.coding import Coding
@@ -60,7 +60,7 @@ class CheckReport:
                     more = f", … and {len(one.places) - SHOWN:,} more" if len(one.places) > SHOWN else ""
                     lines.append(f"  {one.title}: {len(one.places):,}")
                     lines.append(f"    {', '.join(map(str, one.places[:SHOWN]))}{more}")
-                    lines.append(f"    {one.advice}")
+                    lines.append(f"    {self._advice(one)}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -75,12 +75,19 @@ class CheckReport:
                     "title": one.title,
                     "count": len(one.places),
                     "places": [{"name": place.name, "detail": place.detail} for place in one.places],
-                    "advice": one.advice,
+                    "advice": self._advice(one),
                 }
                 for one in self.findings
             ],
             "looked_at": self.looked_at,
         }
+
+    def _advice(self, found: Finding) -> str:
+        """What to do; where the dataset has volumes, without the mending, which is of pictures alone."""
+        if not self.evidence.seen.has_volumes:
+            return found.advice
+        advice, mending, _ = found.advice.partition(FIX)
+        return advice.rstrip(" ;:") + "." if mending else advice
 
     def _headline(self) -> str:
         counts = [

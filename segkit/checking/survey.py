@@ -40,6 +40,11 @@ class Survey:
     splits: dict[str, tuple[str, ...]]
     findings: tuple[Finding, ...]
 
+    @property
+    def has_volumes(self) -> bool:
+        """Whether there are volumes among the pictures."""
+        return any(sample.volume for sample in self.samples.values())
+
     def place(self, file: Path, detail: str = "") -> Place:
         """A file, named from the dataset's folder on."""
         return Place(str(file.relative_to(self.path)), detail)

@@ -96,6 +96,21 @@ def test_damaged_volumes_and_values_that_are_no_class(bodies):
     assert found["unknown_ids"][0].startswith("masks/body_003.nii.gz")
 
 
+def test_a_mask_of_two_channels_is_no_mask_even_where_they_are_equal(bodies):
+    changed(bodies / "masks" / "body_002.nii.gz", lambda ids: np.stack([ids, ids], axis=-1))
+    [place] = kinds(check(bodies))["unreadable"]
+    assert place == "masks/body_002.nii.gz (the mask has 2 channels; export class ids, one channel)"
+
+
+def test_mending_is_not_offered(bodies):
+    (bodies / "masks" / "body_003.nii.gz").unlink()
+    changed(bodies / "masks" / "body_002.nii.gz", lambda ids: np.where(ids == 2, 7, ids).astype(np.uint8))
+    report = check(bodies)
+    assert {"no_mask", "unknown_ids"} <= {one.kind for one in report.errors}
+    assert "--fix" not in report.table() + str(report.to_json())
+    assert "Add the classes to dataset.yaml.\n" in report.table() + "\n"
+
+
 def test_the_same_volume_in_two_splits(bodies):
     for part in ("images", "masks"):
         shutil.copy(bodies / part / "body_000.nii.gz", bodies / part / "body_005.nii.gz")
