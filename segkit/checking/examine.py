@@ -78,14 +78,16 @@ def facts_of(seen: Survey, sample: Sample) -> Facts:
 
     masks: list[MaskFacts] = []
     layers: list[Values] = []
-    for file in mask_files(seen, sample):
-        if isinstance(file, tuple):
-            faults.append(file)
+    for mask in mask_files(seen, sample):
+        if isinstance(mask, tuple):
+            faults.append(mask)
             continue
+        file = mask.path
         try:
-            one, values = mask_facts(seen, sample, file, size, inside)
+            one, values = mask_facts(seen, sample, mask, size, inside)
         except DataError as error:
-            faults.append(("unreadable", seen.place(file, reason(error, file))))
+            fault = ("unreadable", seen.place(file, reason(error, file)))
+            faults += [fault] if fault not in faults else []  # of one file with several classes once
             continue
         masks.append(one)
         layers.append(values)
@@ -95,7 +97,7 @@ def facts_of(seen: Survey, sample: Sample) -> Facts:
     # Compression draws boundaries of its own, and colours without a palette are no labels.
     if volume is not None:  # whose edges are in three dimensions, and whose grids say more
         faults += [("grid", place) for place in off_grid(seen, sample, volume)]
-    elif not any(kind == "unreadable" for kind, _ in faults) and not any(mask.lossy or mask.colour for mask in masks):
+    elif not any(kind == "unreadable" for kind, _ in faults) and not any(one.lossy or one.colour for one in masks):
         agrees = _agreement(seen, grey, masks, layers, inside)
     known = None if volume is None else volume_facts(volume)
     return Facts(sample.name, picture, tuple(masks), agrees, tuple(faults), depth, known)

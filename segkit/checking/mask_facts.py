@@ -21,12 +21,26 @@ ALPHA = (4, 6)  # colour types of PNGs with transparency
 Fault = tuple[str, Place]
 
 
+@dataclass(frozen=True)
+class MaskFile:
+    """Where a mask is.
+
+    Attributes:
+        path: its file.
+        label: for multilabel the class that it shows; of a DICOM Segmentation object, which shows all, one of them.
+    """
+
+    path: Path
+    label: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class MaskFacts:
     """What a mask file holds.
 
     Attributes:
         file: where it is.
+        label: for multilabel the class that it shows.
         values: those that occur, ascending, as stored; of a palette's colours, class ids with 254 for no class.
         counts: how many pixels of the region of interest have each.
         strange: colours 0xRRGGBB that are not in the palette.
@@ -39,6 +53,7 @@ class MaskFacts:
     """
 
     file: Path
+    label: str
     values: NDArray[np.intp] = field(repr=False)
     counts: NDArray[np.intp] = field(repr=False)
     strange: NDArray[np.uint32] = field(repr=False)
@@ -50,13 +65,15 @@ class MaskFacts:
     fits: bool
 
 
-def mask_files(seen: Survey, sample: Sample) -> Iterator[Path | Fault]:
-    """The mask files of a picture, for multilabel in the order of the classes, or what is wrong in their place."""
+def mask_files(seen: Survey, sample: Sample) -> Iterator[MaskFile | Fault]:
+    """The masks of a picture, for multilabel in the order of the classes, or what is wrong in their place."""
     if sample.mask is None:
         if sample.name in seen.lossy:
-            yield seen.lossy[sample.name]
+            yield MaskFile(seen.lossy[sample.name])
     elif seen.description.task != "multilabel":
-        yield sample.mask
+        yield MaskFile(sample.mask)
+    elif suffix_of(sample.mask) == DICOM:
+        yield from (MaskFile(sample.mask, name) for name in seen.description.classes)
     else:
         try:
             files = by_stem(sample.mask, (*LOSSLESS, *VOLUMES))
@@ -65,27 +82,27 @@ def mask_files(seen: Survey, sample: Sample) -> Iterator[Path | Fault]:
             return
         for name in seen.description.classes:
             expected = seen.place(sample.mask / f"{name}.png", f"no such file{nearest(name, files)}")
-            yield files.get(name) or ("unreadable", expected)
+            yield MaskFile(files[name], name) if name in files else ("unreadable", expected)
 
 
 def mask_facts(
-    seen: Survey, sample: Sample, file: Path, size: tuple[int, int] | None, inside: NDArray[np.bool_] | None
+    seen: Survey, sample: Sample, mask: MaskFile, size: tuple[int, int] | None, inside: NDArray[np.bool_] | None
 ) -> tuple[MaskFacts, Values]:
     """Return what a mask holds, and its values [H, W], turned with its picture where that makes the sizes agree.
 
     Args:
         seen: the dataset.
         sample: the picture.
-        file: its mask, or that of one class.
+        mask: where its mask is, or that of one class.
         size: the picture's (height, width), if it could be read.
         inside: the region of interest, if there is one.
 
     Raises:
         DataError: the mask can't be read.
     """
-    palette, strange = seen.description.palette, np.empty(0, dtype=np.uint32)
+    file, palette, strange = mask.path, seen.description.palette, np.empty(0, dtype=np.uint32)
     if suffix_of(file) == DICOM:
-        stored = segments(seen, sample, file)
+        stored = segments(seen, sample, mask)
     else:
         stored = read_pixels(file, upright=False) if palette else read_stored(file)
     if sample.volume and stored.shape[2] != 1:
@@ -106,6 +123,7 @@ def mask_facts(
         counts = np.bincount(values[inside], minlength=len(counts))
     facts = MaskFacts(
         file=file,
+        label=mask.label,
         values=found,
         counts=counts[found],
         strange=strange,
@@ -119,15 +137,15 @@ def mask_facts(
     return facts, values
 
 
-def segments(seen: Survey, sample: Sample, file: Path) -> Pixels:
-    """Class ids [I · J, K, 1] of a DICOM Segmentation object on its volume's grid."""
+def segments(seen: Survey, sample: Sample, mask: MaskFile) -> Pixels:
+    """Class ids [I · J, K, 1] of a DICOM Segmentation object on its volume's grid; of multilabel 0 and 1 of a class."""
     from segkit.medical.dicom_seg_read import read_seg
     from segkit.medical.reading import read_volume
 
-    description = seen.description
-    background = None if description.background is None and description.task == "multilabel" else 0
-    found = read_seg(file, read_volume(sample.image), description.classes or None, background=background)
-    return found.labels.reshape(-1, found.labels.shape[-1], 1)
+    volume, classes = read_volume(sample.image), seen.description.classes or None
+    found = read_seg(mask.path, volume, classes, task="multilabel" if mask.label else "multiclass")
+    labels = found.labels[found.names.index(mask.label)] if mask.label else found.labels
+    return labels.reshape(-1, labels.shape[-1], 1)
 
 
 def ignored(values: Values, facts: MaskFacts, seen: Survey) -> NDArray[np.bool_]:

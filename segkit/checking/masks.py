@@ -132,8 +132,8 @@ def class_counts(seen: Survey, one: Facts, coding: Coding) -> NDArray[np.int64]:
         ids = values if seen.description.palette else coding.table[values]
         if seen.description.task == "multilabel":
             names = list(coding.classes)
-            if mask.file.stem in names:
-                total[names.index(mask.file.stem)] += counts[ids == 1].sum()
+            if mask.label in names:
+                total[names.index(mask.label)] += counts[ids == 1].sum()
             total[IGNORE] += counts[ids == IGNORE].sum()
         else:
             np.add.at(total, ids, counts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from segkit.checking.findings import Finding, Place, finding
 from segkit.data.description import Description, describe
 from segkit.data.folder import Sample, find_files
-from segkit.data.listing import list_folder
+from segkit.data.listing import SERIES, list_folder, stem_of
 from segkit.data.masks import LOSSLESS
 from segkit.data.reader import PICTURES
 from segkit.data.splits import draw_splits, overlaps
@@ -108,8 +108,11 @@ def _list_files(path: Path, description: Description) -> tuple[dict[str, Sample]
             lossy.update({entry.stem: entry for entry in strange if entry.suffix.lower() in LOSSY})
             strange = [entry for entry in strange if entry not in lossy.values()]
         if not listing.found and not (folder.name == "masks" and lossy):
-            missing.append(Place(f"{folder.name}/", f"no files of a type that is read here: {', '.join(suffixes)}"))
-        twice.extend(Place(f"{folder.name}/{entry.name}", listing.found[entry.stem].name) for entry in listing.twice)
+            known = ", ".join(suffix for suffix in suffixes if suffix != SERIES)
+            missing.append(Place(f"{folder.name}/", f"no files of a type that is read here: {known}"))
+        twice.extend(
+            Place(f"{folder.name}/{entry.name}", listing.found[stem_of(entry)].name) for entry in listing.twice
+        )
         counts = Counter("folders" if entry.is_dir() else entry.suffix or entry.name for entry in strange)
         others.extend(Place(f"{folder.name}/", f"{count} × {kind}") for kind, count in sorted(counts.items()))
         stems[folder.name] = list(listing.found)

@@ -117,27 +117,36 @@ def test_the_same_volume_in_two_splits(bodies):
     assert "same_picture" in kinds(check(bodies))
 
 
-def test_series_with_segmentations(bodies, tmp_path):
+def with_segmentations(folder, task="multiclass", classes=("background", "liver", "spleen")):
+    """Two DICOM series with Segmentation objects of two classes, and no dataset.yaml."""
     from segkit.medical.dicom_seg_write import write_seg
     from segkit.medical.reading import read_volume
 
-    folder = tmp_path / "dicom"
     (folder / "masks").mkdir(parents=True)
     for number in (1, 2):
         draw_study(folder / "images" / f"p{number}", shape=(16, 14, 5), spacing=(20, 20, 25), number=number)
         volume = read_volume(folder / "images" / f"p{number}")
         labels = (volume.values[..., 0] > 80).astype(np.uint8)
-        labels[labels.shape[0] // 2 :] *= 2
+        if task == "multilabel":
+            labels = np.stack([labels, labels])
+            labels[1, labels.shape[1] // 2 :] = 0
+        else:
+            labels[labels.shape[0] // 2 :] *= 2
         write_seg(
             folder / "masks" / f"p{number}.dcm",
             labels,
             volume,
-            classes=["background", "liver", "spleen"],
-            task="multiclass",
-            background=0,
+            classes=classes,
+            task=task,
+            background=0 if task == "multiclass" else None,
             model_name="m",
             model_digest="d",
         )
+    return folder
+
+
+def test_series_with_segmentations(tmp_path):
+    folder = with_segmentations(tmp_path / "dicom")
     (folder / "dataset.yaml").write_text(
         "classes: [background, liver, spleen]\nsplits: {train: [p1], val: [p2], test: []}\n"
     )
@@ -146,6 +155,37 @@ def test_series_with_segmentations(bodies, tmp_path):
     assert report.looked_at["classes"]["liver"] > 0
     (folder / "dataset.yaml").write_text("classes: [background, liver]\nsplits: {train: [p1], val: [p2]}\n")
     assert "segment 'spleen' is none of the classes" in kinds(check(folder))["unreadable"][0]
+
+
+def test_series_with_segmentations_that_overlap(tmp_path):
+    folder = with_segmentations(tmp_path / "dicom", "multilabel", ("body", "left"))
+    about = "task: multilabel\nclasses: [body, left]\nsplits: {train: [p1], val: [p2]}\n"
+    (folder / "dataset.yaml").write_text(about)
+    report = check(folder)
+    assert not report.errors
+    assert report.looked_at["classes"]["body"] > report.looked_at["classes"]["left"] > 0
+    (folder / "dataset.yaml").write_text(about.replace("left", "right"))
+    assert [place.split(" (")[0] for place in kinds(check(folder))["unreadable"]] == ["masks/p1.dcm", "masks/p2.dcm"]
+
+
+def test_a_file_for_each_class(bodies):
+    for file in sorted((bodies / "masks").iterdir()):
+        image = nibabel.load(file)
+        ids, folder = np.asanyarray(image.dataobj), bodies / "masks" / file.name.removesuffix(".nii.gz")
+        file.unlink()
+        folder.mkdir()
+        for number, name in enumerate(("liver", "spleen"), start=1):
+            nibabel.save(nibabel.Nifti1Image((ids == number).astype(np.uint8), image.affine), folder / f"{name}.nii.gz")
+    about = (bodies / "dataset.yaml").read_text()
+    (bodies / "dataset.yaml").write_text(about.replace("multiclass", "multilabel").replace("- background\n", ""))
+    report = check(bodies)
+    assert not report.errors
+    assert report.looked_at["classes"]["liver"] > report.looked_at["classes"]["spleen"] > 0
+
+
+def test_two_files_of_one_name(bodies):
+    (bodies / "images" / "body_001.nii").write_bytes(b"")
+    assert kinds(check(bodies))["same_name"] == ["images/body_001.nii.gz (body_001.nii)"]
 
 
 def test_volumes_are_not_mended(bodies, tmp_path):
