@@ -10,7 +10,7 @@ BLURRING = (".jpg", ".jpeg", ".webp")  # compressed with loss
 DICOM = ".dcm"
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", DICOM)
 """Suffixes of files that hold volumes, or a slice with its place in space."""
-LOOKED_AT = 8  # files of a folder
+LOOKED_AT = 8  # files of a folder, and folders in it
 SERIES = "/"
 """In the place of a suffix: a folder that holds a DICOM series."""
 
@@ -86,10 +86,13 @@ def is_volume(path: Path) -> bool:
 
 
 def holds_dicom(folder: Path) -> bool:
-    """Whether a folder's first files include one of DICOM, by its first bytes."""
+    """Whether the first files of a folder, or of one below it, include one of DICOM, by its first bytes."""
     if not folder.is_dir():
         return False
-    return any(is_dicom(file) for file in sorted(folder.iterdir())[:LOOKED_AT] if not file.name.startswith("."))
+    inside = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
+    files = [entry for entry in inside if entry.is_file()][:LOOKED_AT]
+    folders = [entry for entry in inside if entry.is_dir() and not entry.is_symlink()][:LOOKED_AT]
+    return any(map(is_dicom, files)) or any(map(holds_dicom, folders))
 
 
 def is_dicom(file: Path) -> bool:

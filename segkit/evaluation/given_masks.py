@@ -1,5 +1,6 @@
 """Masks that exist already, from a second reader or another program, read in place of a prediction."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from segkit.data.coding import find_coding
 from segkit.data.description import Description
 from segkit.data.folder import DatasetFolder, Sample
-from segkit.data.listing import VOLUMES
+from segkit.data.listing import DICOM, VOLUMES, suffix_of
 from segkit.data.masks import LOSSLESS, read_values
 from segkit.data.picture import open_picture
 from segkit.data.reader import orientation_of
@@ -21,13 +22,14 @@ from segkit.task import Task
 def given_masks(masks: Path, folder: DatasetFolder, samples: list[Sample]) -> Iterator[list[NDArray[np.uint8]]]:
     """Labels of each sample, [H, W] (multilabel: [K, H, W]), from the mask of its name in ``masks``.
 
-    ``NAME_mask.png`` comes before ``NAME.png``, so that what ``segkit predict`` wrote can be scored where it lies. What
-    their values mean is decided for this folder by itself: they may be 0 and 255 where the dataset's own are ids.
+    ``NAME_mask.png`` comes before ``NAME.png``, so that what ``segkit predict`` wrote can be scored where it lies; for
+    a DICOM series that is ``NAME_s001_mask.dcm``, here or in a folder ``NAME``. What their values mean is decided for
+    this folder by itself: they may be 0 and 255 where the dataset's own are ids.
 
     Raises:
         DataError: a sample has no mask, or one of another size, or with values that are no class.
     """
-    found = [replace(sample, mask=_find(masks, sample.name, folder.task), roi=None) for sample in samples]
+    found = [replace(sample, mask=_find(masks, sample, folder.task), roi=None) for sample in samples]
     reading = _coded(folder, [sample.mask for sample in found if sample.mask is not None])
 
     def read() -> Iterator[list[NDArray[np.uint8]]]:
@@ -46,16 +48,27 @@ def _size(folder: DatasetFolder, sample: Sample) -> tuple[int, int]:
     return height, width
 
 
-def _find(masks: Path, name: str, task: Task) -> Path:
+def _find(masks: Path, sample: Sample, task: Task) -> Path:
+    name = sample.name
+    dicom = sample.volume and (sample.image.is_dir() or suffix_of(sample.image) == DICOM)
     for stem in (f"{name}_mask", name):
-        if task == "multilabel":
-            if (masks / stem).is_dir():
-                return masks / stem
-        else:
-            for suffix in (*LOSSLESS, *VOLUMES):
-                if (masks / f"{stem}{suffix}").is_file():
-                    return masks / f"{stem}{suffix}"
-    raise DataError(f"{masks}: no mask for {name}; expected {name}.png or {name}_mask.png (or .tif)")
+        if task == "multilabel" and (masks / stem).is_dir() and not dicom:
+            return masks / stem
+        for suffix in (*LOSSLESS, *VOLUMES) if task != "multilabel" else (DICOM,) if dicom else ():
+            if (masks / f"{stem}{suffix}").is_file():
+                return masks / f"{stem}{suffix}"
+    if dicom:  # what is written for a series has its number
+        numbered = re.compile(rf"{re.escape(name)}(_s\d+)?_mask{DICOM}")
+        folders = [folder for folder in (masks, masks / name) if folder.is_dir()]
+        written = [file for folder in folders for file in sorted(folder.iterdir()) if numbered.fullmatch(file.name)]
+        if len(written) == 1:
+            return written[0]
+    if task == "multilabel" and not dicom:
+        expected = f"a folder {name} or {name}_mask with a file for each class"
+        raise DataError(f"{masks}: no mask for {name}; expected {expected}")
+    suffix = DICOM if dicom else suffix_of(sample.image) if sample.volume else ".png"
+    others = "" if sample.volume else " (or .tif)"
+    raise DataError(f"{masks}: no mask for {name}; expected {name}{suffix} or {name}_mask{suffix}{others}")
 
 
 def _coded(folder: DatasetFolder, files: list[Path]) -> DatasetFolder:
