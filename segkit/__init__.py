@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from segkit.adapter import Adapter
     from segkit.artifact import load, save
     from segkit.checking.run import check
-    from segkit.classifier import Classifier
+    from segkit.classification.classifier import Classifier
     from segkit.data.folder import open_dataset
     from segkit.ensemble import Ensemble
     from segkit.evaluation.comparison import compare
@@ -53,7 +53,7 @@ __all__ = [
 
 _HOMES = {
     "Adapter": "segkit.adapter",
-    "Classifier": "segkit.classifier",
+    "Classifier": "segkit.classification.classifier",
     "Ensemble": "segkit.ensemble",
     "Predictor": "segkit.prediction.predictor",
     "Segmenter": "segkit.model",

@@ -3,7 +3,7 @@ import torch
 import torchvision
 
 import segkit
-from segkit.classifier import Classifier
+from segkit.classification.classifier import Classifier
 from segkit.errors import UsageError
 
 SWIN = {"name": "swin", "embed_dim": 8, "depths": [1, 1], "heads": [1, 2], "window": 3}

@@ -1,0 +1,1 @@
+"""Two encoders with one feature space: colour and depth, images and captions."""

@@ -1,0 +1,1 @@
+"""Images with one label each: where they are, read, augmented in batches."""

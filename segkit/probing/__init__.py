@@ -1,0 +1,1 @@
+"""Cheap measures of what a backbone's features are worth."""
