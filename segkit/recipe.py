@@ -2,46 +2,24 @@
 
 import re
 from itertools import product
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from segkit.data.slices import Slices
 from segkit.data.window_names import NamedWindow
 from segkit.nearest import nearest
 from segkit.postprocessing.settings import Postprocessing
+from segkit.sections import FittingRecipe, Part, RunRecipe, Side, Strict
+from segkit.sections import Precision as Precision
 from segkit.tta import TTA, parse_tta
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-Side = Annotated[int, Field(ge=1)]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 AnySection = TypeVar("AnySection", "DataRecipe", "TrainRecipe")
 SHARED = (
     *("epochs", "batch", "accumulate", "precision", "validate_every", "workers", "deterministic", "data_seed"),
     "keep",
 )
 """Keys of ``train`` that members trained together have in common."""
-
-
-class Strict(BaseModel):
-    """A section of the recipe: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True)
-
-
-class Part(BaseModel):
-    """A backbone, neck or head by name, with its own options beside the name."""
-
-    model_config = ConfigDict(extra="allow")
-    name: str = Field(description="which one (`segkit models` lists them), or a class of yours as package.module:Class")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: object) -> object:
-        if isinstance(value, dict) and value and "name" not in value:
-            raise ValueError(f"no name among {', '.join(map(str, value))}; write {{name: …, option: value}}")
-        return {"name": value} if isinstance(value, str) else value
 
 
 class DataRecipe(Strict):
@@ -158,15 +136,9 @@ class EnsembleRecipe(Strict):
         return self
 
 
-class TrainRecipe(Strict):
-    """How the weights are found."""
+class TrainRecipe(FittingRecipe):
+    """How a segmenter's weights are found."""
 
-    epochs: int = Field(100, ge=1)
-    batch: int = Field(8, ge=1, description="crops in a step, on each device")
-    accumulate: int = Field(1, ge=1, description="steps whose gradients are summed into one update")
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0, description="not for norms, biases and position-bias tables")
-    betas: tuple[Share, Share] = (0.9, 0.999)
     freeze: Annotated[int, Field(ge=0)] | Literal["all", "colour"] = Field(
         0,
         description="stages of the backbone, from its input, that keep their weights and statistics, a stem learns; "
@@ -175,24 +147,7 @@ class TrainRecipe(Strict):
     unfreeze: float | None = Field(
         None, gt=0, lt=1, description="share of the epochs after which what was frozen learns too; null: never"
     )
-    layer_decay: float = Field(
-        1.0, gt=0, le=1, description="the learning rate's factor from each stage of the backbone to the one before it"
-    )
-    gradient_checkpointing: bool = Field(
-        False, description="compute each stage of the backbone twice: less memory, more time, the same gradients"
-    )
-    schedule: Literal["cosine", "polynomial", "constant"] = "cosine"
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the updates in which the rate rises from 0")
-    clip: float | None = Field(1.0, gt=0, description="largest gradient norm; null: no clipping")
-    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; null: none")
-    precision: Precision = Field("auto", description="auto: bf16 where the processor computes it natively, else fp32")
-    early_stopping: int | None = Field(None, ge=1, description="validations without a better score before stopping")
-    validate_every: int = Field(1, ge=1, description="epochs between validations")
-    keep: Literal["best", "last"] = Field("best", description="weights to keep; best needs data.validate_on")
-    seed: int = Field(0, ge=0, description="of first weights and crops; each further member has the next number")
     data_seed: int | None = Field(None, ge=0, description="of the crops and their order alone; null: that of seed")
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="processes that prepare crops")
-    deterministic: bool = Field(False, description="only operations that give the same bits each time")
 
 
 class PredictRecipe(Strict):
@@ -228,10 +183,11 @@ class TeacherRecipe(Strict):
     unlabelled: str | None = Field(None, description="a folder of further pictures, which only the teacher labels")
 
 
-class Recipe(Strict):
+class Recipe(RunRecipe):
     """A whole training run."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the run's folder")
+    command: ClassVar[str] = "segkit train"
+    folder: ClassVar[str] = "."
     data: DataRecipe = DataRecipe()
     model: ModelRecipe | None = None
     ensemble: EnsembleRecipe | None = None
@@ -367,10 +323,6 @@ class Recipe(Strict):
             )
             for member in self.ensemble.members
         ]
-
-    def to_yaml(self) -> str:
-        """The resolved recipe; reading it back gives an equal one."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=False), sort_keys=False, width=100)
 
 
 class Member(BaseModel):

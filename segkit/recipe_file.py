@@ -1,9 +1,9 @@
 """A recipe read from YAML, with ``key=value`` overrides, and what is said of a wrong one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -11,20 +11,51 @@ from pydantic import BaseModel, ValidationError
 from segkit.errors import RecipeError, UsageError
 from segkit.nearest import nearest
 from segkit.recipe import Recipe
+from segkit.sections import RunRecipe
+
+AnyRecipe = TypeVar("AnyRecipe", bound=RunRecipe)
+OWN = {  # sections that recipes of one command have, and of no other
+    "segkit train": ("ensemble", "loss", "predict", "folds", "seeds", "teacher", "class_weights"),
+    "segkit pretrain": ("classify", "colour_depth", "captions"),
+}
+FOLDERS = {"segkit train": ".", "segkit pretrain": "pretraining"}  # of shipped recipes
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes shipped with the toolkit, sorted."""
-    folder = resources.files("segkit.configs")
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+def recipe_names(folder: str = ".") -> list[str]:
+    """Names of the recipes shipped with the toolkit, sorted; ``pretraining`` is the folder of others."""
+    place = resources.files("segkit.configs").joinpath(folder)
+    return sorted(entry.name.removesuffix(".yaml") for entry in place.iterdir() if entry.name.endswith(".yaml"))
 
 
 def load_recipe(
     source: str | Path | Recipe, overrides: Sequence[str] = (), *, data: str | Path | None = None
 ) -> Recipe:
+    """Give the checked recipe of a training run: :func:`load_as` of that kind."""
+    return load_as(Recipe, source, overrides, data=data)
+
+
+def command_for(source: str | Path) -> str | None:
+    """The command that runs a recipe, by the shipped ones' places and by the sections of a file; None: can't be told.
+
+    Raises:
+        RecipeError, UsageError: as :func:`load_as`.
+    """
+    if Path(source).suffix in (".yaml", ".yml"):
+        return _command_of(_parse(str(source), _text(Path(source))))
+    return next((command for command, folder in FOLDERS.items() if str(source) in recipe_names(folder)), None)
+
+
+def load_as(
+    kind: type[AnyRecipe],
+    source: str | Path | AnyRecipe,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | Path | None = None,
+) -> AnyRecipe:
     """Give the checked recipe of a file, a shipped recipe's name, or a recipe, after ``key=value`` overrides.
 
     Args:
+        kind: of recipe.
         source: path of a YAML file, the name of a shipped recipe, or a recipe.
         overrides: dotted keys with YAML values: ``train.epochs=50``, ``ensemble.members.0.neck=fpn``.
         data: the dataset's folder, for ``data.path``.
@@ -33,10 +64,10 @@ def load_recipe(
         RecipeError: naming the file, the key, what is wrong and the nearest right name.
         UsageError: no such file or recipe.
     """
-    if isinstance(source, Recipe):
+    if isinstance(source, RunRecipe):
         where, values = source.name, source.model_dump()
     else:
-        where, values = _read(source)
+        where, values = _read(source, kind)
     for override in overrides:
         _apply(values, override)
     if data is not None:
@@ -44,28 +75,46 @@ def load_recipe(
         if isinstance(values["data"], dict):
             values["data"]["path"] = str(data)
     try:
-        recipe = Recipe.model_validate(values)
-        recipe.members()
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(_explain(where, error)) from None
-    return recipe
+        raise RecipeError(_explain(where, error, kind)) from None
 
 
-def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
-    path = Path(source)
+def _read(source: str | Path, kind: type[RunRecipe]) -> tuple[str, dict[str, Any]]:
+    path, names = Path(source), recipe_names(kind.folder)
     if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise UsageError(f"{path}: no such recipe file")
-        where = str(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path}: not a readable text file ({error})") from None
-    elif str(source) in recipe_names():
+        where, text = str(path), _text(path)
+    elif str(source) in names:
         where = f"{source}.yaml"
-        text = resources.files("segkit.configs").joinpath(where).read_text(encoding="utf-8")
+        text = resources.files("segkit.configs").joinpath(kind.folder, where).read_text(encoding="utf-8")
     else:
-        raise UsageError(f"no recipe {str(source)!r}{nearest(str(source), recipe_names())} (or give a .yaml file)")
+        other = command_for(source)
+        if other is not None:
+            raise UsageError(f"recipe {str(source)!r} is for {other}, not {kind.command}")
+        raise UsageError(f"no recipe {str(source)!r}{nearest(str(source), names)} (or give a .yaml file)")
+    values = _parse(where, text)
+    command = _command_of(values)
+    if command not in (None, kind.command):
+        raise RecipeError(f"{where}: a recipe for {command}, not {kind.command}")
+    return where, values
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such recipe file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a readable text file ({error})") from None
+
+
+def _command_of(values: Mapping[str, Any]) -> str | None:
+    """The command whose own sections are there; None where there are none, or of several."""
+    found = [command for command, sections in OWN.items() if any(section in values for section in sections)]
+    return found[0] if len(found) == 1 else None
+
+
+def _parse(where: str, text: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -74,7 +123,7 @@ def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
         raise RecipeError(f"{where}:{line} not valid YAML: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{where}: expected keys like 'name:' and 'model:', found {type(values).__name__}")
-    return where, values
+    return values
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -114,7 +163,7 @@ def _child(place: Any, key: str, path: str) -> Any:
     return place[key]
 
 
-def _explain(where: str, error: ValidationError) -> str:
+def _explain(where: str, error: ValidationError, kind: type[BaseModel]) -> str:
     """The first few problems as one line: file, key, what is wrong, the nearest right one."""
     lines: dict[str, str] = {}  # by key; where a key may be of several kinds, each says what it expected
     for problem in error.errors():
@@ -122,7 +171,7 @@ def _explain(where: str, error: ValidationError) -> str:
         location = [part for part in problem["loc"] if not str(part).endswith(("]", ")")) and part not in pydantics]
         key = ".".join(str(part) for part in location)
         if problem["type"] == "extra_forbidden":
-            hint = nearest(str(location[-1]), _fields_at(location[:-1]))
+            hint = nearest(str(location[-1]), _fields_at(location[:-1], kind))
             lines[key] = f"{key}: no such key{hint}"
         elif problem["type"] == "missing":
             lines[key] = f"{key}: missing"
@@ -140,9 +189,9 @@ def _explain(where: str, error: ValidationError) -> str:
     return f"{where}: " + "; ".join(list(lines.values())[:3]) + more
 
 
-def _fields_at(location: Sequence[str | int]) -> list[str]:
+def _fields_at(location: Sequence[str | int], kind: type[BaseModel]) -> list[str]:
     """Keys of the recipe's section at a place like ("ensemble", "members", 0)."""
-    section: type[BaseModel] = Recipe
+    section = kind
     for step in location:
         field = section.model_fields.get(str(step))
         if field is None:

@@ -1,0 +1,94 @@
+"""A recipe of pretraining: data, a backbone, one objective, augmentation and training, as checked values."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from segkit.sections import FittingRecipe, Part, RunRecipe, Side, Strict
+
+OBJECTIVES = ("classify", "colour_depth", "captions")
+
+
+class PretrainDataRecipe(Strict):
+    """Which images are trained on."""
+
+    path: str | None = Field(None, description="where the data are; usually given on the command line")
+    train_on: list[str] = Field(["train"], min_length=1, description="splits to train on")
+    validate_on: str | None = Field("val", description="split to score while training; null for none")
+    channels: int = Field(3, ge=1, description="channels of the model's input; grey is repeated for 3")
+    size: Side | tuple[Side, Side] = Field(224, description="of what the model is shown, side or [height, width]")
+    share: float = Field(
+        0.875,
+        gt=0,
+        le=1,
+        description="in validation the shorter side is resized to size / share, and the centre cut out",
+    )
+    normalisation: Literal["dataset", "imagenet", "none"] = Field(
+        "dataset", description="mean and standard deviation: measured on the training images, ImageNet's, or 0 and 1"
+    )
+    cache: bool = Field(True, description="keep decoded images in memory when they fit")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of what the model is shown."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+class PretrainModelRecipe(Strict):
+    """What is trained."""
+
+    backbone: Part = Field(description="name, or {name, weights, options}")
+    depth: Part | None = Field(None, description="a backbone for depth, for colour_depth alone")
+
+
+class ClassifyRecipe(Strict):
+    """Learn classes of whole images."""
+
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="of the truth's share that goes to all classes evenly")
+    mixup: float = Field(0.0, ge=0, description="alpha of Mixup's Beta distribution; 0: no Mixup")
+    cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution; 0: no CutMix")
+    mix: float = Field(1.0, ge=0, le=1, description="share of the batches that are mixed, where mixup or cutmix are on")
+
+
+class PretrainTrainRecipe(FittingRecipe):
+    """How the weights are found."""
+
+    batch: int = Field(128, ge=1, description="images or pairs in a step")
+    minutes: float | None = Field(
+        None, gt=0, description="training ends after so many, with the schedule stretched to them; null: after epochs"
+    )
+
+
+class PretrainRecipe(RunRecipe):
+    """A whole pretraining run: exactly one of the objectives' sections is there."""
+
+    command: ClassVar[str] = "segkit pretrain"
+    folder: ClassVar[str] = "pretraining"
+    data: PretrainDataRecipe = PretrainDataRecipe()
+    model: PretrainModelRecipe
+    classify: ClassifyRecipe | None = None
+    train: PretrainTrainRecipe = PretrainTrainRecipe()
+
+    @property
+    def objective(self) -> str:
+        """The name of the objective's section."""
+        return next(name for name in OBJECTIVES if getattr(self, name, None) is not None)
+
+    @model_validator(mode="after")
+    def _one_objective(self) -> "PretrainRecipe":
+        found = [name for name in OBJECTIVES if getattr(self, name, None) is not None]
+        if len(found) != 1:
+            given = " and ".join(found) or "none"
+            raise ValueError(f"expected one objective of {', '.join(OBJECTIVES)}; found {given}")
+        return self
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "PretrainRecipe":
+        if (self.objective == "colour_depth") != (self.model.depth is not None):
+            raise ValueError("model.depth names the backbone for depth, which colour_depth needs and no other takes")
+        if self.data.validate_on is None and (self.train.keep == "best" or self.train.early_stopping):
+            raise ValueError(
+                "train.keep=best and train.early_stopping need a split to score; set data.validate_on, or "
+                "train.keep=last"
+            )
+        return self

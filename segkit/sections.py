@@ -1,0 +1,75 @@
+"""What recipes of every kind share: strict sections, parts by name, and how weights are found."""
+
+from typing import Annotated, ClassVar, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Side = Annotated[int, Field(ge=1)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+class Strict(BaseModel):
+    """A section of the recipe: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class Part(BaseModel):
+    """A backbone, neck or head by name, with its own options beside the name."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str = Field(description="which one (`segkit models` lists them), or a class of yours as package.module:Class")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        if isinstance(value, dict) and value and "name" not in value:
+            raise ValueError(f"no name among {', '.join(map(str, value))}; write {{name: …, option: value}}")
+        return {"name": value} if isinstance(value, str) else value
+
+
+class FittingRecipe(Strict):
+    """How weights are found, whatever is learnt."""
+
+    epochs: int = Field(100, ge=1)
+    batch: int = Field(8, ge=1, description="crops or images in a step, on each device")
+    accumulate: int = Field(1, ge=1, description="steps whose gradients are summed into one update")
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0, description="not for norms, biases and position-bias tables")
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="the learning rate's factor from each stage of the backbone to the one before it"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute each stage of the backbone twice: less memory, more time, the same gradients"
+    )
+    schedule: Literal["cosine", "polynomial", "constant"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the updates in which the rate rises from 0")
+    clip: float | None = Field(1.0, gt=0, description="largest gradient norm; null: no clipping")
+    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; null: none")
+    precision: Precision = Field("auto", description="auto: bf16 where the processor computes it natively, else fp32")
+    early_stopping: int | None = Field(None, ge=1, description="validations without a better score before stopping")
+    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    keep: Literal["best", "last"] = Field("best", description="weights to keep; best needs data.validate_on")
+    seed: int = Field(0, ge=0, description="of first weights and crops; each further member has the next number")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="processes that prepare crops")
+    deterministic: bool = Field(False, description="only operations that give the same bits each time")
+
+
+class RunRecipe(Strict):
+    """Everything that a run of some command needs.
+
+    Attributes:
+        command: that runs it.
+        folder: of the shipped ones, within the toolkit's.
+    """
+
+    command: ClassVar[str]
+    folder: ClassVar[str]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the run's folder")
+
+    def to_yaml(self) -> str:
+        """The resolved recipe; reading it back gives an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=False), sort_keys=False, width=100)
