@@ -1,0 +1,224 @@
+"""Batches of images from memory, or read by other processes where memory can't hold them all."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from segkit.data.resize import resized
+from segkit.errors import DataError, UsageError
+from segkit.labelled.images import LabelledImages
+from segkit.labelled.view import View
+
+CACHE_BYTES = 2 << 30
+FINEST = 2
+"""How many times as long as the model's size an image's shorter side is kept at most: half of it, seen alone, is sharp.
+
+So a window of any size can be brought to the model's size without a filter against aliasing.
+"""
+SHUFFLE = 0  # beside the streams of what is drawn in a batch
+
+Batch = dict[str, Any]
+Pixels = NDArray[np.uint8]
+
+
+class HeldImages:
+    """Images of some indices, decoded once and held in memory as bytes, if all of them take less than 2 GiB.
+
+    Attributes:
+        names: of the images.
+        labels: int64 [n], on the CPU; -1 where there is none.
+        held: whether they are held; else they are read anew for each batch.
+
+    Args:
+        images: where they are from.
+        indices: which of them, into ``images``.
+        channels: of each image: 3 repeats a grey one, 1 takes the luma of a coloured one.
+        size: (height, width) that will be cut from them: images of which more than twice that would fit along both
+            sides are held smaller, antialiased. Or a view: what it sees of each image is held.
+        cache: hold them if they fit.
+        device: where batches are; images of one size are held there too. None: the CPU.
+
+    Raises:
+        DataError: a file can't be used, if images are held.
+        UsageError: there are no indices, or some that no image has.
+    """
+
+    def __init__(
+        self,
+        images: LabelledImages,
+        indices: Sequence[int] | NDArray[np.int64],
+        *,
+        channels: int,
+        size: tuple[int, int] | View,
+        cache: bool = True,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.images, self.channels, self.size = images, channels, size
+        self.indices = np.asarray(indices, dtype=np.int64)
+        if not len(self.indices):
+            raise UsageError("no indices: which images are to be held?")
+        if self.indices.min() < 0 or self.indices.max() >= len(images):
+            raise UsageError(f"indices run from {self.indices.min()} to {self.indices.max()} of {len(images)} images")
+        self.device = torch.device(device or "cpu")
+        self.names = [images.names[index] for index in self.indices]
+        self.labels = torch.from_numpy(images.labels[self.indices])
+        self._pixels: Tensor | list[Tensor] | None = None
+        found = self._decoded() if cache else None
+        if found is not None:
+            alike = len({tuple(pixels.shape) for pixels in found}) == 1
+            self._pixels = torch.stack(found).to(self.device) if alike else found
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def held(self) -> bool:
+        """Whether the images are in memory."""
+        return self._pixels is not None
+
+    def batches(
+        self, batch: int, *, seed: int = 0, epoch: int = 0, shuffle: bool, drop_last: bool = False, workers: int = 0
+    ) -> "Batches":
+        """One pass over the images, whose order depends on (seed, epoch) alone.
+
+        Args:
+            batch: images in each.
+            seed, epoch: of the order.
+            shuffle: draw the order; else it is that of the indices.
+            drop_last: leave out a last batch that is smaller, unless it is the only one.
+            workers: processes that read images where they aren't held; 0: this one.
+        """
+        order = np.arange(len(self))
+        if shuffle:
+            np.random.default_rng([seed, epoch, SHUFFLE]).shuffle(order)
+        chunks = [order[at : at + batch] for at in range(0, len(order), batch)]
+        if drop_last and len(chunks) > 1 and len(chunks[-1]) < batch:
+            chunks.pop()
+        return Batches(self, chunks, workers)
+
+    def read(self, number: int) -> Tensor:
+        """The image of the ``number``-th index, uint8 [C, h, w], as it is held, read from its file."""
+        pixels = self.images.read(int(self.indices[number]), self.channels)
+        if isinstance(self.size, View):
+            pixels = self.size.pixels(pixels)
+        else:
+            zoom = max(FINEST * side / length for side, length in zip(self.size, pixels.shape[:2], strict=True))
+            if zoom < 1:
+                height, width = (max(1, round(zoom * length)) for length in pixels.shape[:2])
+                pixels = resized(pixels, (height, width))
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+    def gather(self, numbers: NDArray[np.int64], read: Sequence[Tensor] | None = None) -> Batch:
+        """The batch of some of the images: those held, or those just read."""
+        if read is None and isinstance(self._pixels, Tensor):
+            chosen = torch.from_numpy(numbers)
+            image = self._pixels[chosen.to(self.device, non_blocking=True)]
+            extent = torch.tensor(image.shape[-2:]).expand(len(numbers), 2).clone()
+        else:
+            parts = read if read is not None else [self._pixels[number] for number in numbers]  # type: ignore[index]
+            extent = torch.tensor([part.shape[-2:] for part in parts])
+            image = _padded(parts, extent)
+            if self.device.type == "cuda":
+                image = image.pin_memory()
+            image = image.to(self.device, non_blocking=True)
+        return {
+            "image": image,
+            "extent": extent,
+            "target": self.labels[numbers].to(self.device, non_blocking=True),
+            "name": [self.names[number] for number in numbers],
+            "index": torch.from_numpy(self.indices[numbers]),
+        }
+
+    def _decoded(self) -> list[Tensor] | None:
+        """Every image, or None where they would take too much memory."""
+        looked_at = range(0, len(self), -(-len(self) // 32))
+        if sum(self.read(number).numel() for number in looked_at) / len(looked_at) * len(self) > CACHE_BYTES:
+            return None
+        found: list[Tensor] = []
+        taken = 0
+        with ThreadPoolExecutor(_cores()) as pool:
+            for part in range(0, len(self), 1024):  # in parts, so that little is read in vain where they don't fit
+                found += pool.map(self.read, range(part, min(part + 1024, len(self))))
+                taken += sum(pixels.numel() for pixels in found[part:])
+                if taken > CACHE_BYTES:
+                    return None
+        return found
+
+
+class Batches:
+    """Batches of one pass, as dicts.
+
+    Each has ``image`` uint8 [B, C, h, w] on the device, padded with 0 at the right and bottom where sizes differ;
+    ``extent`` int64 [B, 2], the true (h, w), on the CPU; ``target`` int64 [B] on the device; ``name``, a list; and
+    ``index`` int64 [B], indices into the dataset, on the CPU.
+
+    Raises:
+        DataError: on the way, where an image that isn't held can't be read.
+    """
+
+    def __init__(self, held: HeldImages, chunks: Sequence[NDArray[np.int64]], workers: int) -> None:
+        self._held, self._chunks, self._workers = held, chunks, workers
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._held.held:
+            for numbers in self._chunks:
+                yield self._held.gather(numbers)
+            return
+        loader = DataLoader(
+            _Reading(self._held),
+            batch_sampler=[chunk.tolist() for chunk in self._chunks],
+            num_workers=self._workers,
+            collate_fn=list,
+            worker_init_fn=_ignore_interrupts,
+            generator=torch.Generator(),  # a loader draws a number as it begins; not from what others draw from
+        )
+        for numbers, read in zip(self._chunks, loader, strict=True):
+            for found in read:
+                if isinstance(found, DataError):
+                    raise found
+            yield self._held.gather(numbers, read)
+
+
+class _Reading(Dataset[Tensor | DataError]):
+    """Images read by a loader's processes; an error is an item, because a loader gives it with its traceback."""
+
+    def __init__(self, held: HeldImages) -> None:
+        self._held = held
+
+    def __getitem__(self, number: int) -> Tensor | DataError:
+        if get_worker_info() is not None:
+            torch.set_num_threads(1)  # the processes are the parallelism
+        try:
+            return self._held.read(number)
+        except DataError as error:
+            return error
+
+
+def _padded(parts: Sequence[Tensor], extent: Tensor) -> Tensor:
+    """[C, h, w] of several sizes → [B, C, H, W] of the largest."""
+    height, width = extent.amax(0).tolist()
+    image = torch.zeros(len(parts), parts[0].shape[0], height, width, dtype=torch.uint8)
+    for place, part in zip(image, parts, strict=True):
+        place[:, : part.shape[1], : part.shape[2]] = part
+    return image
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    """Both signals often reach every process of a terminal or a job; only the parent may answer them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _cores() -> int:
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
