@@ -1,0 +1,205 @@
+"""Batches of pictures and their depth, seen so that neither frame nor holes tell which belong together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from segkit.contrasting.colour_depth_recipe import ColourDepthRecipe
+from segkit.contrasting.dense import draw_places
+from segkit.data.dataset import EpochSampler, SegmentationDataset, collate
+from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.reader import Reader
+from segkit.errors import DataError, RecipeError, UsageError
+from segkit.nearest import nearest
+
+DRAWS = 1  # beside the streams of randomness of the items
+RECTANGLES = 3  # of depth taken away in a picture
+
+JITTER: list[dict[str, dict[str, Any] | None]] = [
+    {"ColorJitter": {"brightness": [0.6, 1.4], "contrast": [0.6, 1.4], "saturation": [0.6, 1.4], "hue": [-0.1, 0.1]}},
+    {"ToGray": {"p": 0.2}},
+    {"GaussianBlur": {"sigma_limit": [0.3, 1.5], "blur_limit": 0, "p": 0.2}},
+    {"GaussNoise": {"std_range": [0.01, 0.05], "p": 0.2}},
+]
+"""What is done to colours: depth must be recognised by what is there, not by how bright the picture is."""
+
+
+def pair_samples(folder: DatasetFolder, splits: Sequence[str]) -> list[Sample]:
+    """Return the pictures of splits that have depth, without their masks, which nobody needs here.
+
+    Raises:
+        UsageError: an unknown split.
+        DataError: fewer than two such pictures, or volumes.
+    """
+    found: dict[str, Sample] = {}
+    for split in splits:
+        if split not in folder.splits:
+            raise UsageError(f"{folder.path}: no split {split!r}{nearest(split, folder.splits)}")
+        for stem in folder.splits[split]:
+            sample = folder.files.get(stem)
+            if sample is not None and sample.volume:
+                raise DataError(f"{sample.image}: a volume; colour_depth is of pictures that have depth beside them")
+            if sample is not None and sample.depth is not None:
+                found[stem] = replace(sample, mask=None, roi=None)
+    if len(found) < 2:
+        raise DataError(
+            f"{folder.path}: {len(found)} pictures of {' and '.join(splits)} have a file in depth/; to tell pairs "
+            "apart takes 2 or more"
+        )
+    return list(found.values())
+
+
+class PairBatches:
+    """Batches of an epoch: each a dict of what :meth:`ColourDepth.forward` and ``loss`` take.
+
+    ``image`` float32 [B, C, h, w], ``depth`` float32 [B, C' + 1, h, w], ``place_image`` and ``place_depth`` int64
+    [N, 3], ``measured`` bool [B], ``name`` list. No picture is in a batch twice. All depends on (seed, epoch) alone.
+
+    What could give a pair away without a look at what is in it is the same for all pictures of a batch, or differs
+    between the two of a pair:
+
+    - All are mirrored or none is. Other geometry, where ``options.augment`` has any, is the same for both of a pair.
+    - The frame: picture and depth are seen through windows laid apart from each other, up to ``options.shift`` pixels.
+      So neither the border, nor a place's distance from it (which networks that pad with zeros know, Islam et al.,
+      ICLR 2020), says which belong together.
+    - Holes: up to ``options.holes`` of the depth is taken away, in rectangles that the picture knows nothing of.
+    - Colours change (``JITTER``), depth doesn't.
+
+    Places are where both windows show the picture and depth is measured, after all this.
+
+    Args:
+        folder: the dataset.
+        samples: as ``pair_samples`` gives them.
+        reader: how pictures are read.
+        size: (height, width) of the windows; whole pictures are brought to this and ``options.shift`` more.
+        options: the recipe's section.
+        batch: pairs in a batch; the last few pictures of an epoch's order are left out where they don't fill one.
+        seed: of all randomness.
+        workers: processes that prepare items.
+        device: where batches go.
+        cache: keep decoded pictures in memory.
+
+    Raises:
+        RecipeError: a mistake in ``options.augment``.
+        DataError: a file can't be used.
+    """
+
+    def __init__(
+        self,
+        folder: DatasetFolder,
+        samples: Sequence[Sample],
+        reader: Reader,
+        *,
+        size: tuple[int, int],
+        options: ColourDepthRecipe,
+        batch: int,
+        seed: int,
+        workers: int = 0,
+        device: torch.device | None = None,
+        cache: bool = True,
+    ) -> None:
+        self.size, self.options, self.seed = size, options, seed
+        self.device = device or torch.device("cpu")
+        augment = options.augment
+        if augment is None:
+            augment = JITTER if reader.channels == 3 else JITTER[2:]
+        height, width = size
+        try:
+            self.dataset = SegmentationDataset(
+                folder,
+                samples,
+                reader,
+                crop=None,
+                size=(height + options.shift, width + options.shift),
+                augment=augment,
+                seed=seed,
+                cache=cache,
+                depth=True,
+            )
+        except RecipeError as error:
+            raise RecipeError(str(error).replace("data.augment", "colour_depth.augment")) from None
+        self.sampler = EpochSampler(len(self.dataset), seed=seed)
+        self.loader: DataLoader[dict[str, Any]] = DataLoader(
+            self.dataset,
+            batch_size=min(batch, len(self.dataset)),
+            sampler=self.sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            drop_last=True,
+            persistent_workers=workers > 0,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # a loader draws a number each time it begins; not from torch's own
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration that of an epoch."""
+        self.sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        epoch = self.sampler.epoch
+        for step, batch in enumerate(self.loader):
+            yield self._seen(batch, np.random.default_rng([self.seed, epoch, step, DRAWS]))
+
+    def _seen(self, batch: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        """A batch of whole pictures through its windows."""
+        image, depth = batch["image"], batch["depth"]
+        shift = self.options.shift
+        if image.shape[2:] != (self.size[0] + shift, self.size[1] + shift):
+            raise RecipeError("colour_depth.augment: a transform changes the pictures' size; leave it to data.size")
+        for way, axis in (("left_right", 3), ("up_down", 2)):
+            if way in self.options.flip and rng.random() < 0.5:
+                image, depth = image.flip(axis), depth.flip(axis)
+        corners = rng.integers(0, shift + 1, size=(2, len(image), 2))  # of colour's windows and depth's
+        image, depth = (
+            torch.stack([self._window(each, corner) for each, corner in zip(maps, own, strict=True)])
+            for maps, own in zip((image, depth), corners, strict=True)
+        )
+        for each in depth:
+            self._take_away(each, rng)
+        offset = torch.from_numpy(corners[1] - corners[0])  # from a place in depth's window to the same in colour's
+        allowed = depth[:, -1] > 0.5
+        for seen, (rows, columns) in zip(allowed, offset.tolist(), strict=True):
+            _only_inside(seen, 0, rows)
+            _only_inside(seen, 1, columns)
+        place = draw_places(allowed, self.options.points if self.options.dense else 0, rng)
+        moved = place + torch.cat([torch.zeros(len(offset), 1, dtype=torch.long), offset], dim=1)[place[:, 0]]
+        found = {
+            "image": image.contiguous(memory_format=torch.channels_last),
+            "depth": depth.contiguous(memory_format=torch.channels_last),
+            "place_image": moved,
+            "place_depth": place,
+            "measured": (depth[:, -1] > 0.5).flatten(1).any(1),
+        }
+        on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in found.items()}
+        return {**on_device, "name": batch["name"]}
+
+    def _window(self, maps: Tensor, corner: Sequence[int]) -> Tensor:
+        (row, column), (height, width) = corner, self.size
+        return maps[:, row : row + height, column : column + width]
+
+    def _take_away(self, depth: Tensor, rng: np.random.Generator) -> None:
+        """Make rectangles of depth [C + 1, h, w] holes, in place; all of them together at most ``options.holes``."""
+        height, width = depth.shape[1:]
+        for _ in range(RECTANGLES):
+            area = rng.uniform(0, self.options.holes / RECTANGLES)
+            ratio = np.exp(rng.uniform(-1, 1))  # height over width, both as shares of the window's
+            tall, wide = (int(side * min(1.0, np.sqrt(area * r))) for side, r in ((height, ratio), (width, 1 / ratio)))
+            row, column = (int(rng.integers(0, side - part + 1)) for side, part in ((height, tall), (width, wide)))
+            depth[:, row : row + tall, column : column + wide] = 0
+
+
+def _only_inside(seen: Tensor, axis: int, offset: int) -> None:
+    """Take out, in place, what lies outside the other window, which begins so much before this one."""
+    side = seen.shape[axis]
+    if offset < 0:
+        seen.narrow(axis, 0, -offset).fill_(False)
+    elif offset > 0:
+        seen.narrow(axis, side - offset, offset).fill_(False)
