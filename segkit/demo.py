@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import segkit
-from segkit.artifact import load
+from segkit.artifact import load_segmentation
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import IGNORE
 from segkit.data.synthetic import draw_cells
@@ -73,7 +73,7 @@ def demo(out: str | Path = "segkit-demo", seed: int = 0) -> DemoResult:
     run = train(RECIPE, data, [f"train.seed={seed}"], out=out / "runs")
     if run.interrupted:
         raise KeyboardInterrupt
-    model = load(run.directory / "model")
+    model = load_segmentation(run.directory / "model")
     assert isinstance(model, Ensemble)  # so the recipe says
 
     folder = open_dataset(data)

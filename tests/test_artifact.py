@@ -93,16 +93,16 @@ def test_saving_again_replaces_the_tensors_and_leaves_no_other_file(saved):
 
 def test_a_save_that_is_stopped_leaves_the_old_model(saved, monkeypatch):
     folder, model = saved
-    import segkit.artifact as artifact
+    from segkit.artifact import saving
 
-    write = artifact._write
+    write = saving.write
 
     def stops_before_the_description(path, content):
-        if path.name == artifact.DESCRIPTION:
+        if path.name == saving.DESCRIPTION:
             raise KeyboardInterrupt
         write(path, content)
 
-    monkeypatch.setattr(artifact, "_write", stops_before_the_description)
+    monkeypatch.setattr(saving, "write", stops_before_the_description)
     with pytest.raises(KeyboardInterrupt):
         save(segmenter(5), folder)
     assert torch.equal(load(folder)(IMAGE), model(IMAGE))

@@ -1,6 +1,7 @@
 """Classifier: a backbone's coarsest map, normalised and averaged, to one logit a class for the whole image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,15 @@ from torch import Tensor, nn
 from segkit import backbones
 from segkit.backbones.backbone import Backbone
 from segkit.errors import UsageError
-from segkit.model import Named, channel_count, check_images, class_names, normalisation, part
+from segkit.model import (
+    Named,
+    channel_count,
+    check_images,
+    class_names,
+    normalisation,
+    part,
+    without_weights,
+)
 
 
 class Classifier(nn.Module):
@@ -20,16 +29,28 @@ class Classifier(nn.Module):
         backbone: image → pyramid; its coarsest level is classified.
         classes: names of the classes, in the order of their ids.
         mean, std: per-channel normalisation of images in 0..1, kept as buffers.
+        architecture: what :meth:`create` was called with, so that a saved model can be built again.
+
+    Attributes:
+        about: what it was trained on, its figures, and what else is to be saved with it.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, backbone: Backbone, *, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
+        self,
+        backbone: Backbone,
+        *,
+        classes: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        architecture: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.classes = tuple(classes)
+        self.architecture = dict(architecture) if architecture is not None else None
+        self.about: dict[str, Any] = {}
         self.backbone = backbone
         self.norm = nn.LayerNorm(backbone.channels[-1])
         self.head = nn.Linear(backbone.channels[-1], len(self.classes))
@@ -65,7 +86,9 @@ class Classifier(nn.Module):
             body = backbones.create(**part(backbone), in_channels=in_channels)
         except (ValueError, TypeError) as error:
             raise UsageError(str(error)) from error
-        return cls(body, classes=names, mean=mean, std=std)
+        # Weights to start from are not part of the shape: a saved model brings its own.
+        architecture = {"backbone": without_weights(part(backbone)), "in_channels": in_channels}
+        return cls(body, classes=names, mean=mean, std=std, architecture=architecture)
 
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Logits float [B, K] of images float32 [B, C, H, W] in 0..1, any H and W."""

@@ -155,7 +155,7 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show an ensemble's weights and, on a dataset, each member alone, the rest without it, and how far they agree."""
-    from segkit.artifact import load
+    from segkit.artifact import load_segmentation
     from segkit.ensemble import Ensemble
     from segkit.errors import ModelError
     from segkit.fitting.inspection import inspect as look
@@ -163,7 +163,7 @@ def inspect(
 
     if out is not None:
         output_folder(out)
-    ensemble = load(model)
+    ensemble = load_segmentation(model)
     if not isinstance(ensemble, Ensemble):
         raise ModelError(f"{model}: a single model; segkit ensemble MODEL... -o OUT makes an ensemble of several")
     how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)

@@ -32,7 +32,7 @@ def postprocess(
     Smoothing, a threshold by class, the largest part alone, a smallest size and holes are tried in this order. Each is
     kept only if the mean Dice over the cases rises and no class's falls. segkit predict and evaluate then do the same.
     """
-    from segkit.artifact import check_place, load, save
+    from segkit.artifact import check_place, load_segmentation, save
     from segkit.ensemble import Ensemble
     from segkit.errors import ModelError
     from segkit.model import Segmenter
@@ -42,7 +42,7 @@ def postprocess(
         check_place(out)
     with progress_bar("trying") as show:
         how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
-        opened = load(model)
+        opened = load_segmentation(model)
         if not isinstance(opened, Segmenter | Ensemble):
             raise ModelError(f"{model}: an exported file can't be changed; choose for the model, and export it again")
         found = fit_postprocessing(opened, data, split, progress=show, **how)

@@ -33,7 +33,7 @@ def stress(
 
     An attack (FGSM) changes every value by so little, in the direction that the model's own loss grows fastest.
     """
-    from segkit.artifact import load
+    from segkit.artifact import load_segmentation
     from segkit.prediction.writers import output_folder
     from segkit.stressing.run import KINDS
     from segkit.stressing.run import stress as run_stress
@@ -43,7 +43,14 @@ def stress(
     with progress_bar("scoring") as show:
         how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
         found = run_stress(
-            load(model), data, split, kinds=tuple(kinds or KINDS), most=most, seed=seed, progress=show, **how
+            load_segmentation(model),
+            data,
+            split,
+            kinds=tuple(kinds or KINDS),
+            most=most,
+            seed=seed,
+            progress=show,
+            **how,
         )
     if out is not None:
         found.save(out)

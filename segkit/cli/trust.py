@@ -31,7 +31,7 @@ def trust(
     segkit predict then writes into manifest.jsonl, for each picture, the Dice to expect, whether to accept it or to
     look at it again, and in what it is unlike the pictures trained on.
     """
-    from segkit.artifact import check_place, load, save
+    from segkit.artifact import check_place, load_segmentation, save
     from segkit.ensemble import Ensemble
     from segkit.errors import ModelError
     from segkit.model import Segmenter
@@ -40,7 +40,7 @@ def trust(
     check_place(out)
     with progress_bar("predicting") as show:
         how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
-        opened = load(model)
+        opened = load_segmentation(model)
         if not isinstance(opened, Segmenter | Ensemble):
             raise ModelError(f"{model}: an exported file can't be changed; teach the model, and export it again")
         trusted = fit_trust(opened, data, split, good=good, risk=risk, progress=show, **how)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.allocator import reused_memory
-from segkit.artifact import DESCRIPTION, AnyModel, load
+from segkit.artifact import DESCRIPTION, AnyModel, load_segmentation
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.listing import VOLUMES, suffix_of
 from segkit.data.masks import LOSSLESS
@@ -251,9 +251,9 @@ def open_source(path: str | Path) -> AnyModel | Path:
     """
     path = Path(path)
     if not path.is_dir() or (path / DESCRIPTION).is_file() or (path / "model" / DESCRIPTION).is_file():
-        return load(path)
+        return load_segmentation(path)
     holds_masks = any(entry.is_dir() or suffix_of(entry) in (*LOSSLESS, *VOLUMES) for entry in path.iterdir())
-    return path if holds_masks else load(path)
+    return path if holds_masks else load_segmentation(path)
 
 
 def check_fit(model: AnyModel, folder: DatasetFolder) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from segkit.artifact import load
+from segkit.artifact import load_segmentation
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
 from segkit.model import Segmenter
@@ -56,7 +56,7 @@ def loaded(paths: Sequence[str | Path]) -> dict[str, Segmenter]:
     """
     members: dict[str, Segmenter] = {}
     for path in map(Path, paths):
-        model = load(path)
+        model = load_segmentation(path)
         if isinstance(model, Ensemble):
             inner = cast("list[Segmenter]", list(model.members))
             for member in inner:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segkit.allocator import reused_memory
-from segkit.artifact import load
+from segkit.artifact import check_draws_masks, load_segmentation
 from segkit.backbones.linear import has_onednn
 from segkit.data.cases import Case, case_of
 from segkit.data.claims import LIMIT
@@ -126,7 +126,8 @@ class Predictor:
 
     Raises:
         UsageError: a value outside its range; ``compile`` without a compiler, or of a model that has no weights here.
-        ModelError: the settings kept with the model are damaged; there is no model at the path.
+        ModelError: the settings kept with the model are damaged; there is no model at the path, or one that draws no
+            masks.
         RecipeError: the postprocessing names a class that the model doesn't have.
     """
 
@@ -147,7 +148,8 @@ class Predictor:
     ) -> None:
         loaded = isinstance(model, str | Path)
         if isinstance(model, str | Path):
-            model = cast("Model", load(model))
+            model = cast("Model", load_segmentation(model))
+        check_draws_masks(model)
         if offload and (not isinstance(model, Ensemble) or compile):
             what = "compile keeps the model on the device" if compile else "this model is a single one"
             raise UsageError(f"offload: {what}; it is for ensembles alone")

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from segkit.artifact import DESCRIPTION, AnyModel, load, member_digests
+from segkit.artifact import DESCRIPTION, AnyModel, load_segmentation, member_digests
 from segkit.backbones.bridged import Bridged
 from segkit.backbones.recompute import recompute_stages
 from segkit.data.dataset import Decoded, SegmentationDataset
@@ -268,7 +268,7 @@ def start_from(segmenter: Segmenter, path: str, where: str) -> None:
         RecipeError: it is of another shape, naming the first tensor that differs.
     """
     try:
-        first = load(path)
+        first = load_segmentation(path)
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from error
     if not isinstance(first, Segmenter):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import segkit
 from segkit.allocator import reused_memory
-from segkit.artifact import AnyModel, load, save
+from segkit.artifact import AnyModel, load_segmentation, save
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import RecipeError, UsageError
@@ -182,7 +182,7 @@ def _train_members(
                     run.finish_member(name, member.minutes)
         for place in places:
             # Also of a member just trained, so that resuming makes no difference.
-            segmenter = load(place.folder / "model")
+            segmenter = load_segmentation(place.folder / "model")
             assert isinstance(segmenter, Segmenter)
             trained.append(segmenter)
         if stop.requested:

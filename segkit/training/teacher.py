@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.artifact import AnyModel, load
+from segkit.artifact import AnyModel, load_segmentation
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.reader import PICTURES
@@ -35,7 +35,7 @@ def open_teacher(recipe: TeacherRecipe, folder: DatasetFolder) -> AnyModel:
         ModelError: there is none, or it is of other classes than the dataset.
     """
     try:
-        teacher = load(recipe.model)
+        teacher = load_segmentation(recipe.model)
         check_fit(teacher, folder)
     except ModelError as error:
         raise ModelError(f"teacher.model={recipe.model}: {error}") from error

@@ -233,7 +233,7 @@ def test_the_page_feeds_depth_as_it_says(exported, model, dataset, monkeypatch):
 
 
 def test_the_command_says_that_depth_goes_in(exported, capsys, monkeypatch):
-    monkeypatch.setattr("segkit.artifact.load", lambda _: None)
+    monkeypatch.setattr("segkit.artifact.load_segmentation", lambda _: None)
     monkeypatch.setattr("segkit.exporting.run.export", lambda *_, **__: Exported(exported.path, exported.description))
     assert main(["export", "model", "-o", "m.onnx"]) == 0
     expected = (

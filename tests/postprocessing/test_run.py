@@ -84,7 +84,7 @@ def test_what_was_trained_on_is_refused(model, discs):
 
 
 def test_the_command(model, discs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("segkit.artifact._segmenter", lambda *_: model())
+    monkeypatch.setattr("segkit.artifact.segmentation._segmenter", lambda *_: model())
     segkit.save(model(), tmp_path / "model")
     command = ["postprocess", str(tmp_path / "model"), str(discs)]
     assert main(command) == 0

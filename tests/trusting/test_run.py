@@ -92,7 +92,7 @@ def test_a_picture_unlike_those_trained_on_is_named_and_reviewed(model, discs):
 def test_it_is_saved_with_the_model_and_said_by_predict(model, discs, tmp_path, capsys, monkeypatch):
     segkit.trust(model, discs, good=0.9, risk=0.2)
     expected = segkit.Predictor(model).predict(discs / "images" / "d29.png").trust
-    monkeypatch.setattr("segkit.artifact._segmenter", lambda *_: model)
+    monkeypatch.setattr("segkit.artifact.segmentation._segmenter", lambda *_: model)
     segkit.save(model, tmp_path / "model")
     command = ["predict", str(tmp_path / "model"), str(discs / "images" / "d29.png"), "-o", str(tmp_path / "out")]
     assert main(command) == 0
