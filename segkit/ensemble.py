@@ -1,14 +1,13 @@
 """Ensemble: members' probability maps combined, with their disagreement."""
 
-import math
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from segkit.adapter import Adapter
-from segkit.combining import Combination, Mean
+from segkit.combining import Combination
+from segkit.combining.roster import combination_of, member_names, member_temperatures
 from segkit.combining.sums import Spread, Sums
 from segkit.errors import UsageError
 from segkit.model import Segmenter
@@ -17,7 +16,6 @@ from segkit.statistics import PixelStatistics, tempered
 from segkit.task import Task
 
 Member = Segmenter | Adapter | OnnxModel
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
 class Ensemble(nn.Module):
@@ -49,15 +47,8 @@ class Ensemble(nn.Module):
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        if not members:
-            raise UsageError("an ensemble needs at least one member")
+        self.names = member_names(names, len(members))
         first = members[0]
-        self.names = tuple(names) if names is not None else tuple(f"member_{i}" for i in range(len(members)))
-        if len(self.names) != len(members) or len(set(self.names)) < len(members):
-            raise UsageError(f"names {list(self.names)} for {len(members)} members; give each its own")
-        for name in self.names:
-            if not re.fullmatch(NAME, name):
-                raise UsageError(f"member name {name!r}: expected letters, digits, '-' and '_'; it also names a file")
         for name, member in zip(self.names, members, strict=True):
             for what in ("task", "classes", "background", "reader"):
                 theirs, ours = getattr(member, what), getattr(first, what)
@@ -75,23 +66,8 @@ class Ensemble(nn.Module):
                 raise UsageError(f"member {name!r} has reader {member.reader}, another {self.reader}; they must agree")
         self.about: dict[str, Any] = {}
         self.members = nn.ModuleList(members)
-        if combination is None:
-            combination = Mean(len(members), self.maps, self.task, weights=weights)
-        elif weights is not None:
-            raise UsageError("weights and combination: give one of them; weights are those of the mean")
-        if (combination.members, combination.maps, combination.task) != (len(members), self.maps, self.task):
-            raise UsageError(
-                f"the combination is of {combination.members} {combination.task} members with {combination.maps} maps; "
-                f"here are {len(members)} {self.task} members with {self.maps}"
-            )
-        self.combination = combination
-        self.temperatures = tuple(float(each) for each in temperatures or (1.0,) * len(members))
-        self.temperature = float(temperature)
-        if len(self.temperatures) != len(members):
-            raise UsageError(f"{len(self.temperatures)} temperatures for {len(members)} members; give each its own")
-        for each in (*self.temperatures, self.temperature):
-            if not 0 < each < math.inf:
-                raise UsageError(f"temperature {each:g}: expected a number above 0")
+        self.combination = combination_of(combination, weights, len(members), self.maps, self.task)
+        self.temperatures, self.temperature = member_temperatures(temperatures, len(members), temperature)
 
     @property
     def disagrees(self) -> bool:
