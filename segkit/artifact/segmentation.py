@@ -58,6 +58,7 @@ class Segmentation(Description):
 
     @classmethod
     def facts(cls, model: Segmenter | Ensemble, target: Target) -> dict[str, Any]:
+        """Task, classes, reader, members and how they are combined; UsageError where one wasn't built by name."""
         names, segmenters = _members_of(model)
         members = []
         for name, segmenter in zip(names, segmenters, strict=True):
@@ -79,6 +80,7 @@ class Segmentation(Description):
         }
 
     def build(self, source: Source) -> Segmenter | Ensemble:
+        """The model; members of an ensemble with their own ``about``."""
         members = [_segmenter(source, self, each) for each in self.members]
         if self.kind == "segmenter":
             return members[0]
@@ -89,6 +91,7 @@ class Segmentation(Description):
         return _ensemble(source, members, self, self.combination)
 
     def card(self) -> str:
+        """Title, task, classes and members."""
         parts = [(each.name, each.architecture["backbone"], each.architecture["neck"]) for each in self.members]
         members = "".join(
             f"- {name}: {backbone['name']} backbone, {neck['name']} neck\n" for name, backbone, neck in parts
