@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from segkit import backbones
 from segkit.backbones.backbone import Backbone
 from segkit.errors import UsageError
+from segkit.labelled.view import View
 from segkit.model import (
     Named,
     channel_count,
@@ -29,9 +30,11 @@ class Classifier(nn.Module):
         backbone: image → pyramid; its coarsest level is classified.
         classes: names of the classes, in the order of their ids.
         mean, std: per-channel normalisation of images in 0..1, kept as buffers.
+        view: what of an image it is given in evaluation and prediction; None: all of it, at its own size.
         architecture: what :meth:`create` was called with, so that a saved model can be built again.
 
     Attributes:
+        channels: of the images that it takes.
         about: what it was trained on, its figures, and what else is to be saved with it.
     """
 
@@ -45,12 +48,14 @@ class Classifier(nn.Module):
         classes: Sequence[str],
         mean: Sequence[float],
         std: Sequence[float],
+        view: View | None = None,
         architecture: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.classes = tuple(classes)
         self.architecture = dict(architecture) if architecture is not None else None
         self.about: dict[str, Any] = {}
+        self.view, self.channels = view, len(mean)
         self.backbone = backbone
         self.norm = nn.LayerNorm(backbone.channels[-1])
         self.head = nn.Linear(backbone.channels[-1], len(self.classes))
@@ -68,6 +73,7 @@ class Classifier(nn.Module):
         in_channels: int = 3,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        view: View | None = None,
     ) -> "Classifier":
         """Build a classifier from names.
 
@@ -76,6 +82,7 @@ class Classifier(nn.Module):
             classes: names of the classes, or their number.
             in_channels: channels of the input.
             mean, std: normalisation in 0..1; by default ImageNet's for three channels, 0.5 and 0.25 otherwise.
+            view: what of an image it is given in evaluation and prediction; None: all of it, at its own size.
 
         Raises:
             UsageError: an unknown name, option or combination.
@@ -88,15 +95,19 @@ class Classifier(nn.Module):
             raise UsageError(str(error)) from error
         # Weights to start from are not part of the shape: a saved model brings its own.
         architecture = {"backbone": without_weights(part(backbone)), "in_channels": in_channels}
-        return cls(body, classes=names, mean=mean, std=std, architecture=architecture)
+        return cls(body, classes=names, mean=mean, std=std, view=view, architecture=architecture)
 
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Logits float [B, K] of images float32 [B, C, H, W] in 0..1, any H and W."""
+        logits: Tensor = self.head(self.features(image, depth))
+        return logits
+
+    def features(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
+        """What the linear layer reads: the normalised coarsest level, mean over its pixels, float [B, D]."""
         check_images(image, self.mean)
         coarsest = self.backbone((image - self.mean) / self.std, depth)[-1]
-        tokens = self.norm(coarsest.permute(0, 2, 3, 1))  # [B, h, w, C]
-        logits: Tensor = self.head(tokens.mean(dim=(1, 2)))
-        return logits
+        tokens: Tensor = self.norm(coarsest.permute(0, 2, 3, 1))  # [B, h, w, D]
+        return tokens.mean(dim=(1, 2))
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """Probabilities float32 [B, K], softmax over the classes."""
