@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ATTEMPTS = 10
-Floats = NDArray[np.float64]
 
 
 def draw_windows(
@@ -26,7 +25,7 @@ def draw_windows(
     area = height * width * draws.uniform(*scale, (count, ATTEMPTS))
     shape = np.exp(draws.uniform(*np.log(ratio), (count, ATTEMPTS)))
     high, wide = (np.rint(np.sqrt(side)).astype(np.int64) for side in (area / shape, area * shape))
-    fits = (0 < high) & (high <= height) & (0 < wide) & (wide <= width)
+    fits = (high > 0) & (high <= height) & (wide > 0) & (wide <= width)
     rows, first = np.arange(count), fits.argmax(1)
     whole = width[:, 0] / height[:, 0]
     central = np.stack(
@@ -77,13 +76,8 @@ def seen_through(
     across = torch.where(turned > 0, 1 - across, across)  # [B, w]
     rows = (top + high * down - 0.5).clamp(torch.zeros_like(height), height - 1)  # [B, h], centres of pixels
     columns = (left + wide * across - 0.5).clamp(torch.zeros_like(width), width - 1)
-    grid = torch.stack(
-        torch.broadcast_tensors(
-            ((columns + 0.5) * (2 / image.shape[3]) - 1)[:, None, :],
-            ((rows + 0.5) * (2 / image.shape[2]) - 1)[:, :, None],
-        ),
-        dim=-1,
-    )  # [B, h, w, 2]
+    x, y = ((columns + 0.5) * (2 / image.shape[3]) - 1, (rows + 0.5) * (2 / image.shape[2]) - 1)
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=-1)  # [B, h, w, 2]
     seen = F.grid_sample(image.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
     if max(finer) > 1:
         seen = F.avg_pool2d(seen, tuple(finer))
@@ -103,6 +97,7 @@ def moved(image: Tensor, offsets: NDArray[np.int64], mirrored: NDArray[np.bool_]
     rows = np.arange(height) + offsets[:, :1] + pad  # [B, h]
     columns = np.arange(width) + offsets[:, 1:] + pad
     columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
-    flat = torch.from_numpy(rows[:, :, None] * (width + 2 * pad) + columns[:, None, :])  # [B, h, w]
-    flat = flat.view(len(rows), 1, -1).to(image.device, non_blocking=True).expand(-1, image.shape[1], -1)
-    return F.pad(image, (pad,) * 4).flatten(2).gather(2, flat).view_as(image)
+    both = torch.from_numpy(np.concatenate([rows * (width + 2 * pad), columns], axis=1))
+    both = both.to(image.device, non_blocking=True)
+    flat = (both[:, :height, None] + both[:, None, height:]).view(len(both), 1, -1)  # [B, 1, h·w]
+    return F.pad(image, (pad,) * 4).flatten(2).gather(2, flat.expand(-1, image.shape[1], -1)).view_as(image)
