@@ -1,0 +1,152 @@
+"""What is probed: the backbone that a name, a saved model's folder, a run or a file of weights stands for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from segkit import artifact, backbones
+from segkit.backbones.backbone import Backbone
+from segkit.errors import ModelError, UsageError
+from segkit.labelled.view import View
+from segkit.model import Named, normalisation, part
+
+WEIGHTS = "backbone.safetensors"  # of a pretraining run
+RECIPE = "recipe.yaml"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A backbone, and how images are shown to it.
+
+    Attributes:
+        title: what tables call it.
+        backbone: image → pyramid.
+        mean, std: what images in 0..1 are normalised by, float32 [1, C, 1, 1].
+        view: what its own model sees of an image; None where it has no model.
+        notes: what should be said of it.
+    """
+
+    title: str
+    backbone: Backbone
+    mean: Tensor
+    std: Tensor
+    view: View | None
+    notes: tuple[str, ...] = ()
+
+
+def open_subject(what: Named | Path, weights: str | Path | None = None, *, channels: int = 3) -> Subject:
+    """The backbone that ``what`` stands for.
+
+    Args:
+        what: a backbone by name, or ``{"name": …, option: value}``; the folder or zip of a saved model; the folder of a
+            pretraining run; or a run's ``backbone.safetensors``.
+        weights: for a name: ``"imagenet"``, a file, or whatever else backbones take; None: random ones.
+        channels: of the images, for a name.
+
+    Raises:
+        UsageError: an unknown name, nothing there, or weights for what has its own.
+        ModelError: a model that can't be read, or one without a single backbone.
+    """
+    if isinstance(what, Mapping) or (isinstance(what, str) and _is_name(what)):
+        return _by_name(part(what), weights, channels)
+    path = Path(what)
+    if weights is not None:
+        raise UsageError(f"{path}: has weights of its own; --weights is for a backbone by name")
+    if path.is_dir() and (path / WEIGHTS).is_file():
+        return _of_run(path / WEIGHTS)
+    if path.is_dir() and (path / "model" / artifact.DESCRIPTION).is_file():
+        return _of_model(path / "model")
+    if path.is_file() and path.suffix == ".safetensors":
+        return _of_run(path)
+    if not path.exists():
+        raise UsageError(
+            f"{what}: neither a backbone's name (segkit models lists them) nor a model's or a run's folder"
+        )
+    return _of_model(path)
+
+
+def _is_name(what: str) -> bool:
+    """Whether it names a backbone: one of the toolkit's, or ``timm:…``, ``smp:…``, ``package.module:Class``."""
+    return what in backbones.names() or (":" in what and not Path(what).exists())
+
+
+def _by_name(named: dict[str, Any], weights: str | Path | None, channels: int) -> Subject:
+    if weights is not None:
+        if named.get("weights") is not None:
+            raise UsageError(f"weights are given twice: {named['weights']} and {weights}")
+        named = {**named, "weights": weights}
+    mean, std = normalisation(None, None, channels)
+    own = named.get("weights")
+    notes = (
+        () if own is not None else ("the weights are random: what they reach is what others are to be held against",)
+    )
+    title = named["name"] if own is None else f"{named['name']}, {own}"
+    return Subject(title, _created(named, channels), _plane(mean), _plane(std), None, notes)
+
+
+def _of_run(weights: Path) -> Subject:
+    """The backbone of a file that a pretraining run left beside its recipe, shown images as the run's model is."""
+    recipe = weights.parent / RECIPE
+    try:
+        text = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+        key = "backbone" if weights.name == WEIGHTS else weights.stem
+        named, data = part(text["model"][key]), text["data"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, UsageError):
+        raise UsageError(
+            f"{weights}: no {RECIPE} beside it says which backbone this is; name that, and give the file by --weights"
+        ) from None
+    named["weights"] = weights
+    model = weights.parent / "model"
+    channels = int(data.get("channels", 3)) if isinstance(data, dict) else 3
+    notes: tuple[str, ...] = ()
+    if (model / artifact.DESCRIPTION).is_file() and weights.name == WEIGHTS:
+        shown = _looks(artifact.load(model))
+        if shown is not None:
+            mean, std, view = shown
+            return Subject(str(weights.parent), _created(named, mean.shape[1]), mean, std, view)
+    mean_, std_ = normalisation(None, None, channels)
+    return Subject(str(weights), _created(named, channels), _plane(mean_), _plane(std_), None, notes)
+
+
+def _of_model(path: Path) -> Subject:
+    model = artifact.load(path)
+    backbone, shown = getattr(model, "backbone", None), _looks(model)
+    if not isinstance(backbone, Backbone) or shown is None:
+        members = getattr(model, "names", ())
+        hint = f"; probe a member's own model: {', '.join(members)}" if members else ""
+        raise ModelError(f"{path}: {type(model).__name__} has no backbone of its own to probe{hint}")
+    mean, std, view = shown
+    notes = []
+    if len(backbone.modalities) > 1:
+        notes.append("the backbone takes depth too; it is probed on images alone")
+    reader = getattr(model, "reader", None)
+    if reader is not None and (reader.window is not None or reader.slices is not None):
+        notes.append("the model reads files in a way of its own (window, slices); here bytes are divided by 255")
+    return Subject(str(path), backbone, mean, std, view, tuple(notes))
+
+
+def _looks(model: object) -> tuple[Tensor, Tensor, View | None] | None:
+    """Normalisation and view of a model; None where it has no normalisation of an image."""
+    mean, std = getattr(model, "mean", None), getattr(model, "std", None)
+    if not isinstance(mean, Tensor) or not isinstance(std, Tensor):
+        return None
+    view, size = getattr(model, "view", None), getattr(model, "input_size", None)
+    if not isinstance(view, View):
+        view = View(size=size, share=1.0) if size is not None else None
+    return mean, std, view
+
+
+def _created(named: dict[str, Any], channels: int) -> Backbone:
+    try:
+        return backbones.create(**named, in_channels=channels)
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _plane(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
