@@ -10,7 +10,7 @@ from segkit.data.slices import Slices
 from segkit.data.window_names import NamedWindow
 from segkit.nearest import nearest
 from segkit.postprocessing.settings import Postprocessing
-from segkit.sections import FittingRecipe, Part, RunRecipe, Side, Strict
+from segkit.sections import OptimisationRecipe, Part, RunRecipe, Side, Strict
 from segkit.sections import Precision as Precision
 from segkit.tta import TTA, parse_tta
 
@@ -136,7 +136,7 @@ class EnsembleRecipe(Strict):
         return self
 
 
-class TrainRecipe(FittingRecipe):
+class TrainRecipe(OptimisationRecipe):
     """How a segmenter's weights are found."""
 
     freeze: Annotated[int, Field(ge=0)] | Literal["all", "colour"] = Field(

@@ -30,7 +30,7 @@ class Part(BaseModel):
         return {"name": value} if isinstance(value, str) else value
 
 
-class FittingRecipe(Strict):
+class OptimisationRecipe(Strict):
     """How weights are found, whatever is learnt."""
 
     epochs: int = Field(100, ge=1)

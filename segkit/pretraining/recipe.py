@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from segkit.sections import FittingRecipe, Part, RunRecipe, Side, Strict
+from segkit.sections import OptimisationRecipe, Part, RunRecipe, Side, Strict
 
 OBJECTIVES = ("classify", "colour_depth", "captions")
 
@@ -50,7 +50,7 @@ class ClassifyRecipe(Strict):
     mix: float = Field(1.0, ge=0, le=1, description="share of the batches that are mixed, where mixup or cutmix are on")
 
 
-class PretrainTrainRecipe(FittingRecipe):
+class PretrainTrainRecipe(OptimisationRecipe):
     """How the weights are found."""
 
     batch: int = Field(128, ge=1, description="images or pairs in a step")

@@ -12,6 +12,7 @@ from torch import Tensor
 from segkit.data.dataset import SegmentationDataset
 from segkit.training.allowance import Allowance
 from segkit.training.module import TrainingModule
+from segkit.training.network_module import NetworkModule
 from segkit.training.population import learning_norms, measure_norms, plain_batches
 
 FIXED_FROM = 0.8  # of the epochs
@@ -73,8 +74,8 @@ class AveragedValidation(L.Callback):
 
     def on_validation_start(self, _trainer: L.Trainer, module: L.LightningModule) -> None:
         """Put the averaged weights in."""
-        assert isinstance(module, TrainingModule)
-        self._swap = module.average.applied_to(module.segmenter) if module.average else None
+        assert isinstance(module, NetworkModule)
+        self._swap = module.average.applied_to(module.network) if module.average else None
         if self._swap is not None:
             self._swap.__enter__()
 
@@ -92,9 +93,9 @@ class KeepBest(L.Callback):
 
     def on_validation_end(self, _trainer: L.Trainer, module: L.LightningModule) -> None:
         """Copy the validated weights where the score is the best so far; ties keep the earlier."""
-        assert isinstance(module, TrainingModule)
+        assert isinstance(module, NetworkModule)
         if module.score is not None and module.score[1] > self.score:
-            state = module.segmenter.state_dict()
+            state = module.network.state_dict()
             if all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
                 self.score = module.score[1]
                 self.weights = {name: tensor.detach().clone() for name, tensor in state.items()}
@@ -122,11 +123,11 @@ class SamplePictures(L.Callback):
                 self._draw()
 
 
-def kept_weights(module: TrainingModule, best: KeepBest | None) -> Mapping[str, Tensor]:
+def kept_weights(module: NetworkModule, best: KeepBest | None) -> Mapping[str, Tensor]:
     """The weights that training is for: the best validated ones, else the averaged, else the last."""
     if best is not None and best.weights is not None:
         return best.weights
     if module.average is None:
-        return module.segmenter.state_dict()
-    with module.average.applied_to(module.segmenter):
-        return {name: tensor.detach().clone() for name, tensor in module.segmenter.state_dict().items()}
+        return module.network.state_dict()
+    with module.average.applied_to(module.network):
+        return {name: tensor.detach().clone() for name, tensor in module.network.state_dict().items()}

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.types import LRSchedulerConfig
 from segkit.errors import ModelError, SegkitError
 from segkit.files import atomic_path
 from segkit.training.allowance import Allowance
-from segkit.training.module import TrainingModule
+from segkit.training.network_module import NetworkModule
 
 FORMAT = 1
 AGAIN = "remove it, and --resume begins this member again from its first epoch"
@@ -92,7 +92,7 @@ class Checkpoints(Checkpoint):
         else:
             loop.manual_optimization.optim_step_progress.total.completed = saved.updates
         for part in module.modules():
-            if isinstance(part, TrainingModule):
+            if isinstance(part, NetworkModule):
                 part.done = saved.updates // len(trainer.optimizers)
 
     def on_train_epoch_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:

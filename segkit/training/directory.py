@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from segkit.artifact import DESCRIPTION
 from segkit.errors import DataError, ModelError, RecipeError, UsageError
 from segkit.files import atomic_path, remove_temporary
-from segkit.recipe import Recipe
-from segkit.recipe_file import load_recipe
+from segkit.recipe_file import load_as
+from segkit.sections import RunRecipe
 
 if sys.platform != "win32":
     import fcntl
@@ -123,7 +123,7 @@ class RunDirectory:
             raise ModelError(f"{self._state_path}: damaged ({reason}); start this run again without --resume") from None
 
 
-def new_run(out: Path, recipe: Recipe, digest: str) -> RunDirectory:
+def new_run(out: Path, recipe: RunRecipe, digest: str) -> RunDirectory:
     """Make ``out/NAME``, or the first of ``NAME-2``, ``NAME-3``, … that isn't there, with recipe and state in it.
 
     The folder is filled under a hidden name first, so that whatever bears a run's name can be resumed.
@@ -153,7 +153,7 @@ def new_run(out: Path, recipe: Recipe, digest: str) -> RunDirectory:
     return RunDirectory(directory)
 
 
-def unfinished_run(out: Path, recipe: Recipe) -> RunDirectory:
+def unfinished_run(out: Path, recipe: RunRecipe) -> RunDirectory:
     """The newest unfinished run of a recipe in ``out``.
 
     Raises:
@@ -167,7 +167,7 @@ def unfinished_run(out: Path, recipe: Recipe) -> RunDirectory:
         raise UsageError(f"nothing to resume: {found}; leave --resume out to start a new run")
     differences = []
     for run in unfinished:
-        difference = _difference(load_recipe(run / "recipe.yaml"), recipe)
+        difference = _difference(load_as(type(recipe), run / "recipe.yaml"), recipe)
         if difference is None:
             return RunDirectory(run)
         differences.append(difference)
@@ -184,7 +184,7 @@ def _runs(out: Path, name: str) -> list[Path]:
     return sorted(runs, key=lambda run: (run / "recipe.yaml").stat().st_mtime_ns, reverse=True)
 
 
-def _difference(began: Recipe, now: Recipe) -> str | None:
+def _difference(began: RunRecipe, now: RunRecipe) -> str | None:
     """The first key, in the recipe's order, that isn't as it was; None where all that counts is."""
     before, after = _flat(began.model_dump(mode="json")), _flat(now.model_dump(mode="json"))
     for key in [*after, *before]:

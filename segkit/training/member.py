@@ -1,30 +1,23 @@
 """Members, from their plans to their trained weights, with Lightning."""
 
 import hashlib
-import logging
-import os
-import signal
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from segkit.data.dataset import EpochSampler, EvaluationDataset, collate
 from segkit.data.folder import DatasetFolder
 from segkit.errors import RecipeError, SegkitError
 from segkit.model import Segmenter
-from segkit.precision import fastest
+from segkit.precision import Precision, fastest
 from segkit.recipe import PredictRecipe
 from segkit.training.callbacks import (
     AveragedValidation,
@@ -44,20 +37,9 @@ from segkit.training.progress import Bar, EpochTable
 from segkit.training.rounding import round_weights
 from segkit.training.samples import draw_samples, to_show
 from segkit.training.together import Each, Together
+from segkit.training.trainer import default_device, ignore_interrupts, loader_workers, make_trainer, without_advice
 
 SAMPLES = 4  # pictures drawn of each member
-ADVICE = (  # of Lightning's, on what is meant as it is
-    ".*does not have many workers.*",
-    ".*number of training batches.*",
-    ".*no `val_dataloader`.*",
-    ".*in eval mode at the start of training.*",  # frozen stages
-    ".*treespec, LeafSpec.*",
-)
-LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "fp32": "32-true",
-    "bf16": "bf16-mixed",
-    "fp16": "16-mixed",
-}
 
 
 @dataclass(frozen=True)
@@ -123,8 +105,8 @@ def train_members(
     began = time.perf_counter()
     first, place = plans[0], places[0]
     train = first.member.train
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with _without_advice():
+    device = default_device()
+    with without_advice():
         loader = _loader(first)
         trainees = [
             _trainee(plan, folder, predict, where, len(loader), log) for plan, where in zip(plans, places, strict=True)
@@ -150,32 +132,20 @@ def train_members(
             module = Together([trainee.module for trainee in trainees], seeds, train.accumulate)
             callbacks = [Each(number, trainee.callbacks) for number, trainee in enumerate(trainees)]
         callbacks += [stop, early, Checkpoints(checkpoint, parts, saved, log.say)]
-        precision = fastest(device) if train.precision == "auto" else train.precision
+        precision: Precision = fastest(device) if train.precision == "auto" else train.precision
         if precision == "fp16" and len(plans) > 1:  # one scale of the loss can't serve several optimisers
             if train.precision == "fp16":
                 raise RecipeError("ensemble.joint computes in bf16 or fp32; set train.precision=auto")
             precision = "fp32"
         deterministic_before = torch.are_deterministic_algorithms_enabled()
-        trainer = L.Trainer(
-            accelerator=device.type,
-            devices=1,
-            precision=LIGHTNING_PRECISION[precision],
-            max_epochs=train.epochs,
-            accumulate_grad_batches=train.accumulate if len(plans) == 1 else 1,
-            check_val_every_n_epoch=train.validate_every,
-            num_sanity_val_steps=0,
-            deterministic=train.deterministic,
-            # What a killed process logged of the epochs that come again is hidden.
-            logger=[
-                TensorBoardLogger(each.folder, name="", version="tensorboard", purge_step=done + 1 if saved else None)
-                for each in places
-            ],
-            callbacks=[callback for callback in callbacks if callback is not None],
-            plugins=LightningEnvironment(),  # one process, also where a cluster's scheduler offers more
-            default_root_dir=place.folder,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
+        trainer = make_trainer(
+            train,
+            [callback for callback in callbacks if callback is not None],
+            device=device,
+            precision=precision,
+            folders=[each.folder for each in places],
+            epochs_done=done,
+            accumulate=train.accumulate if len(plans) == 1 else 1,
         )
         whole = EvaluationDataset(folder, first.validation, first.reader, depth=first.depth)
         validation = DataLoader(whole, 1, collate_fn=collate)
@@ -307,8 +277,7 @@ def _parameters(segmenter: Segmenter) -> str:
 
 def _loader(plan: Plan) -> DataLoader[dict[str, Any]]:
     train = plan.member.train
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(4, cores // 2) if train.workers == "auto" else int(train.workers)
+    workers = loader_workers(train.workers)
     return DataLoader(
         plan.dataset,
         batch_size=train.batch,
@@ -317,30 +286,7 @@ def _loader(plan: Plan) -> DataLoader[dict[str, Any]]:
         collate_fn=collate,
         drop_last=len(plan.dataset) >= train.batch,  # a last batch of one picture would break batch statistics
         persistent_workers=workers > 0,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=ignore_interrupts,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # a loader draws a number each time it begins; not from what training draws from
     )
-
-
-def _ignore_interrupts(_worker: int) -> None:
-    """Both signals often reach every process of a terminal or a job; only the parent may answer them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-@contextmanager
-def _without_advice() -> Iterator[None]:
-    """Keep Lightning's advertisements and its advice from the console; other warnings pass."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in ADVICE:
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

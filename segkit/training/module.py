@@ -1,8 +1,7 @@
-"""One segmenter being trained: its step, its loss, its optimiser, its validation score."""
+"""One segmenter being trained: its step, its loss, its validation score."""
 
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
@@ -12,29 +11,28 @@ from segkit.model import Segmenter
 from segkit.prediction.bands import tiled
 from segkit.prediction.labels import labels_of
 from segkit.recipe import PredictRecipe, TrainRecipe
-from segkit.training.average import WeightAverage
 from segkit.training.beside import spread_loss
 from segkit.training.coarse import coarse_target
-from segkit.training.optimizer import create_optimizer, schedule
+from segkit.training.network_module import NetworkModule
 
 AUXILIARY_WEIGHT = 0.4  # all auxiliary losses together, against the main one (Zhao et al., CVPR 2017)
 
 
-class TrainingModule(L.LightningModule):
-    """Train ``segmenter`` with ``loss``; ``average`` holds its averaged weights, which are the ones validated."""
+class TrainingModule(NetworkModule):
+    """Train ``segmenter`` with ``loss``."""
 
     def __init__(
         self, segmenter: Segmenter, loss: nn.Module, train: TrainRecipe, predict: PredictRecipe, *, updates: int
     ) -> None:
-        super().__init__()
-        self.segmenter, self.loss = segmenter, loss
-        self.train_recipe, self.predict_recipe, self.updates = train, predict, updates
-        self.average = WeightAverage(segmenter, decay=train.ema) if train.ema else None
-        self.done = 0  # updates
-        self.score: tuple[str, float] | None = None  # of the last validation
-        self.scored_epoch: int | None = None
-        self.diverged: str | None = None  # why training can't go on
+        super().__init__(segmenter, train, updates=updates, frozen=train.unfreeze is not None)
+        self.loss, self.predict_recipe = loss, predict
         self._metrics: SegmentationMetrics | None = None
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """What is trained."""
+        assert isinstance(self.network, Segmenter)
+        return self.network
 
     def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
         """Scalar loss of a batch: the main logits', and the auxiliary heads' at a smaller weight."""
@@ -55,48 +53,10 @@ class TrainingModule(L.LightningModule):
             loss = loss + spread_loss(spread, beside)
         return loss
 
-    def configure_optimizers(self) -> Any:
-        """AdamW with its groups, and the schedule that advances with every update."""
-        recipe = self.train_recipe
-        optimizer = create_optimizer(
-            self.segmenter,
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            betas=recipe.betas,
-            layer_decay=recipe.layer_decay,
-            frozen=recipe.unfreeze is not None,
-        )
-        decay = schedule(
-            optimizer,
-            kind=recipe.schedule,
-            steps=self.updates,
-            warmup_steps=round(recipe.warmup * self.updates),
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
-
-    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
-        """Scale the gradients down to the recipe's largest norm; Lightning itself refuses to with a fused optimiser.
-
-        Right as long as the gradients are unscaled here, which is why fp16 takes the unfused one.
-        """
-        if self.train_recipe.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.segmenter.parameters(), self.train_recipe.clip)
-
     def on_after_batch_transfer(self, batch: dict[str, Any], _index: int) -> dict[str, Any]:
         """Put the images into the memory layout that convolutions are fastest in."""
         batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
         return batch
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Follow the weights after each update, not after each accumulated batch."""
-        if self.trainer.global_step > self.done:
-            self.updated()
-
-    def updated(self) -> None:
-        """Count an update, and let the averaged weights follow."""
-        self.done += 1
-        if self.average is not None:
-            self.average.update(self.segmenter)
 
     def on_validation_epoch_start(self) -> None:
         """Begin a new count."""

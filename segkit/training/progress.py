@@ -16,7 +16,7 @@ from torch import Tensor
 from segkit.files import atomic_path
 from segkit.training.allowance import Allowance
 from segkit.training.curves import draw_curves
-from segkit.training.module import TrainingModule
+from segkit.training.network_module import NetworkModule
 
 
 class EpochTable(L.Callback):
@@ -42,7 +42,7 @@ class EpochTable(L.Callback):
         """Go on below these rows; the file loses those of epochs that will be run again."""
         self.rows = list(state_dict["rows"])
         self.resumed_at = float(self.rows[-1]["seconds"])
-        self._write()
+        self.write()
 
     def on_train_start(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Start the clock, or let it go on from the last row's time."""
@@ -67,10 +67,10 @@ class EpochTable(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write the row; validation, where there was one, is already over."""
-        assert isinstance(module, TrainingModule)
+        assert isinstance(module, NetworkModule)
         if not self._losses:  # interrupted before the epoch's first step
             return
-        score = module.score if module.scored_epoch == trainer.current_epoch else None
+        columns = module.columns(trainer.current_epoch)
         loss = float(torch.stack(self._losses).float().mean())
         if not math.isfinite(loss):
             module.diverged = f"the loss is {loss} in epoch {trainer.current_epoch + 1}, training diverged"
@@ -83,37 +83,38 @@ class EpochTable(L.Callback):
             "seconds": round(time.perf_counter() - self._began, 1),
             "learning_rate": self._rate,
             "loss": round(loss, 6),
-            "score": round(score[1], 6) if score else "",
-            "score_name": score[0] if score else "",
+            **{name: round(value, 6) if isinstance(value, float) else value for name, value in columns.items()},
             "images_per_second": round(self._images / max(self._seconds, 1e-9), 2),
         }
         self.rows.append(row)
-        self._write()
-        scored = f"  {row['score_name']} {row['score']:.4f}" if score else ""
+        self.write()
         self.say(
-            f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['loss']:.4f}{scored}"
+            f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['loss']:.4f}{module.told(trainer.current_epoch)}"
             f"  {row['images_per_second']:.1f} images/s  {row['seconds']:.0f} s"
         )
         for logger in trainer.loggers[self._place : self._place + 1]:
             logger.log_metrics({key: row[key] for key in ("loss", "learning_rate", "images_per_second")}, row["epoch"])
-            if score:
-                logger.log_metrics({"score": score[1]}, row["epoch"])
+            figures = {name: value for name, value in columns.items() if isinstance(value, float)}
+            if figures:
+                logger.log_metrics(figures, row["epoch"])
         if self._allowance.due:
             with self._allowance.spend():
-                self._draw()
+                self.draw()
 
     def on_train_end(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Draw the curves a last time."""
-        self._draw()
+        self.draw()
 
-    def _write(self) -> None:
+    def write(self) -> None:
         """Write the whole table anew: it has each epoch once, wherever the program is killed."""
         with atomic_path(self.directory / "metrics.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.rows[0])
+            names = dict.fromkeys(name for row in self.rows for name in row)
+            writer = csv.DictWriter(file, names, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Write the curves of the rows so far."""
         if self.rows:
             draw_curves(self.rows, self.directory / "curves.png")
 
@@ -132,7 +133,7 @@ class Bar(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Show the bar."""
-        assert isinstance(module, TrainingModule)
+        assert isinstance(module, NetworkModule)
         steps = int(trainer.num_training_batches)
         total, done = steps * int(trainer.max_epochs or 1), steps * trainer.current_epoch
         self._task = self._progress.add_task(self._title, total=total, completed=done, now="")
@@ -143,7 +144,7 @@ class Bar(L.Callback):
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, _index: int
     ) -> None:
         """Advance; read the loss off the device at most five times a second."""
-        assert isinstance(module, TrainingModule)
+        assert isinstance(module, NetworkModule)
         self._images += len(batch["name"])
         self._progress.advance(self._task)
         now = time.perf_counter()

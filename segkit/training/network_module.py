@@ -1,0 +1,96 @@
+"""One network being trained, whatever it learns: its optimiser and schedule, its averaged weights, its last score."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from segkit.sections import OptimisationRecipe
+from segkit.training.average import WeightAverage
+from segkit.training.optimizer import create_optimizer, schedule
+
+
+class NetworkModule(L.LightningModule):
+    """Train ``network``; ``average`` holds its averaged weights, which are the ones validated.
+
+    Args:
+        network: what is trained, saved and kept.
+        train: how.
+        updates: of the optimiser in the whole run.
+        frozen: whether what is frozen will learn later.
+        fused: whether the optimiser is one kernel also on a GPU; None: on processors alone.
+        place: where the run is, in updates, when so many are done; None: there.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        train: OptimisationRecipe,
+        *,
+        updates: int,
+        frozen: bool = False,
+        fused: bool | None = None,
+        place: Callable[[int], float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.train_recipe, self.updates = train, updates
+        self.average = WeightAverage(network, decay=train.ema) if train.ema else None
+        self.done = 0  # updates
+        self.score: tuple[str, float] | None = None  # of the last validation; higher is better
+        self.scored_epoch: int | None = None
+        self.diverged: str | None = None  # why training can't go on
+        self._frozen, self._fused, self._place = frozen, fused, place
+
+    def columns(self, epoch: int) -> dict[str, float | str]:
+        """What the epoch's row in the table has beside the loss; an empty string where it has nothing."""
+        score = self.score if self.scored_epoch == epoch else None
+        return {"score": score[1] if score else "", "score_name": score[0] if score else ""}
+
+    def told(self, epoch: int) -> str:
+        """The same for a line in the log, two spaces before each figure."""
+        if self.score is None or self.scored_epoch != epoch:
+            return ""
+        return f"  {self.score[0]} {self.score[1]:.4f}"
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with its groups, and the schedule that advances with every update."""
+        recipe = self.train_recipe
+        optimizer = create_optimizer(
+            self.network,
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            betas=recipe.betas,
+            layer_decay=recipe.layer_decay,
+            frozen=self._frozen,
+            fused=self._fused,
+        )
+        decay = schedule(
+            optimizer,
+            kind=recipe.schedule,
+            steps=self.updates,
+            warmup_steps=round(recipe.warmup * self.updates),
+            place=self._place,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        """Scale the gradients down to the recipe's largest norm; Lightning itself refuses to with a fused optimiser.
+
+        Right as long as the gradients are unscaled here, which is why fp16 takes the unfused one.
+        """
+        if self.train_recipe.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.train_recipe.clip)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Follow the weights after each update, not after each accumulated batch."""
+        if self.trainer.global_step > self.done:
+            self.updated()
+
+    def updated(self) -> None:
+        """Count an update, and let the averaged weights follow."""
+        self.done += 1
+        if self.average is not None:
+            self.average.update(self.network)

@@ -1,0 +1,106 @@
+"""Lightning's trainer as every kind of training here uses it: one device, our own callbacks, nothing on the console."""
+
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import lightning as L
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from segkit.precision import Precision
+from segkit.sections import OptimisationRecipe
+
+ADVICE = (  # of Lightning's, on what is meant as it is
+    ".*does not have many workers.*",
+    ".*number of training batches.*",
+    ".*no `val_dataloader`.*",
+    ".*in eval mode at the start of training.*",  # frozen stages
+    ".*treespec, LeafSpec.*",
+)
+LIGHTNING_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
+
+
+def default_device() -> torch.device:
+    """The GPU where there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def make_trainer(
+    train: OptimisationRecipe,
+    callbacks: Sequence[L.Callback],
+    *,
+    device: torch.device,
+    precision: Precision,
+    folders: Sequence[Path],
+    epochs_done: int,
+    accumulate: int,
+) -> L.Trainer:
+    """A trainer that goes by the recipe.
+
+    Args:
+        train: epochs, validations, determinism.
+        callbacks: in order.
+        device: where it computes.
+        precision: in which arithmetic.
+        folders: for TensorBoard's events, one for each network; the first is for whatever else Lightning writes.
+        epochs_done: by earlier processes; what a killed one logged of epochs that come again is hidden.
+        accumulate: steps whose gradients it sums into one update.
+    """
+    purge = epochs_done + 1 if epochs_done else None
+    return L.Trainer(
+        accelerator=device.type,
+        devices=1,
+        precision=LIGHTNING_PRECISION[precision],
+        max_epochs=train.epochs,
+        accumulate_grad_batches=accumulate,
+        check_val_every_n_epoch=train.validate_every,
+        num_sanity_val_steps=0,
+        deterministic=train.deterministic,
+        logger=[TensorBoardLogger(each, name="", version="tensorboard", purge_step=purge) for each in folders],
+        callbacks=list(callbacks),
+        plugins=LightningEnvironment(),  # one process, also where a cluster's scheduler offers more
+        default_root_dir=folders[0],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def loader_workers(wanted: int | Literal["auto"]) -> int:
+    """How many processes prepare batches: as many as wanted, or half the cores, 4 at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, cores // 2) if wanted == "auto" else wanted
+
+
+def ignore_interrupts(_worker: int) -> None:
+    """Both signals often reach every process of a terminal or a job; only the parent may answer them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Keep Lightning's advertisements and its advice from the console; other warnings pass."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in ADVICE:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
