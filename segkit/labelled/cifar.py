@@ -1,0 +1,137 @@
+"""CIFAR-10 and CIFAR-100 as they are unpacked, in the versions for Python and for C programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.errors import DataError
+from segkit.labelled.images import LabelledImages
+from segkit.labelled.sources import Arrays
+
+SIDE = 32
+PLANES = 3 * SIDE * SIDE
+
+
+@dataclass(frozen=True)
+class Binary:
+    """One of the versions for C programs.
+
+    Attributes:
+        folder: its folder's name.
+        train, test: files of records: labels, then red, green and blue planes, all of bytes.
+        classes: the file with the classes' names, one in a line.
+        labels: bytes of labels before each image, the last of which is the class.
+    """
+
+    folder: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    classes: str
+    labels: int
+
+
+BINARIES = (
+    Binary(
+        "cifar-10-batches-bin",
+        tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+        ("test_batch.bin",),
+        "batches.meta.txt",
+        1,
+    ),
+    Binary("cifar-100-binary", ("train.bin",), ("test.bin",), "fine_label_names.txt", 2),
+)
+PICKLED = {"cifar-10-batches-py": "CIFAR10", "cifar-100-python": "CIFAR100"}
+"""Folders of the versions for Python, and torchvision's classes of them."""
+
+
+def cifar_folder(path: Path) -> Path | None:
+    """The folder of CIFAR's files that a path is, or holds; None where there is none.
+
+    Raises:
+        DataError: it holds several.
+    """
+    known = [*PICKLED, *(binary.folder for binary in BINARIES)]
+    found = [path] if path.resolve().name in known else [path / name for name in known if (path / name).is_dir()]
+    if len(found) > 1:
+        raise DataError(f"{path}: holds {' and '.join(folder.name for folder in found)}; name one of them")
+    return found[0] if found else None
+
+
+def open_cifar(folder: Path) -> LabelledImages:
+    """Return the images of one of CIFAR's folders, with its own train and test; of CIFAR-100 the hundred classes.
+
+    Raises:
+        DataError: a file is missing or has other contents. The versions for Python are pickles, so no file is opened
+            whose MD5 is not the published one.
+    """
+    kind = folder.resolve().name
+    if kind in PICKLED:
+        classes, parts = _pickled(folder)
+    else:
+        classes, parts = _binary(folder, next(binary for binary in BINARIES if binary.folder == kind))
+    return of_arrays(folder, kind.rsplit("-", 1)[0].removesuffix("-batches"), classes, parts)
+
+
+def of_arrays(
+    path: Path,
+    name: str,
+    classes: Sequence[str],
+    parts: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]],
+) -> LabelledImages:
+    """Images uint8 [N, H, W, C] and labels [N] of each split, named by split and number: ``train/00017``."""
+    names = [f"{split}/{number:05}" for split, (images, _) in parts.items() for number in range(len(images))]
+    splits, begin = {}, 0
+    for split, (images, _) in parts.items():
+        splits[split] = np.arange(begin, begin + len(images))
+        begin += len(images)
+    images = np.concatenate([images for images, _ in parts.values()])
+    labels = np.concatenate([labels for _, labels in parts.values()])
+    return LabelledImages(path, name, tuple(classes), names, labels, splits, (), Arrays(path, names, images))
+
+
+def _pickled(folder: Path) -> tuple[list[str], dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]]:
+    from torchvision import datasets
+
+    kind = getattr(datasets, PICKLED[folder.resolve().name])
+    parts = {}
+    for split, train in (("train", True), ("test", False)):
+        try:
+            dataset = kind(folder.resolve().parent, train=train)  # checks every file's MD5 before it opens one
+        except (RuntimeError, OSError) as error:
+            raise DataError(
+                f"{folder}: a file is missing, or its MD5 is not the published one; such files are pickles, which can "
+                "run programs, so they aren't opened. Unpack the archive again"
+            ) from error
+        parts[split] = dataset.data, np.array(dataset.targets, dtype=np.int64)
+    return list(dataset.classes), parts
+
+
+def _binary(folder: Path, version: Binary) -> tuple[list[str], dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]]:
+    try:
+        lines = (folder / version.classes).read_text(encoding="utf-8").splitlines()
+        classes = [line.strip() for line in lines if line.strip()]
+        files = {"train": version.train, "test": version.test}
+        parts = {split: _records([folder / file for file in files[split]], version, len(classes)) for split in files}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder}: {error}; unpack the archive again") from None
+    return classes, parts
+
+
+def _records(files: Sequence[Path], version: Binary, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    read = []
+    for file in files:
+        data, length = np.fromfile(file, dtype=np.uint8), version.labels + PLANES
+        if not len(data) or len(data) % length:
+            raise DataError(
+                f"{file}: {len(data):,} bytes are not whole records of {length:,}; unpack the archive again"
+            )
+        records = data.reshape(-1, length)
+        if (largest := records[:, version.labels - 1].max()) >= classes:
+            raise DataError(f"{file}: label {largest} of {classes} classes; unpack the archive again")
+        read.append(records)
+    records = np.concatenate(read)
+    images = records[:, version.labels :].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), records[:, version.labels - 1].astype(np.int64)

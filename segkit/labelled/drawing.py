@@ -1,0 +1,62 @@
+"""Which labelled images are trained on, validated on and tested on, where a dataset doesn't say: by class and hash."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.data.splits import draw_splits, hashed_groups
+from segkit.labelled.images import SPLITS, UNLABELLED, LabelledImages
+
+HELD_OUT = 0.1
+"""Share of each class's training images that are validated on where there is no such split."""
+
+
+def drawn_splits(names: Sequence[str], labels: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Of each class 70 % train, 15 % val and 15 % test by a hash of the names; images without label in their own."""
+    found: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for members in _by_class(names, labels, np.arange(len(names))):
+        for split, chosen in draw_splits(members, {}).items():
+            found[split] += [members[name] for name in chosen]
+    return with_unlabelled(
+        {split: np.sort(np.array(chosen, dtype=np.int64)) for split, chosen in found.items()}, labels
+    )
+
+
+def with_unlabelled(splits: dict[str, NDArray[np.int64]], labels: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """The splits that are not empty, without the images that have no label; these in a split of their own."""
+    kept = {split: indices[labels[indices] >= 0] for split, indices in splits.items()}
+    return {split: found for split, found in {**kept, UNLABELLED: np.flatnonzero(labels < 0)}.items() if len(found)}
+
+
+def with_validation(images: LabelledImages) -> LabelledImages:
+    """The same with a tenth of each class's training images as ``val``, by a hash of their names, where there is none.
+
+    A class of one training image keeps it.
+    """
+    if "val" in images.splits or "train" not in images.splits:
+        return images
+    train, held_out = images.splits["train"], []
+    for members in _by_class(images.names, images.labels, train):
+        order = [members[name] for (name,) in hashed_groups(members, {})]
+        held_out += order[: max(1, round(HELD_OUT * len(order)))] if len(order) > 1 else []
+    if not held_out:
+        return images
+    val = np.sort(np.array(held_out, dtype=np.int64))
+    splits = {"train": np.setdiff1d(train, val), "val": val}
+    note = (
+        f"no val split: {len(val):,} of the {len(train):,} training images are held out as one "
+        f"({HELD_OUT:.0%} of each class, by a hash of the name)"
+    )
+    rest = {split: found for split, found in images.splits.items() if split != "train"}
+    return replace(images, splits={**splits, **rest}, notes=(*images.notes, note))
+
+
+def _by_class(names: Sequence[str], labels: NDArray[np.int64], chosen: NDArray[np.int64]) -> list[dict[str, int]]:
+    """The names of each class's images among those chosen, and their indices."""
+    found: dict[int, dict[str, int]] = {}
+    for index in chosen.tolist():
+        if labels[index] >= 0:
+            found.setdefault(int(labels[index]), {})[names[index]] = index
+    return [found[label] for label in sorted(found)]

@@ -1,0 +1,178 @@
+"""Images in a folder for each class: ``train/CLASS/…``, ``val/CLASS/…``, ``test/CLASS/…``, or ``CLASS/…`` alone."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.data.listing import entries, suffix_of
+from segkit.data.reader import PICTURES
+from segkit.errors import DataError
+from segkit.labelled.drawing import drawn_splits, with_unlabelled
+from segkit.labelled.images import SPLITS, UNLABELLED, LabelledImages
+from segkit.labelled.naming import ALIASES, class_order, image_names
+from segkit.labelled.sources import Files
+from segkit.nearest import nearest
+
+LITTER = ("__MACOSX",)  # what archives made on a Mac leave behind
+
+
+@dataclass
+class Found:
+    """The images of a folder.
+
+    Attributes:
+        files: their paths below the dataset's folder, with ``/``.
+        real: the file that each is in the end, through links.
+        others: how many files of other types there are, by suffix.
+    """
+
+    files: list[str] = field(default_factory=list)
+    real: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+
+def open_folders(path: Path) -> LabelledImages:
+    """Return the images of a folder; splits are drawn by a hash of the names where there are folders of classes alone.
+
+    Classes are the folders that hold images, at any depth, in any split; hidden files and folders are passed over, and
+    links are followed. Images that lie beside the folders of classes have no label.
+
+    Raises:
+        DataError: there are no folders of images, one alone, two of one split, or a link that leads nowhere.
+    """
+    roots = split_folders(path)
+    found, classes, splits = Found(), [], []
+    for split, root in roots.items() if roots else [("", path)]:
+        pictures_of(path, root, found, deep=False)
+        classes += [""] * (len(found.files) - len(classes))
+        for folder in visible_folders(root):
+            pictures_of(path, folder, found)
+            classes += [folder.name] * (len(found.files) - len(classes))
+        splits += [split] * (len(found.files) - len(splits))
+    order = class_order(name for name in classes if name)
+    empty = sorted({folder.name for root in roots.values() or [path] for folder in visible_folders(root)} - {*order})
+    if not order:
+        raise DataError(
+            f"{path}: no folders with images ({', '.join(PICTURES)}); expected a folder for each class, or train/, "
+            "val/ and test/ with such folders"
+        )
+    if not roots and len(order) == 1:
+        raise DataError(
+            f"{path}: images in one folder only, {order[0]!r}; classes are two folders or more. If that is the "
+            f"dataset, name {path / order[0]}"
+        )
+    ids = {name: number for number, name in enumerate(order)} | {"": -1}
+    labels = np.array([ids[name] for name in classes], dtype=np.int64)
+    names = image_names(found.files)
+    notes = left_out(found) + [f"no images in {name!r}: not a class" for name in empty]
+    if roots:
+        listed = np.array(splits)
+        parts = with_unlabelled({split: np.flatnonzero(listed == split) for split in SPLITS if split in roots}, labels)
+        notes += shared(found, parts) + unlearned(order, labels, parts)
+        beside = [folder.name for folder in visible_folders(path) if folder not in roots.values()]
+        notes += [f"{name!r} is no split (train, val, test): left out" for name in beside]
+    else:
+        parts = drawn_splits(names, labels)
+        sizes = ", ".join(f"{split} {len(parts[split]):,}" for split in SPLITS if split in parts)
+        notes.append(f"no folders of splits: 70/15/15 % of each class by a hash of the name ({sizes})")
+    if UNLABELLED in parts:
+        notes.append(f"{len(parts[UNLABELLED]):,} images lie in no class's folder: without label")
+    return LabelledImages(
+        path, path.resolve().name, order, names, labels, parts, tuple(notes), Files(path, found.files)
+    )
+
+
+def split_folders(path: Path) -> dict[str, Path]:
+    """The folders of splits; none where one of their names is that of a class, which holds no folders.
+
+    Raises:
+        DataError: two folders are of one split.
+    """
+    named = [folder for folder in visible_folders(path) if folder.name.lower() in ALIASES]
+    if not any(visible_folders(folder) for folder in named):
+        return {}
+    found: dict[str, Path] = {}
+    for folder in named:
+        split = ALIASES[folder.name.lower()]
+        if split in found:
+            raise DataError(f"{folder}: {found[split].name!r} is the same split, {split}; keep one of them")
+        found[split] = folder
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def visible_folders(folder: Path) -> list[Path]:
+    """Folders in a folder, sorted; hidden ones and litter left out."""
+    return [entry for entry in entries(folder) if entry.is_dir() and entry.name not in LITTER]
+
+
+def pictures_of(path: Path, folder: Path, found: Found, *, deep: bool = True) -> None:
+    """Put the pictures of a folder, and of all below it if ``deep``, into ``found``, sorted.
+
+    Raises:
+        DataError: a link leads nowhere, or a folder can't be read.
+    """
+    for file, real in _walk(str(folder), (os.path.realpath(folder),), deep):
+        suffix = suffix_of(Path(file))
+        if suffix in PICTURES:
+            found.files.append(Path(file).relative_to(path).as_posix())
+            found.real.append(real)
+        elif deep:  # what lies beside the folders of classes describes them
+            found.others[suffix or "no suffix"] += 1
+
+
+def _walk(folder: str, above: tuple[str, ...], deep: bool) -> Iterator[tuple[str, str]]:
+    """Visible files and what they are in the end; ``above`` are the folders on the way, for links that go round."""
+    try:
+        with os.scandir(folder) as scanned:
+            inside = sorted((entry for entry in scanned if entry.name[0] != "."), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder}: can't be read ({error.strerror or error})") from error
+    for entry in inside:
+        real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)  # noqa: PTH118
+        if entry.is_dir():
+            if deep and real not in above and entry.name not in LITTER:
+                yield from _walk(entry.path, (*above, real), deep)
+        elif entry.is_symlink() and not entry.is_file():
+            raise DataError(f"{entry.path}: a link that leads nowhere ({real}); mend or remove it")
+        else:
+            yield entry.path, real
+
+
+def left_out(found: Found) -> list[str]:
+    """What is to be said of files that are no pictures."""
+    if not found.others:
+        return []
+    kinds = ", ".join(f"{count:,} × {suffix}" for suffix, count in sorted(found.others.items()))
+    return [f"files of types that are not read here are left out: {kinds}"]
+
+
+def shared(found: Found, parts: dict[str, NDArray[np.int64]]) -> list[str]:
+    """What is to be said of files that are in two splits, through links."""
+    notes, names = [], [split for split in SPLITS if split in parts]
+    files = {split: {found.real[index] for index in parts[split]} for split in names}
+    for number, first in enumerate(names):
+        for second in names[number + 1 :]:
+            both = files[first] & files[second]
+            if both:
+                notes.append(
+                    f"{len(both):,} images are in both {first} and {second} ({min(both)}, by a link): scores will look "
+                    "better than they are"
+                )
+    return notes
+
+
+def unlearned(order: tuple[str, ...], labels: NDArray[np.int64], parts: dict[str, NDArray[np.int64]]) -> list[str]:
+    """What is to be said of classes that no training image is of."""
+    if "train" not in parts:
+        return []
+    learned = [order[label] for label in np.unique(labels[parts["train"]])]
+    return [
+        f"no training image of class {name!r}{hint if 'did you mean' in (hint := nearest(name, learned)) else ''}"
+        for name in order
+        if name not in learned
+    ]
