@@ -1,0 +1,157 @@
+"""A text encoder out of a folder of Hugging Face's transformers, which is imported only when one is asked for."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from segkit.contrasting.text_encoder import TextEncoder, mean_of
+from segkit.contrasting.tokens import Tokens, padded
+from segkit.errors import ModelError, UsageError
+
+REFUSED = ("auto_map", "quantization_config", "attn_implementation", "custom_pipelines")
+"""Keys of a configuration that name code or files from elsewhere."""
+_FAULTS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
+"""What transformers raises of a folder that is damaged, or not of the kind that is asked for."""
+
+
+class HuggingFaceText(TextEncoder):
+    """A language model's last hidden states, averaged over the tokens: texts → [B, width]; see :meth:`from_folder`.
+
+    It keeps its configuration and its tokenizer as text, so that a saved model needs the folder no more.
+
+    Args:
+        config: the configuration, as JSON has it.
+        tokenizer: the fast tokenizer, as ``tokenizer.json`` has it.
+        padding: id of the token to pad with.
+        length: tokens of a text at most.
+
+    Raises:
+        UsageError: transformers isn't there.
+        ModelError: a configuration or a tokenizer that can't be built from.
+    """
+
+    def __init__(self, config: Mapping[str, Any], tokenizer: str, *, padding: int, length: int) -> None:
+        super().__init__()
+        transformers = _transformers()
+        self._config, self._tokenizer_text, self.padding, self.length = dict(config), tokenizer, padding, length
+        kept = {key: value for key, value in config.items() if not key.startswith("_") and key not in REFUSED}
+        try:
+            from tokenizers import Tokenizer
+
+            self._tokenizer = Tokenizer.from_str(tokenizer)
+            built = transformers.AutoConfig.for_model(kept.pop("model_type"), **kept)
+            self.model: nn.Module = _without_pooler(_kind(built).from_config(built, trust_remote_code=False).float())
+        except Exception as error:  # tokenizers raises plain Exception
+            raise ModelError(f"this text encoder can't be built from its description: {_first_line(error)}") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(length)
+        self.width = int(built.hidden_size)
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, *, length: int = 64) -> "HuggingFaceText":
+        """The encoder that ``save_pretrained`` wrote to a folder, its tokenizer beside it.
+
+        Nothing is fetched, no code out of the folder is run, and weights are read from ``.safetensors`` alone.
+
+        Args:
+            folder: with ``config.json``, ``model.safetensors`` and the tokenizer's files.
+            length: tokens of a text at most; fewer where the model or its tokenizer takes fewer.
+
+        Raises:
+            UsageError: transformers isn't there, or the folder is none of its.
+            ModelError: a damaged folder, one without safetensors, or of a model that isn't one of text.
+        """
+        transformers = _transformers()
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise UsageError(f"{folder}: not a Hugging Face model's folder (no config.json); name one on this machine")
+        if not any(folder.glob("*.safetensors")):
+            raise ModelError(
+                f"{folder}: no .safetensors in it, and other weights can run code; save it by "
+                "save_pretrained(…, safe_serialization=True) where you trust it"
+            )
+        local = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            config = transformers.AutoConfig.from_pretrained(folder, **local).get_text_config()
+            model, report = _kind(config).from_pretrained(
+                folder, config=config, use_safetensors=True, dtype="float32", output_loading_info=True, **local
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
+            if not tokenizer.is_fast:
+                raise ValueError("its tokenizer has no fast form; save it with a tokenizer.json")
+            text = tokenizer.backend_tokenizer.to_str()
+            missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+            if missing:
+                raise ValueError(f"it has no weights for {missing[0]} and {len(missing) - 1} more")
+        except _FAULTS as error:
+            raise ModelError(f"{folder}: not a text encoder that can be used: {_first_line(error)}") from error
+        limits = (length, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or length)
+        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        values = json.loads(model.config.to_json_string(use_diff=False))
+        encoder = cls(values, text, padding=padding, length=min(limits))
+        encoder.model.load_state_dict(_without_pooler(model).state_dict())
+        return encoder
+
+    def tokenize(
+        self,
+        texts: Sequence[str],
+        *,
+        spell: float = 0.0,  # noqa: ARG002 - its tokenizer knows parts of words by itself
+        generator: np.random.Generator | None = None,  # noqa: ARG002
+    ) -> Tokens:
+        """Texts as the folder's tokenizer has them, with the tokens that it puts around them."""
+        found = self._tokenizer.encode_batch(list(texts))
+        return padded([text.ids or [self.padding] for text in found], self.padding)
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """One vector a text, float [B, width]."""
+        states: Tensor = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long()).last_hidden_state
+        return mean_of(states, tokens.mask)
+
+    def description(self) -> dict[str, Any]:
+        """Its configuration and its tokenizer."""
+        return {
+            "name": "hugging_face",
+            "config": self._config,
+            "tokenizer": self._tokenizer_text,
+            "padding": self.padding,
+            "length": self.length,
+        }
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UsageError(
+            f"text encoders of Hugging Face need transformers ({error}): pip install transformers; or leave "
+            "'text' out, for a small Transformer trained from nothing"
+        ) from None
+    return transformers
+
+
+def _kind(config: Any) -> Any:
+    """The class of transformers that reads texts with this configuration: of a model of two towers, the text's."""
+    from transformers import AutoModel, AutoModelForTextEncoding
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
+
+    if config.model_type in MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES:
+        return AutoModelForTextEncoding
+    if config.is_encoder_decoder or not hasattr(config, "vocab_size") or not hasattr(config, "hidden_size"):
+        raise ValueError(f"{config.model_type!r} is not a kind of model that reads texts alone")
+    return AutoModel
+
+
+def _without_pooler(model: nn.Module) -> nn.Module:
+    """The model without the layer that some have behind the hidden states: nothing would ever teach it."""
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
