@@ -28,6 +28,13 @@ KINDS: dict[str, Kind] = {
     "segmenter": Kind("segkit.model:Segmenter", "segkit.artifact.segmentation:Segmentation"),
     "ensemble": Kind("segkit.ensemble:Ensemble", "segkit.artifact.segmentation:Segmentation"),
     "classifier": Kind("segkit.classification.classifier:Classifier", "segkit.classification.saved:SavedClassifier"),
+    "classifier_ensemble": Kind(
+        "segkit.classification.ensemble:ClassifierEnsemble",
+        "segkit.classification.saved_together:SavedClassifierEnsemble",
+    ),
+    "joint_classifier": Kind(
+        "segkit.classification.joint:JointClassifier", "segkit.classification.saved_together:SavedJointClassifier"
+    ),
 }
 
 

@@ -1,7 +1,7 @@
 """Saved models put together as one ensemble."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,16 +26,20 @@ def assemble(paths: Sequence[str | Path]) -> Ensemble:
     if len(members) < 2:
         raise UsageError("an ensemble needs at least two members; name more models")
     ensemble = Ensemble(list(members.values()), names=list(members))
-    ensemble.about = _about(list(members.values()))
+    ensemble.about = common_about([member.about for member in members.values()])
     return ensemble.eval()
 
 
-def _about(members: Sequence[Segmenter]) -> dict[str, Any]:
-    """How to predict, from the first; what all were trained on together, where that was one dataset."""
+def common_about(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How to predict, from what is kept with the first; what all were trained on together, where that was one dataset.
+
+    Args:
+        members: ``about`` of each.
+    """
     about: dict[str, Any] = {}
-    if "predict" in members[0].about:
-        about["predict"] = members[0].about["predict"]
-    trained = [member.about.get("trained_on", {}) for member in members]
+    if "predict" in members[0]:
+        about["predict"] = members[0]["predict"]
+    trained = [member.get("trained_on", {}) for member in members]
     datasets = {each.get("dataset") for each in trained}
     if len(datasets) == 1 and None not in datasets:
         splits = dict.fromkeys(split for each in trained for split in str(each.get("splits", "")).split(", "))
@@ -63,15 +67,16 @@ def loaded(paths: Sequence[str | Path]) -> dict[str, Segmenter]:
                 member.about = {**without_judge(model.about), **member.about}
             found = dict(zip(model.names, inner, strict=True))
         elif isinstance(model, Segmenter):
-            found = {_name(path): model}
+            found = {name_of(path): model}
         else:
             raise ModelError(f"{path}: an exported file; an ensemble is made of the models themselves")
         for name, member in found.items():
-            members[_free(name, members)] = member
+            members[free_name(name, members)] = member
     return members
 
 
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """What a member is called whose model is there: after the model's folder, or after the run whose model it is."""
     path = path.resolve()
     if path.name == "segkit.json":
         path = path.parent
@@ -79,7 +84,8 @@ def _name(path: Path) -> str:
     return re.sub(r"^[^A-Za-z0-9]+", "", re.sub(r"[^A-Za-z0-9_-]", "-", whole)) or "member"
 
 
-def _free(name: str, taken: dict[str, Segmenter]) -> str:
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name, or with a number where it is taken."""
     number = 1
     free = name
     while free in taken:

@@ -92,7 +92,7 @@ def fit(
             f"weights={weights!r}: looks at the pixels around each, of pictures alone; take member or class"
         )
     for name, model in (("the ensemble", ensemble), *zip(ensemble.names, ensemble.members, strict=True)):
-        check_unseen(name, cast("Segmenter", model).about, folder, split)
+        check_unseen(name, cast("Segmenter", model).about, folder.name, split)
     segmenters = cast("list[Segmenter]", list(ensemble.members))
     bare = Ensemble(segmenters, names=ensemble.names)
     bare.about = ensemble.about

@@ -74,7 +74,7 @@ def soup(
     _check_related(models, folder.name)
     for name, model in models.items():
         check_fit(model, folder)
-        check_unseen(name, model.about, folder, split)
+        check_unseen(name, model.about, folder.name, split)
     steps = count(1)
 
     def score_of(model: Segmenter, name: str) -> tuple[str, float]:

@@ -103,7 +103,7 @@ def fit_postprocessing(
     folder = open_dataset(data)
     check_fit(model, folder)
     for name, about in _known(model).items():
-        check_unseen(name, about, folder, split)
+        check_unseen(name, about, folder.name, split)
     samples = folder.samples(*split.split("+"))
     predictor = Predictor(model, postprocess=None, **how)
     looks = _Looks(predictor, folder, samples, limit, progress)

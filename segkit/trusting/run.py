@@ -84,7 +84,7 @@ def trust(
     check_fit(model, folder)
     known = _known(model)
     for name, about in known.items():
-        check_unseen(name, about, folder, split)
+        check_unseen(name, about, folder.name, split)
     samples = folder.samples(*split.split("+"))
     familiar = _trained_on(known.values(), folder)
     steps, total = count(1), len(samples) + len(familiar)
