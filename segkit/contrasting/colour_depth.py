@@ -64,7 +64,8 @@ class ColourDepth(nn.Module):
         super().__init__()
         self.colour, self.depth, self.encoding, self.options = colour, depth, encoding, options
         self.colour_image, self.depth_image = (
-            ImageProjection(body.channels, options.dim) if options.image else None for body in (colour, depth)
+            ImageProjection(body.channels, options.dim, parts=options.parts) if options.image else None
+            for body in (colour, depth)
         )
         self.colour_dense, self.depth_dense = (
             DenseProjection(body.channels, body.strides, options.dim, stride=options.stride) if options.dense else None

@@ -22,12 +22,18 @@ class ColourDepthRecipe(Strict):
         16.0, ge=0, description="pixels; places of one picture that are as near, or nearer, are no negatives"
     )
     dim: int = Field(128, ge=1, description="of the space that both are projected to")
+    parts: int = Field(
+        4,
+        ge=1,
+        description="along each side of whole pictures, which are told by the means of their parts; 1: one mean of all",
+    )
     stride: int = Field(4, ge=1, description="of the levels that places are looked up in: the nearest that there are")
     encoding: Part | None = Field(
         None, description="what the depth backbone is given, as in model.encoding of a segmenter; null: by the unit"
     )
     flip: list[Literal["left_right", "up_down"]] = Field(
-        ["left_right"], description="ways in which all pictures of a batch are mirrored, or all aren't, with their depth"
+        ["left_right"],
+        description="ways in which all pictures of a batch are mirrored, or none is, with their depth",
     )
     shift: int = Field(
         24,

@@ -21,7 +21,8 @@ DRAWS = 1  # beside the streams of randomness of the items
 RECTANGLES = 3  # of depth taken away in a picture
 
 JITTER: list[dict[str, dict[str, Any] | None]] = [
-    {"ColorJitter": {"brightness": [0.6, 1.4], "contrast": [0.6, 1.4], "saturation": [0.6, 1.4], "hue": [-0.1, 0.1]}},
+    {"RandomBrightnessContrast": {"brightness_limit": 0.3, "contrast_limit": 0.3, "p": 0.8}},
+    {"HueSaturationValue": {"hue_shift_limit": 15, "sat_shift_limit": 40, "val_shift_limit": 0, "p": 0.8}},
     {"ToGray": {"p": 0.2}},
     {"GaussianBlur": {"sigma_limit": [0.3, 1.5], "blur_limit": 0, "p": 0.2}},
     {"GaussNoise": {"std_range": [0.01, 0.05], "p": 0.2}},
@@ -107,7 +108,7 @@ class PairBatches:
         self.device = device or torch.device("cpu")
         augment = options.augment
         if augment is None:
-            augment = JITTER if reader.channels == 3 else JITTER[2:]
+            augment = JITTER if reader.channels == 3 else [JITTER[0], *JITTER[3:]]
         height, width = size
         try:
             self.dataset = SegmentationDataset(

@@ -1,6 +1,7 @@
 """From a backbone's pyramid to the space that two modalities share: one vector an image, or one a cell."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -10,23 +11,29 @@ from segkit.backbones.bridged import nearest_level
 
 
 class ImageProjection(nn.Module):
-    """Pyramid → [B, D]: the coarsest level's mean over its cells, LayerNorm, and two linear layers with a GELU between.
+    """Pyramid → [B, D]: means of the coarsest level over a grid of parts, and two linear layers with a GELU between.
 
-    The second layer is what makes features before it better than after it (SimCLR, Chen et al., ICML 2020).
+    The second layer is what makes features before it better than after it (SimCLR, Chen et al., ICML 2020). One mean
+    of all, as is usual, says what there is; pictures of one place differ by where things are, which several parts say.
 
     Args:
         channels: of each level, finest first.
         dim: D.
+        parts: along each side.
     """
 
-    def __init__(self, channels: Sequence[int], dim: int) -> None:
+    def __init__(self, channels: Sequence[int], dim: int, *, parts: int = 1) -> None:
         super().__init__()
         width = channels[-1]
-        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, dim))
+        self.parts = parts
+        self.norm = nn.LayerNorm(width)
+        self.first = nn.Linear(width, width)
+        self.last = nn.Linear(width * parts**2, dim)
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """[B, D]; lengths mean nothing."""
-        found: Tensor = self.layers(pyramid[-1].mean(dim=(2, 3)))
+        means = F.adaptive_avg_pool2d(pyramid[-1], self.parts).flatten(2).transpose(1, 2)  # [B, parts², C]
+        found: Tensor = self.last(F.gelu(self.first(self.norm(means))).flatten(1))
         return found
 
 
@@ -63,23 +70,22 @@ class DenseProjection(nn.Module):
 
 
 def at_places(cells: Tensor, stride: int, place: Tensor) -> Tensor:
-    """Vectors [N, D] of a grid [B, D, h, w] at pixels, linear between the middles of its cells.
+    """Vectors float32 [N, D] of a grid [B, D, h, w] at pixels, linear between the middles of its cells.
 
     Args:
         cells: the grid, which begins at the image's top left corner.
         stride: pixels along a side of a cell.
         place: int64 [N, 3], (image, row, column) in pixels.
     """
-    height, width = cells.shape[2:]
-    # In -1..1 over the whole grid, x first.
-    y = (2 * place[:, 1] + 1) / (height * stride) - 1
-    x = (2 * place[:, 2] + 1) / (width * stride) - 1
-    where = torch.stack([x, y], dim=1).to(cells.dtype)
-    found = cells.new_zeros(len(place), cells.shape[1])
-    for image in range(len(cells)):
-        rows = (place[:, 0] == image).nonzero().flatten()
-        if len(rows):
-            grid = where[rows].view(1, 1, -1, 2)
-            own = F.grid_sample(cells[image : image + 1], grid, padding_mode="border", align_corners=False)
-            found = found.index_put((rows,), own[0, :, 0].T)
+    corners, shares = [], []
+    for pixel, side in zip(place[:, 1:].T, cells.shape[2:], strict=True):
+        cell = ((pixel + 0.5) / stride - 0.5).clamp(0, side - 1)
+        low = cell.floor().long()
+        share = cell - low
+        corners.append((low, (low + 1).clamp(max=side - 1)))
+        shares.append((1 - share, share))
+    found = torch.zeros(len(place), cells.shape[1], device=cells.device)
+    for i, j in product((0, 1), (0, 1)):
+        share = (shares[0][i] * shares[1][j])[:, None]
+        found = found + share * cells[place[:, 0], :, corners[0][i], corners[1][j]]
     return found

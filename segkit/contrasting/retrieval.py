@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,12 +15,15 @@ def ranks(queries: Tensor, gallery: Tensor) -> Tensor:
     Args:
         queries, gallery: [N, D]; row i of both is a pair.
     """
-    if queries.ndim != 2 or queries.shape != gallery.shape:
-        raise ValueError(f"got {list(queries.shape)} and {list(gallery.shape)}; expected two of the same [N, D]")
-    similar = F.normalize(queries.double(), dim=1) @ F.normalize(gallery.double(), dim=1).T
+    similar = _cosines(queries, gallery)
     own = similar.diagonal()[:, None]
     before = similar >= own - 1e-9  # so small a difference is the computer's
     return before.sum(1) - 1
+
+
+def nearest_of(queries: Tensor, gallery: Tensor) -> Tensor:
+    """Return int64 [N], which row of the gallery is the most similar one to each query."""
+    return _cosines(queries, gallery).argmax(1)
 
 
 def recall(first: Tensor, second: Tensor, at: Sequence[int] = (1, 5)) -> dict[str, tuple[float, float]]:
@@ -34,3 +36,9 @@ def recall(first: Tensor, second: Tensor, at: Sequence[int] = (1, 5)) -> dict[st
     """
     there, back = ranks(first, second), ranks(second, first)
     return {f"r{k}": (float((there < k).double().mean()), float((back < k).double().mean())) for k in at}
+
+
+def _cosines(queries: Tensor, gallery: Tensor) -> Tensor:
+    if queries.ndim != 2 or queries.shape != gallery.shape:
+        raise ValueError(f"got {list(queries.shape)} and {list(gallery.shape)}; expected two of the same [N, D]")
+    return F.normalize(queries.double(), dim=1) @ F.normalize(gallery.double(), dim=1).T

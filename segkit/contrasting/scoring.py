@@ -1,0 +1,79 @@
+"""How well held-out pictures and their depth find each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segkit.contrasting.colour_depth import ColourDepth
+from segkit.contrasting.dense import draw_places
+from segkit.contrasting.retrieval import recall
+from segkit.data.dataset import SegmentationDataset, collate
+
+BATCH = 16
+POINTS = 64  # places of each picture
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What was found of held-out pairs.
+
+    Attributes:
+        names: of the pictures, [N].
+        colour, depth: their vectors [N, D] on the CPU; empty where the model has none of whole pictures.
+        figures: ``r1`` and ``r5``, means of both directions, and each direction's as ``r1_to_depth`` and so on (by
+            chance 1 / N and 5 / N); ``dense_r1``, the share of places whose most similar place in the same picture's
+            depth, of 64 drawn, is itself or one within the radius. What the model wasn't made for isn't there.
+    """
+
+    names: tuple[str, ...]
+    colour: Tensor
+    depth: Tensor
+    figures: dict[str, float]
+
+
+@torch.no_grad()
+def retrieve(model: ColourDepth, dataset: SegmentationDataset, *, batch: int = BATCH) -> Retrieval:
+    """Return how pictures and their depth find each other, seen whole and as they are.
+
+    Args:
+        model: in evaluation mode.
+        dataset: pairs that all have one size and aren't augmented.
+        batch: pictures at a time.
+    """
+    device, options = model.mean.device, model.options
+    names: list[str] = []
+    colours, depths, hits = [], [], []
+    for start in range(0, len(dataset), batch):
+        items = collate([dataset[0, index] for index in range(start, min(start + batch, len(dataset)))])
+        names += items["name"]
+        place = draw_places(items["depth"][:, -1] > 0.5, POINTS, np.random.default_rng([0, start]))
+        image, depth = (items[name].to(device, memory_format=torch.channels_last) for name in ("image", "depth"))
+        found = model(image, depth, place.to(device), place.to(device))
+        colours.append(found.colour.float().cpu())
+        depths.append(found.depth.float().cpu())
+        if options.dense:
+            hits += _hits(found.colour_places.float().cpu(), found.depth_places.float().cpu(), place, options.radius)
+    figures: dict[str, float] = {}
+    first, second = torch.cat(colours), torch.cat(depths)
+    if options.image:
+        for name, (there, back) in recall(first, second).items():
+            figures |= {name: (there + back) / 2, f"{name}_to_depth": there, f"{name}_to_colour": back}
+    if options.dense:
+        figures["dense_r1"] = float(np.mean(hits)) if hits else 0.0
+    return Retrieval(tuple(names), first, second, figures)
+
+
+def _hits(first: Tensor, second: Tensor, place: Tensor, radius: float) -> Sequence[bool]:
+    """Of each place, whether the most similar one of its picture is near enough."""
+    hits: list[bool] = []
+    for picture in place[:, 0].unique():
+        own = place[:, 0] == picture
+        where = place[own, 1:].float()
+        similar = F.normalize(first[own], dim=1) @ F.normalize(second[own], dim=1).T
+        apart = (where[similar.argmax(1)] - where).norm(dim=1)
+        hits += (apart <= radius).tolist()
+    return hits
