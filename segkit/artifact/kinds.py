@@ -35,6 +35,7 @@ KINDS: dict[str, Kind] = {
     "joint_classifier": Kind(
         "segkit.classification.joint:JointClassifier", "segkit.classification.saved_together:SavedJointClassifier"
     ),
+    "image_text": Kind("segkit.contrasting.image_text:ImageText", "segkit.contrasting.saved:SavedImageText"),
 }
 
 

@@ -1,0 +1,226 @@
+"""The objective ``captions``: a backbone and a text encoder learn which caption belongs to which image."""
+
+import csv
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from segkit.artifact import save
+from segkit.contrasting.caption_files import CaptionedImages, open_captions, own_captions
+from segkit.contrasting.caption_retrieval import caption_recall
+from segkit.contrasting.image_text import ImageText
+from segkit.files import atomic_path
+from segkit.labelled.batch_augmentation import BatchAugmentation, stream
+from segkit.labelled.held import HeldImages
+from segkit.labelled.view import View
+from segkit.pretraining.backbone_file import write_backbone
+from segkit.pretraining.normalisation import image_normalisation
+from segkit.pretraining.objective import Batch, Batches
+from segkit.pretraining.recipe import PretrainRecipe
+from segkit.training.trainer import loader_workers
+
+CAPTIONS = 3  # beside what is drawn for other ends in the same step
+VALIDATED = 256  # images at once
+
+
+class CaptionsObjective:
+    """Images with captions and a model of both; see :class:`segkit.pretraining.objective.Objective`.
+
+    Every image is seen once an epoch, with one of its captions. Images whose captions are the same words are no
+    negatives of each other; taken for that, what is right would be unlearnt.
+
+    Args:
+        recipe: with a section ``captions``.
+        device: where batches are.
+
+    Raises:
+        DataError: a list that can't be used, or no such split.
+        RecipeError, UsageError: no list, values that don't go together, or unknown parts.
+        ModelError: a text encoder's folder that can't be used.
+    """
+
+    headline = "r1"
+
+    def __init__(self, recipe: PretrainRecipe, device: torch.device) -> None:
+        assert recipe.captions is not None
+        assert recipe.augment is not None
+        assert recipe.data.path is not None
+        data, options = recipe.data, recipe.captions
+        self.recipe, self.options, self.device = recipe, options, device
+        self.captioned: CaptionedImages = open_captions(data.path)
+        images = self.captioned.images
+        self.chosen = images.indices(*data.train_on)
+        self.held_out = images.indices(data.validate_on) if data.validate_on else None
+        self.view = View.usual(data.shape) if data.share is None else View(size=data.shape, share=data.share)
+        mean, std = image_normalisation(data, images, self.chosen)
+        self.digest = _digest(self.captioned, self.chosen, self.held_out, (mean, std))
+        self._texts = self.captioned.texts(self.chosen)
+        self.image_text = ImageText.create(
+            recipe.model.backbone.model_dump(),
+            captions=[text for index in self.chosen for text in self.captioned.captions[index]],
+            text=options.text.model_dump(),
+            dim=options.dim,
+            temperature=options.temperature,
+            length=options.length,
+            words=options.words,
+            in_channels=data.channels,
+            mean=mean,
+            std=std,
+            view=self.view,
+        )
+        self.model: nn.Module = self.image_text
+        self._augment = recipe.augment.build(data.shape, channels=data.channels)
+        self._train: HeldImages | None = None
+        self._validation: HeldImages | None = None
+
+    def prepare(self) -> list[str]:
+        """Decode the images where memory holds them; what is to be said of them and of the captions."""
+        data, images = self.recipe.data, self.captioned.images
+        self._train = HeldImages(
+            images, self.chosen, channels=data.channels, size=data.shape, cache=data.cache, device=self.device
+        )
+        notes = [
+            *images.notes,
+            f"{len(self.chosen):,} images with {len(self._texts):,} different captions to train on",
+        ]
+        if self.held_out is not None:
+            self._validation = HeldImages(
+                images, self.held_out, channels=data.channels, size=self.view, cache=data.cache, device=self.device
+            )
+            texts = self.captioned.texts(self.held_out)
+            share = self._own(texts).mean()
+            notes.append(
+                f"{len(self.held_out):,} images with {len(texts):,} different captions of {data.validate_on} held out: "
+                f"r1 is {share:.1%} by chance"
+            )
+        cut = self.image_text.text.cut(self._texts)
+        if cut:
+            notes.append(f"{cut:,} captions are cut off after {self.options.length} tokens; see captions.length")
+        if not self._train.held:
+            notes.append("the images are read anew in each epoch; memory doesn't hold them, or data.cache is false")
+        return notes
+
+    def epoch(self, number: int) -> Batches:
+        """The batches of an epoch, augmented on the device, each image with a caption drawn for it."""
+        assert self._train is not None, "prepare() comes first"
+        return _Epoch(self, self._train, self._augment, number)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Symmetric InfoNCE of the batch's images and captions; the temperature."""
+        seen, read = self.model(batch["image"], batch["tokens"])
+        contrast = self.image_text.contrast
+        loss: Tensor = contrast(seen, read, group=batch["group"])
+        return loss, {"temperature": (-contrast.log_scale.detach()).exp()}
+
+    def validate(self) -> dict[str, float]:
+        """How the held-out images and all their captions find each other; the loss with the first of each."""
+        assert self.held_out is not None
+        texts = self.captioned.texts(self.held_out)
+        seen, read = self._held_out_vectors(texts)
+        number = {text: place for place, text in enumerate(texts)}
+        first = torch.tensor([number[self.captioned.captions[index][0]] for index in self.held_out])
+        size, contrast = self.recipe.train.batch, self.image_text.contrast
+        losses = [
+            len(part) * contrast(part.to(self.device), read[group].to(self.device), group=group.to(self.device))
+            for part, group in zip(seen.split(size), first.split(size), strict=True)
+        ]
+        loss = float(torch.stack(losses).sum()) / len(seen)
+        return {"validation_loss": loss, **caption_recall(seen, read, torch.from_numpy(self._own(texts)))}
+
+    def save(self, run: Path) -> None:
+        """Write the model, its backbone's weights, and what caption each held-out image finds."""
+        save(self.image_text, run / "model")
+        write_backbone(self.image_text.image.backbone, run / "backbone.safetensors")
+        if self._validation is not None and self.held_out is not None:
+            texts = self.captioned.texts(self.held_out)
+            with torch.no_grad():
+                seen, read = self._held_out_vectors(texts)  # by the weights that are kept
+            own, names = self._own(texts), self._validation.names
+            _table(run / "retrieved.csv", names, texts, seen @ read.T, own)
+
+    def _held_out_vectors(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Unit vectors of the held-out images [N, D] and of texts [M, D], on the CPU."""
+        assert self._validation is not None, "prepare() comes first"
+        workers = loader_workers(self.recipe.train.workers)
+        batches = self._validation.batches(VALIDATED, shuffle=False, workers=workers)
+        seen = [self.image_text.encode_images(_floats(batch["image"])).cpu() for batch in batches]
+        return torch.cat(seen), self.image_text.encode_texts(texts).cpu()
+
+    def _own(self, texts: list[str]) -> NDArray[np.bool_]:
+        assert self.held_out is not None
+        return own_captions([self.captioned.captions[index] for index in self.held_out], texts)
+
+    def numbers(self) -> Mapping[str, int]:
+        """A number of each training caption, the same in all processes."""
+        return {text: number for number, text in enumerate(self._texts)}
+
+
+def create(recipe: PretrainRecipe, device: torch.device) -> CaptionsObjective:
+    """The objective of a recipe with a section ``captions``."""
+    return CaptionsObjective(recipe, device)
+
+
+class _Epoch:
+    """The batches of one epoch: ``image`` float32 [B, C, h, w] in 0..1, ``tokens``, and ``group`` int64 [B]."""
+
+    def __init__(self, of: CaptionsObjective, held: HeldImages, augment: BatchAugmentation, number: int) -> None:
+        train = of.recipe.train
+        self._of, self._augment, self._seed, self._number = of, augment, train.seed, number
+        self._numbers = of.numbers()
+        self._batches = held.batches(
+            train.batch,
+            seed=train.seed,
+            epoch=number,
+            shuffle=True,
+            drop_last=True,  # a last batch of one pair would have no negatives
+            workers=loader_workers(train.workers),
+        )
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        captions, text = self._of.captioned.captions, self._of.image_text.text
+        for number, batch in enumerate(self._batches):
+            step = (self._seed, self._number, number)
+            draws = stream(step, CAPTIONS)
+            said = [str(draws.choice(captions[index])) for index in batch["index"].tolist()]
+            image = self._augment(batch, step).contiguous(memory_format=torch.channels_last)
+            device = image.device
+            yield {
+                "image": image,
+                "tokens": text.tokenize(said, spell=self._of.options.spell, generator=draws).to(device),
+                "group": torch.tensor([self._numbers[each] for each in said]).to(device, non_blocking=True),
+                "name": batch["name"],
+            }
+
+
+def _floats(image: Tensor) -> Tensor:
+    """uint8 [B, C, h, w] → float32 in 0..1."""
+    return image.contiguous(memory_format=torch.channels_last).float().div_(255)
+
+
+def _digest(
+    captioned: CaptionedImages, chosen: NDArray[np.int64], held_out: NDArray[np.int64] | None, measured: object
+) -> str:
+    """Of names, captions and measured normalisation: reading every byte would take long where there are many."""
+    digest = hashlib.sha256(repr(measured).encode())
+    for indices in (chosen, held_out):
+        rows = [] if indices is None else [(captioned.images.names[i], captioned.captions[i]) for i in indices]
+        digest.update(repr(rows).encode())
+    return digest.hexdigest()
+
+
+def _table(path: Path, names: list[str], texts: list[str], similar: Tensor, own: NDArray[np.bool_]) -> None:
+    """Of every held-out image the most similar caption, the cosine, and whether it is one of its own."""
+    value, best = similar.max(1)
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "caption", "similarity", "own"])
+        for row, (name, cosine, number) in enumerate(zip(names, value.tolist(), best.tolist(), strict=True)):
+            writer.writerow([name, texts[number], f"{cosine:.4f}", "yes" if own[row, number] else "no"])
