@@ -43,6 +43,7 @@ from segkit.prediction.labels import labels_of
 from segkit.prediction.of_sample import predict_sample
 from segkit.pretraining.colour_depth import create
 from segkit.pretraining.recipe import PretrainRecipe
+from segkit.pretraining.run import pretrain
 from segkit.recipe import Recipe
 from segkit.recipe_file import load_as
 
@@ -94,7 +95,7 @@ class Bench:
         recipe = self.pretraining(seed)
         run = self.runs / recipe.name
         if not (run / "backbone.safetensors").is_file() or (run / "checkpoints").is_dir():
-            segkit.pretrain(recipe, self.data, out=self.runs, resume=run.is_dir())
+            _ended(pretrain(recipe, self.data, out=self.runs, resume=run.is_dir()).interrupted)
         return run
 
     def pretraining(self, seed: int) -> PretrainRecipe:
@@ -147,7 +148,7 @@ class Bench:
         recipe, data = self.segmentation(system, seed), self.fewer if "few" in system else self.data
         run = self.runs / recipe.name
         if not (run / "model").is_dir() or (run / "checkpoints").is_dir():
-            segkit.train(recipe, data, out=self.runs, resume=run.is_dir())
+            _ended(segkit.train(recipe, data, out=self.runs, resume=run.is_dir()).interrupted)
         predictor = segkit.Predictor(run / "model")
         rows = []
         for sample in self.folder.samples("test"):
@@ -251,6 +252,11 @@ class Bench:
             told = [f"{figures[name][0]:.3f}" for name in ("r1", "r5", "validity alone, r1", "dense_r1")]
             print(f"| {split} | {rows[0][split]['pictures']} | {rows[0][split]['chance']:.4f} | {' | '.join(told)} |")
         self.results["pretrain, mean"] = summary
+
+
+def _ended(interrupted: bool) -> None:
+    if interrupted:
+        raise SystemExit("stopped early; the same command goes on")
 
 
 class Whole(SegmentationDataset):

@@ -1,0 +1,118 @@
+"""The objective of colour and depth, from a dataset's folder to the backbones that start a bridged segmenter."""
+
+import csv
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from segkit.data.synthetic import draw_cells
+from segkit.errors import DataError, UsageError
+from segkit.model import Segmenter
+from segkit.pretraining.colour_depth import create
+from segkit.pretraining.recipe import PretrainRecipe
+
+TINY = {"name": "swin", "embed_dim": 8, "depths": [1, 1], "heads": [1, 2], "window": 3}
+ENCODING = {"name": "metres", "per_picture": True}
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    return draw_cells(tmp_path_factory.mktemp("cells"), images=10, size=48, splits=(0.6, 0.3, 0.1))
+
+
+def recipe_of(path, data=None, **options):
+    return PretrainRecipe.model_validate(
+        {
+            "name": "space",
+            "data": {"path": str(path), "size": 40, **(data or {})},
+            "model": {"backbone": TINY, "depth": TINY},
+            "colour_depth": {"dim": 8, "points": 6, "radius": 4, "shift": 8, "encoding": ENCODING, **options},
+            "train": {"batch": 3, "workers": 0},
+        }
+    )
+
+
+def objective_of(path, data=None, **options):
+    torch.manual_seed(0)
+    return create(recipe_of(path, data, **options), torch.device("cpu"))
+
+
+def test_it_learns_measures_and_leaves_what_starts_a_bridged_model(cells, tmp_path):
+    objective = objective_of(cells)
+    notes = objective.prepare()
+    assert any("3 pictures of val held out: r1 is 33.3% by chance" in note for note in notes)
+    assert len(objective.epoch(0)) == 2
+    before = {name: tensor.clone() for name, tensor in objective.model.state_dict().items()}
+    optimizer = torch.optim.Adam(objective.model.parameters(), lr=1e-3)
+    for batch in objective.epoch(0):
+        loss, further = objective.loss(batch)
+        assert set(further) == {"image_loss", "dense_loss", "image_temperature", "dense_temperature"}
+        loss.backward()
+        optimizer.step()
+    after = objective.model.state_dict()
+    for name in ("image_loss.log_scale", "dense_loss.log_scale", "colour.patch_embedding.0.weight"):
+        if name in before:
+            assert not torch.equal(before[name], after[name])
+    objective.model.eval()
+    figures = objective.validate()
+    assert objective.headline in figures
+    assert set(figures) == {"r1", "r1_to_depth", "r1_to_colour", "r5", "r5_to_depth", "r5_to_colour", "dense_r1"}
+    assert all(0 <= value <= 1 for value in figures.values())
+
+    objective.save(tmp_path)
+    with (tmp_path / "retrieval.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["picture"] for row in rows] == [sample.name for sample in objective.held_out]
+    shares = [sum(row[f"rank_{way}"] == "1" for row in rows) / 3 for way in ("to_depth", "to_colour")]
+    assert shares == pytest.approx([figures["r1_to_depth"], figures["r1_to_colour"]])
+
+    segmenter = Segmenter.create(
+        {**TINY, "weights": str(tmp_path / "backbone.safetensors")},
+        depth={**TINY, "weights": str(tmp_path / "depth.safetensors")},
+        encoding=ENCODING,
+        classes=2,
+    )
+    for part, own in (("colour", segmenter.backbone.colour), ("depth", segmenter.backbone.depth)):
+        for name, tensor in own.state_dict().items():
+            assert torch.equal(tensor, after[f"{part}.{name}"])
+    rest = load_file(tmp_path / "projections.safetensors")
+    assert rest["image_loss.log_scale"] == after["image_loss.log_scale"]
+    depth = torch.rand(1, 2, 40, 40).round(decimals=1) + torch.tensor([1.0, 0]).view(1, 2, 1, 1)
+    depth[:, 1] = 1
+    torch.testing.assert_close(segmenter.encoding(depth), objective.model.encoding(depth))
+
+
+def test_an_epoch_is_the_same_every_time(cells):
+    objective = objective_of(cells)
+    objective.prepare()
+    once, again = (list(objective.epoch(2)) for _ in range(2))
+    assert [batch["name"] for batch in once] == [batch["name"] for batch in again]
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(once, again, strict=True))
+
+
+def test_places_alone_have_their_own_headline(cells, tmp_path):
+    objective = objective_of(cells, image=0)
+    objective.prepare()
+    objective.model.eval()
+    assert objective.headline == "dense_r1"
+    assert set(objective.validate()) == {"dense_r1"}
+    objective.save(tmp_path)
+    assert not (tmp_path / "retrieval.csv").exists()
+
+
+def test_what_is_learnt_from_decides_the_digest(cells, tmp_path):
+    digest = objective_of(cells).digest
+    assert objective_of(draw_cells(tmp_path, images=10, size=48, splits=(0.6, 0.3, 0.1))).digest == digest  # a copy
+    assert objective_of(cells, {"train_on": ["train", "test"]}).digest != digest
+    assert objective_of(cells, encoding=None).digest != digest
+
+
+def test_what_cannot_be_used_is_named(cells, tmp_path):
+    with pytest.raises(UsageError, match="no split 'vall'; did you mean 'val'"):
+        objective_of(cells, {"validate_on": "vall"})
+    other = draw_cells(tmp_path, images=4, size=48)
+    for file in (other / "depth").iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match="0 pictures of train have a file in depth/"):
+        objective_of(other)
