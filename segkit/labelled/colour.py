@@ -50,23 +50,19 @@ def adjust_hue(image: Tensor, factor: Tensor) -> Tensor:
     hue = torch.where(value == green, 2 + (blue - red) / spread, 4 + (red - green) / spread)
     hue = torch.where(value == red, (green - blue) / spread, hue) + 6 * factor[:, 0]  # sixths of the circle
     # From HSV to RGB without cases: https://en.wikipedia.org/wiki/HSL_and_HSV#HSV_to_RGB_alternative
-    place = (hue[:, None] + torch.tensor([5.0, 3.0, 1.0], device=image.device).view(1, 3, 1, 1)).remainder_(6)
+    place = (hue[:, None] + torch.arange(5, 0, -2, device=image.device).view(1, 3, 1, 1)).remainder_(6)
     return value[:, None] - chroma[:, None] * torch.minimum(place, 4 - place).clamp_(0, 1)
 
 
-def sheared_moved_turned(image: Tensor, matrix: Tensor, fill: float) -> Tensor:
-    """Bilinear samples at ``matrix`` · (x, y, 1), in pixels from the image's centre; ``fill`` outside.
+def affine(image: Tensor, matrix: Tensor, fill: float) -> Tensor:
+    """Bilinear samples at ``matrix`` · (x, y, 1), where -1 and 1 are an image's edges; ``fill`` outside.
 
     Args:
         image: the batch.
         matrix: float32 [B, 2, 3], from a pixel of the result to the place in the image that it comes from.
         fill: the value of what comes in from outside.
     """
-    height, width = image.shape[2:]
-    half = torch.tensor([width / 2, height / 2], device=image.device)
-    theta = matrix / half.view(2, 1)
-    theta = torch.cat([theta[:, :, :2] * half, theta[:, :, 2:]], dim=2)  # in halves of the sides, as a grid is
-    grid = F.affine_grid(theta, list(image.shape), align_corners=False)
+    grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
     return F.grid_sample(image - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
 
 

@@ -118,10 +118,10 @@ class HeldImages:
 
     def gather(self, numbers: NDArray[np.int64], read: Sequence[Tensor] | None = None) -> Batch:
         """The batch of some of the images: those held, or those just read."""
+        chosen = torch.from_numpy(numbers)
         if read is None and isinstance(self._pixels, Tensor):
-            chosen = torch.from_numpy(numbers)
-            image = self._pixels[chosen.to(self.device, non_blocking=True)]
-            extent = torch.tensor(image.shape[-2:]).expand(len(numbers), 2).clone()
+            image = self._pixels.index_select(0, chosen.to(self.device, non_blocking=True))  # faster than [chosen]
+            extent = torch.tensor(image.shape[-2:]).repeat(len(numbers), 1)
         else:
             parts = read if read is not None else [self._pixels[number] for number in numbers]  # type: ignore[index]
             extent = torch.tensor([part.shape[-2:] for part in parts])
@@ -132,8 +132,8 @@ class HeldImages:
         return {
             "image": image,
             "extent": extent,
-            "target": self.labels[numbers].to(self.device, non_blocking=True),
-            "name": [self.names[number] for number in numbers],
+            "target": self.labels[chosen].to(self.device, non_blocking=True),
+            "name": [self.names[number] for number in numbers.tolist()],
             "index": torch.from_numpy(self.indices[numbers]),
         }
 

@@ -1,4 +1,4 @@
-"""Labelled JPEGs in NumPy archives: ``jpeg``, ``offset``, ``label`` and perhaps ``name``, or ``train_jpeg`` and so on."""
+"""Labelled JPEGs in NumPy archives: ``jpeg``, ``offset``, ``label``, perhaps ``name``; or ``train_jpeg`` and so on."""
 
 import zipfile
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.data.decoding import one_line
 from segkit.errors import DataError
 from segkit.labelled.images import SPLITS, LabelledImages
 from segkit.labelled.sources import Jpegs
@@ -99,14 +100,12 @@ def _parts(path: Path, split: str) -> dict[str, Part]:
     except DataError:
         raise
     except Exception as error:  # zip, LZMA and NumPy raise what they like
-        raise DataError(
-            f"{path}: can't be read as an archive of NumPy arrays ({' '.join(str(error).split())})"
-        ) from None
+        raise DataError(f"{path}: can't be read as an archive of NumPy arrays ({one_line(error)})") from None
 
 
 def _part(path: Path, archive: "np.lib.npyio.NpzFile", prefix: str) -> Part:
     jpeg, offset, label = (archive[prefix + key] for key in ("jpeg", "offset", "label"))
-    name = archive[prefix + "name"] if prefix + "name" in archive else None
+    name = archive.get(prefix + "name")
     fits = (
         jpeg.ndim == offset.ndim == label.ndim == 1
         and jpeg.dtype == np.uint8

@@ -46,7 +46,7 @@ def apply(image: Tensor, chosen: NDArray[np.int64], signs: NDArray[np.int64], ma
     for at in np.flatnonzero(moving):
         numbers[at] = move_matrix(MOVES[chosen[at]], strength * signs[at], image.shape[2], image.shape[3]).ravel()
     ways: list[Operation] = [
-        lambda x, p: colour.sheared_moved_turned(x, p.view(-1, 2, 3), FILL),
+        lambda x, p: colour.affine(x, p.view(-1, 2, 3), FILL),
         lambda x, p: colour.adjust_brightness(x, p[:, :1, None, None]),
         lambda x, p: colour.adjust_saturation(x, p[:, :1, None, None]),
         lambda x, p: colour.adjust_contrast(x, p[:, :1, None, None]),
@@ -61,14 +61,14 @@ def apply(image: Tensor, chosen: NDArray[np.int64], signs: NDArray[np.int64], ma
 
 
 def move_matrix(name: str, strength: float, height: int, width: int) -> NDArray[np.float64]:
-    """Where pixels of the result come from, for :func:`segkit.labelled.colour.sheared_moved_turned`: [2, 3].
+    """Where pixels of the result come from, for :func:`segkit.labelled.colour.affine`: [2, 3].
 
     Args:
         name: one of ``MOVES``.
         strength: -1 to 1.
         height, width: of the image, in pixels.
     """
-    matrix = np.eye(2, 3)
+    matrix = np.eye(2, 3)  # in pixels from the centre
     if name == "shear_x":  # about the top left corner
         matrix[0, 1:] = 0.3 * strength, 0.3 * strength * height / 2
     elif name == "shear_y":
@@ -80,4 +80,4 @@ def move_matrix(name: str, strength: float, height: int, width: int) -> NDArray[
     else:
         cosine, sine = np.cos(np.radians(30 * strength)), np.sin(np.radians(30 * strength))
         matrix[:, :2] = [[cosine, -sine], [sine, cosine]]
-    return matrix
+    return matrix * [[1, height / width, 2 / width], [width / height, 1, 2 / height]]

@@ -16,9 +16,10 @@ ANNOTATIONS = Path("val", "val_annotations.txt")
 
 
 def open_tiny_imagenet(path: Path) -> LabelledImages:
-    """Return the images of Tiny-ImageNet's folder; classes in the order of their WordNet ids, named by ``words.txt``, if it is there.
+    """Return the images of Tiny-ImageNet's folder; classes in the order of their WordNet ids.
 
-    Test images have no labels, so they are in the split ``unlabelled``.
+    They are named by ``words.txt``; without it by their ids. Test images have no labels, so they are in the split
+    ``unlabelled``.
 
     Raises:
         DataError: the annotations have another form, name files that aren't there, or leave some out.
