@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from segkit.data.folder import open_dataset
     from segkit.ensemble import Ensemble
     from segkit.evaluation.comparison import compare
-    from segkit.evaluation.report import evaluate
+    from segkit.evaluation.dispatch import evaluate
     from segkit.exporting.run import export
     from segkit.fitting.run import fit
     from segkit.model import Segmenter
@@ -60,7 +60,7 @@ _HOMES = {
     "check": "segkit.checking.run",
     "compare": "segkit.evaluation.comparison",
     "distill": "segkit.training.distill",
-    "evaluate": "segkit.evaluation.report",
+    "evaluate": "segkit.evaluation.dispatch",
     "export": "segkit.exporting.run",
     "fit": "segkit.fitting.run",
     "load": "segkit.artifact",

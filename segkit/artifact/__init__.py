@@ -5,7 +5,7 @@
 """
 
 from segkit.artifact.kinds import check_draws_masks
-from segkit.artifact.loading import AnyModel, load, load_segmentation
+from segkit.artifact.loading import AnyModel, draws_masks, load, load_segmentation
 from segkit.artifact.saving import save
 from segkit.artifact.segmentation import member_digests
 from segkit.artifact.store import DESCRIPTION, check_place
@@ -15,6 +15,7 @@ __all__ = [
     "AnyModel",
     "check_draws_masks",
     "check_place",
+    "draws_masks",
     "load",
     "load_segmentation",
     "member_digests",

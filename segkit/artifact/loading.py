@@ -17,6 +17,8 @@ from segkit.onnx_model import OnnxModel, load_onnx
 if TYPE_CHECKING:
     from segkit.classification.classifier import Classifier
 
+EXPORTED = (".onnx", ".pt2")
+
 AnyModel = Segmenter | Ensemble | OnnxModel
 """What draws masks, and :func:`load_segmentation` gives."""
 
@@ -44,9 +46,27 @@ def load_segmentation(path: str | Path) -> AnyModel:
     return cast("AnyModel", _load(Path(path), masks=True))
 
 
+def draws_masks(path: str | Path) -> bool:
+    """Whether the model at ``path`` is of a kind that draws masks, by its description alone.
+
+    Of anything else, an exported file or nothing at all among it, this says yes: who loads it says what is wrong.
+    """
+    path = _folder(Path(path))
+    if path.suffix.lower() in EXPORTED and not path.is_dir():
+        return True
+    try:
+        with opened(path) as source:
+            return _described(source).draws_masks
+    except ModelError:
+        return True
+
+
+def _folder(path: Path) -> Path:
+    return path.parent if path.name == DESCRIPTION else path
+
+
 def _load(path: Path, *, masks: bool) -> "AnyModel | Classifier":
-    if path.name == DESCRIPTION:
-        path = path.parent
+    path = _folder(path)
     if path.suffix.lower() == ".onnx" and not path.is_dir():
         return load_onnx(path)
     if path.suffix.lower() == ".pt2" and path.is_file():

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from segkit.cli.options import Json, Overlap, Precision, Threshold, Tile, Tta, print_json, told
+from segkit.cli.options import (
+    Json,
+    Overlap,
+    Precision,
+    Threshold,
+    Tile,
+    Tta,
+    check_for_labels,
+    print_json,
+    told,
+)
 from segkit.cli.progress import progress_bar
 from segkit.errors import UsageError
 
@@ -58,9 +68,11 @@ def evaluate(
     Several models are scored on the same images, and each is compared with the first. With -o a page about it is
     written, and a picture of each image's errors.
 
+    A classifier is scored on labelled images: one at a time, by --split, --precision, -o and --json alone.
+
     Options that aren't given are those kept with the model.
     """
-    from segkit.artifact import DESCRIPTION
+    from segkit.artifact import DESCRIPTION, draws_masks
     from segkit.evaluation.comparison import compare
     from segkit.evaluation.lesions import LesionRule
     from segkit.evaluation.report import evaluate as run_evaluation
@@ -68,6 +80,25 @@ def evaluate(
 
     if (data / DESCRIPTION).is_file():
         raise UsageError(f"{data}: a model in the place of the dataset; its folder comes last: evaluate MODEL... DATA")
+    labels = [model for model in models if not draws_masks(model)]
+    if labels:
+        given = {
+            "--threshold-from": threshold_from,
+            "--surface": surface,
+            "--lesions": lesions or None,
+            "--lesion-overlap": lesion_overlap,
+            "--lesion-size": lesion_size,
+            "--no-depth": None if depth else True,
+            "--tile": tile,
+            "--overlap": overlap,
+            "--tta": tta,
+            "--threshold": threshold,
+        }
+        check_for_labels(labels[0], given)
+        if len(models) > 1:
+            raise UsageError(f"{labels[0]}: a classifier; such models are evaluated one at a time")
+        _evaluate_labels(labels[0], data, split, precision, out, as_json)
+        return
     if threshold_from is not None and len(models) > 1:
         raise UsageError("--threshold-from takes one model at a time")
     if (surface is not None or lesions) and len(models) > 1:
@@ -105,3 +136,24 @@ def evaluate(
         typer.echo(result.table())
     if out is not None:
         result.save(out)
+
+
+def _evaluate_labels(
+    model: Path, data: Path, split: str, precision: str | None, out: Path | None, as_json: bool
+) -> None:
+    """The same for a classifier: scores, confusion matrix and worst images."""
+    from segkit.evaluation.dispatch import evaluate as run_evaluation
+    from segkit.prediction.writers import output_folder
+
+    if out is not None:
+        output_folder(out)
+    with progress_bar("evaluating") as show:
+        report = run_evaluation(model, data, split, **told(precision=precision), progress=show)
+    if as_json:
+        print_json(report.metrics)
+        for note in report.metrics["notes"]:
+            typer.echo(f"note: {note}", err=True)
+    else:
+        typer.echo(report.table())
+    if out is not None:
+        report.save(out)

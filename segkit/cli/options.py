@@ -1,9 +1,13 @@
 """Options that several commands share, and what is made of them."""
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from segkit.errors import UsageError
 
 Tile = Annotated[int | None, typer.Option(help="Side of the tiles; 0 takes each picture in one piece.")]
 Overlap = Annotated[float | None, typer.Option(help="Share of a tile that its neighbour covers too.")]
@@ -31,6 +35,18 @@ def told(*, tile: int | None = None, tta: str | None = None, **others: float | s
     if tta is not None:
         given["tta"] = None if tta == "none" else tta
     return given
+
+
+def check_for_labels(model: Path, given: Mapping[str, Any]) -> None:
+    """Raise UsageError where an option of masks is given for a model that gives images labels.
+
+    Args:
+        model: where it is saved.
+        given: values of the options of masks, by what they are called; None and False: not given.
+    """
+    for option, value in given.items():
+        if value is not None and value is not False:
+            raise UsageError(f"{option}: is of masks, and {model} gives whole images labels; leave it out")
 
 
 def print_json(value: object) -> None:

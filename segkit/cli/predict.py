@@ -1,13 +1,24 @@
-"""``segkit predict``: masks, and what else is asked for, of many pictures; or a video of what was found in a video."""
+"""``segkit predict``: masks, or a classifier's labels, of many pictures; or a video of what was found in a video."""
 
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from segkit.cli.options import Batch, Json, Overlap, Precision, Threshold, Tile, Tta, print_json, told
+from segkit.cli.options import (
+    Batch,
+    Json,
+    Overlap,
+    Precision,
+    Threshold,
+    Tile,
+    Tta,
+    check_for_labels,
+    print_json,
+    told,
+)
 from segkit.cli.progress import progress_bar
 from segkit.errors import DataError, UsageError
 
@@ -16,6 +27,7 @@ if TYPE_CHECKING:
     from segkit.prediction.predictor import Predictor
 
 MOST_GIB = 1 << 20
+LISTED = 20  # labels that are printed
 EPILOG = "Example: segkit predict runs/demo/model images/*.png -o masks --overlay"
 
 
@@ -75,11 +87,41 @@ def predict(
 
     A picture that can't be read is reported, and the others go on; the exit code is then 3. manifest.jsonl in the
     output folder has a line a picture.
+
+    A classifier gives each picture a label instead: labels.csv and labels.json, with the five most probable classes.
     """
+    from segkit.artifact import draws_masks
     from segkit.data.depth_format import DepthFormat
     from segkit.prediction.predictor import Predictor
     from segkit.prediction.video import VIDEOS
 
+    how = told(tile=tile, overlap=overlap, tta=tta, precision=precision, batch=batch)
+    if limit is not None:
+        if not 0 < limit < MOST_GIB:
+            raise UsageError(f"--limit {limit:g}: expected GiB, above 0 and below {MOST_GIB:,}")
+        how["limit"] = int(limit * 2**30)
+    if not draws_masks(model):
+        given = {
+            "--overlay": overlay,
+            "--probability": probability,
+            "--entropy": entropy,
+            "--disagreement": disagreement,
+            "--report": report,
+            "--pseudonymise": pseudonymise,
+            "--resume": resume,
+            "--depth": depth,
+            "--depth-unit": depth_unit,
+            "--mpp": mpp,
+            "--tile": tile,
+            "--overlap": overlap,
+            "--tta": tta,
+            "--threshold": threshold,
+            "--compile": compile_model,
+            "--offload": offload,
+        }
+        check_for_labels(model, given)
+        _label(model, inputs, out, how, as_json)
+        return
     video = any(Path(name).suffix.lower() in VIDEOS for name in inputs)
     if video and len(inputs) > 1:
         raise UsageError("a video is predicted by itself; leave the other inputs out")
@@ -90,11 +132,6 @@ def predict(
         raise UsageError("--depth-unit is of depth; name its folder by --depth")
     if not video and out.suffix.lower() in VIDEOS:
         raise UsageError(f"{out}: pictures have their results in a folder; name one")
-    how = told(tile=tile, overlap=overlap, tta=tta, precision=precision, batch=batch)
-    if limit is not None:
-        if not 0 < limit < MOST_GIB:
-            raise UsageError(f"--limit {limit:g}: expected GiB, above 0 and below {MOST_GIB:,}")
-        how["limit"] = int(limit * 2**30)
     if compile_model:
         for name in ("torch._inductor", "torch.utils.cpp_extension"):  # what they say meanwhile is no one's concern
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -181,6 +218,35 @@ def _predict_video(predictor: "Predictor", video: Path, out: Path, threshold: fl
             f"{report.frames} frames of {report.width} × {report.height} into {out}: {speed:.1f} a second, "
             f"latency p50 {report.p50:.0f} ms, p99 {report.p99:.0f} ms"
         )
+
+
+def _label(model: Path, inputs: list[str], out: Path, how: dict[str, Any], as_json: bool) -> None:
+    """Labels of pictures by a classifier."""
+    from segkit.classification.labelling import label_files
+    from segkit.classification.labels_file import label_row
+
+    start = time.perf_counter()
+    with progress_bar("predicting") as show:
+        found, left_out = label_files(model, inputs, out, **how, progress=show)
+    for line in left_out:
+        typer.echo(f"left out: {line}", err=True)
+    for each in found:
+        if each.error is not None:
+            typer.echo(f"error: {each.error}", err=True)
+    failed = sum(each.error is not None for each in found)
+    if as_json:
+        print_json([label_row(each) for each in found])
+    else:
+        for each in [each for each in found if each.error is None][:LISTED]:
+            (label, sure), *others = each.best()
+            also = ", ".join(f"{name} {probability:.2f}" for name, probability in others[:2])
+            typer.echo(f"{each.name}: {label} {sure:.2f}{f' ({also})' if also else ''}")
+        if len(found) - failed > LISTED:
+            typer.echo(f"… and {len(found) - failed - LISTED:,} more")
+        seconds = time.perf_counter() - start
+        typer.echo(f"{len(found) - failed} of {len(found)} pictures labelled into {out} in {seconds:.1f} s")
+    if failed:
+        raise typer.Exit(DataError.exit_code)
 
 
 def _row(outcome: "Outcome") -> dict[str, object]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.allocator import reused_memory
-from segkit.artifact import DESCRIPTION, AnyModel, load_segmentation
+from segkit.artifact import DESCRIPTION, AnyModel, check_draws_masks, load_segmentation
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.listing import VOLUMES, suffix_of
 from segkit.data.masks import LOSSLESS
@@ -148,7 +148,7 @@ def evaluate(
         progress: called after each picture with the number done, the number of all, and the picture's name.
 
     Raises:
-        ModelError: the model is of other classes than the dataset, or gives values that are not finite.
+        ModelError: the model draws no masks, is of other classes than the dataset, or gives values that are not finite.
         DataError: a picture or mask that can't be used.
         UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning;
             ``surface`` is no distance, or MONAI isn't installed.
@@ -158,6 +158,7 @@ def evaluate(
         folder = folder.without_depth()
     samples = folder.samples(*split.split("+"))
     source = open_source(model) if isinstance(model, str | Path) else model
+    check_draws_masks(source)
     asked, threshold = threshold, settings_for(source, threshold=threshold).threshold
     before = check_choice(folder, samples, split, threshold_from, is_model=not isinstance(source, Path))
 

@@ -1,0 +1,274 @@
+"""What a classifier says of images: any number, of any size, in batches."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, get_args, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segkit.backbones.linear import has_onednn
+from segkit.data.claims import LIMIT
+from segkit.data.decoding import one_line
+from segkit.data.picture import open_picture
+from segkit.data.reader import Pixels
+from segkit.errors import DataError, ModelError, UsageError
+from segkit.folding import PROBE
+from segkit.labelled.images import LabelledImages
+from segkit.labelled.view import View
+from segkit.precision import fastest
+from segkit.prediction.ahead import in_order
+from segkit.prediction.predictor import AUTOCAST
+from segkit.prediction.prepared import prepared
+from segkit.recipe import Precision
+
+BEST = 5
+LARGEST_BATCH = 256
+PIXELS = {"cuda": 1 << 24, "cpu": 1 << 21}
+"""Pixels of a batch: a GPU is busy with that many, a CPU's caches hold no more."""
+READERS = 4  # threads that decode
+
+Progress = Callable[[int, int, str], None]
+Bytes = NDArray[np.uint8]
+
+
+@runtime_checkable
+class LabelsImages(Protocol):
+    """What is asked of a model that gives a whole image one label; it is an ``nn.Module``."""
+
+    classes: tuple[str, ...]
+    view: View | None
+    channels: int
+    about: dict[str, Any]
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        """Float32 [B, K] of images float32 [B, C, H, W] in 0..1."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageLabel:
+    """What is said of one image.
+
+    Attributes:
+        name: its file as it was named, or its number among the arrays.
+        classes: the classes' names.
+        probabilities: float32 [K], of the classes; None where there is an error.
+        error: why nothing is said, in one line; None where something is.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float32] | None
+    error: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The most probable class."""
+        return None if self.probabilities is None else self.classes[int(self.probabilities.argmax())]
+
+    @property
+    def probability(self) -> float | None:
+        """Of the most probable class."""
+        return None if self.probabilities is None else float(self.probabilities.max())
+
+    def best(self, count: int = BEST) -> list[tuple[str, float]]:
+        """The most probable classes with their probabilities, the most probable first."""
+        if self.probabilities is None:
+            return []
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.classes[i], float(self.probabilities[i])) for i in order]
+
+
+def classify(
+    model: LabelsImages,
+    images: Iterable[str | Path | Pixels],
+    *,
+    precision: Precision = "auto",
+    batch: int | None = None,
+    device: str | torch.device | None = None,
+    limit: int = LIMIT,
+    progress: Progress | None = None,
+) -> list[ImageLabel]:
+    """Give each image its label; one that can't be read has an error in its place.
+
+    Args:
+        model: a ``Classifier``, a ``ClassifierEnsemble`` or a ``JointClassifier``.
+        images: paths of pictures (PNG, JPEG, TIFF, BMP, WebP), or arrays [H, W] or [H, W, C]: uint8, uint16, or float
+            in 0..1. Each is brought to the model's view; grey becomes colour where the model wants that.
+        precision: ``auto`` is bf16 where the processor or GPU computes it natively, and fp32 otherwise; ``fp32`` gives
+            what the model says to the last digits.
+        batch: images computed at once; None: by their size. It is halved where the GPU's memory doesn't hold them.
+        device: where it is computed; by default where the model is, or the first GPU where the model is on the CPU.
+        limit: bytes that a picture's file and pixels may take.
+        progress: called after each image with the number done, the number of all, and its name.
+
+    Raises:
+        UsageError: an argument out of its range, or out of GPU memory with one image.
+        ModelError: the model gives values that are not finite.
+    """
+    labeller = Labeller(model, precision=precision, batch=batch, device=device)
+    given = list(images)
+    source = _Given(given, limit)
+    names = [source.place(index) for index in range(len(given))]
+    labels = np.full(len(given), -1, np.int64)
+    opened = LabelledImages(Path(), "", model.classes, names, labels, {}, (), source)
+    said = labeller.of(opened, range(len(given)))
+    found: list[ImageLabel] = []
+    for name, each in zip(names, said, strict=True):
+        if isinstance(each, DataError):
+            found.append(ImageLabel(name, model.classes, None, str(each)))
+        else:
+            found.append(ImageLabel(name, model.classes, each))
+        if progress is not None:
+            progress(len(found), len(given), name)
+    return found
+
+
+class Labeller:
+    """A model made ready to label images.
+
+    Args:
+        model: it is moved to the device and else left as it is.
+        precision, batch, device: as for :func:`classify`.
+
+    Attributes:
+        device, precision: where and in what it computes.
+
+    Raises:
+        UsageError: an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        model: LabelsImages,
+        *,
+        precision: Precision = "auto",
+        batch: int | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if precision not in get_args(Precision):
+            raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}")
+        if batch is not None and (type(batch) is not int or batch < 1):
+            raise UsageError(f"batch={batch!r}: expected a number of images, 1 or more")
+        if not isinstance(model, torch.nn.Module) or not isinstance(model, LabelsImages):
+            raise ModelError(f"{type(model).__name__}: no classifier, which gives whole images labels")
+        self.device = _device(model, device)
+        self.precision: Precision = fastest(self.device) if precision == "auto" else precision
+        self.model, self._batch = model, batch
+        self._low = AUTOCAST.get(self.precision)
+        model.to(self.device, memory_format=torch.channels_last)
+        probe = torch.zeros(1, model.channels, PROBE, PROBE, device=self.device)
+        self._ready: LabelsImages = prepared(
+            model, lambda ready: ready.probabilities(probe), self._low, packs=has_onednn(self.device)
+        )
+
+    def of(self, images: LabelledImages, indices: Sequence[int]) -> Iterator[NDArray[np.float32] | DataError]:
+        """Probabilities float32 [K] of each image, in order; in the place of one that can't be read, the error.
+
+        Raises:
+            ModelError: the model gives values that are not finite.
+            UsageError: out of GPU memory with one image.
+        """
+
+        def seen(index: int) -> Bytes | DataError:
+            try:
+                pixels = images.read(int(index), self.model.channels)
+            except DataError as error:
+                return error
+            return pixels if self.model.view is None else self.model.view.pixels(pixels)
+
+        ahead = 2 * READERS if self.model.view is None else LARGEST_BATCH  # whole pictures are large
+        waiting: list[Bytes | DataError] = []
+        with (
+            ThreadPoolExecutor(READERS, thread_name_prefix="reading") as threads,
+            closing(in_order(threads, seen, indices, waiting=ahead)) as read,
+        ):
+            for each in read:
+                if waiting and self._ends(waiting, each):
+                    yield from self._said(waiting)
+                    waiting = []
+                waiting.append(each)
+            yield from self._said(waiting)
+
+    def _ends(self, waiting: Sequence[Bytes | DataError], following: Bytes | DataError) -> bool:
+        """Whether the next image belongs into another batch: it is full, or that has another size."""
+        shapes = {each.shape for each in waiting if not isinstance(each, DataError)}
+        if not shapes or isinstance(following, DataError):
+            return len(waiting) >= LARGEST_BATCH
+        shape = shapes.pop()
+        fits = PIXELS.get(self.device.type, PIXELS["cuda"]) // (shape[0] * shape[1])
+        batch = self._batch or min(max(fits, 1), LARGEST_BATCH)
+        count = sum(not isinstance(each, DataError) for each in waiting)
+        return following.shape != shape or count >= batch
+
+    def _said(self, waiting: Sequence[Bytes | DataError]) -> Iterator[NDArray[np.float32] | DataError]:
+        pixels = [each for each in waiting if not isinstance(each, DataError)]
+        found = iter(self._probabilities(np.stack(pixels)) if pixels else ())
+        for each in waiting:
+            yield each if isinstance(each, DataError) else next(found)
+
+    def _probabilities(self, pixels: Bytes) -> NDArray[np.float32]:
+        """Float32 [B, K] of images uint8 [B, H, W, C]."""
+        try:
+            found = self._computed(torch.from_numpy(pixels))
+        except torch.OutOfMemoryError as error:
+            if len(pixels) == 1:
+                raise UsageError(f"out of GPU memory with one image {list(pixels.shape[1:3])}") from error
+            self._batch = len(pixels) // 2
+            halves = np.array_split(pixels, -(-len(pixels) // self._batch))
+            return np.concatenate([self._probabilities(half) for half in halves])
+        if not np.isfinite(found).all():
+            raise ModelError("the model gives values that are not finite; was its training finite?")
+        return found
+
+    @torch.inference_mode()
+    def _computed(self, pixels: Tensor) -> NDArray[np.float32]:
+        image = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255  # [B, C, H, W], channels_last
+        with torch.autocast(self.device.type, self._low, enabled=self._low is not None):
+            found = self._ready.probabilities(image)
+        said: NDArray[np.float32] = found.float().cpu().numpy()
+        return said
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Pictures by their files, or as they are."""
+
+    images: Sequence[str | Path | Pixels]
+    limit: int
+
+    def pixels(self, index: int) -> Pixels:
+        given = self.images[index]
+        if isinstance(given, str | Path):
+            return open_picture(given, limit=self.limit).whole(limit=self.limit)
+        found = np.asarray(given)
+        if found.ndim not in (2, 3) or not found.size:
+            raise DataError(f"{self.place(index)}: an array {list(found.shape)}; expected [H, W] or [H, W, C]")
+        if found.dtype.kind == "f":
+            found = found.astype(np.float32, copy=False)
+        elif found.dtype not in (np.uint8, np.uint16):
+            raise DataError(f"{self.place(index)}: an array of {found.dtype}; expected uint8, uint16 or float in 0..1")
+        if not np.isfinite(found).all():
+            raise DataError(f"{self.place(index)}: holds values that are not finite (NaN or infinity)")
+        return found if found.ndim == 3 else found[:, :, None]
+
+    def place(self, index: int) -> str:
+        given = self.images[index]
+        return str(given) if isinstance(given, str | Path) else f"array {index}"
+
+
+def _device(model: torch.nn.Module, device: str | torch.device | None) -> torch.device:
+    """The one named; else where the model is, or the first GPU where it is on the CPU."""
+    try:
+        here = next(model.parameters()).device if device is None else torch.device(device)
+        if device is None and here.type == "cpu" and torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.empty(0, device=here).device
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
+        raise UsageError(f"device={str(device)!r}: not there ({one_line(error)}); take 'cpu'") from error

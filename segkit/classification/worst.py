@@ -1,0 +1,70 @@
+"""The images that a classifier gave the least probability to what they are, as a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from segkit.files import atomic_path
+
+SHOWN = 16
+COLUMNS = 4
+LONGEST = 24  # letters of a class's name
+WRONG, RIGHT = "#b3261e", "#2e7d32"
+
+
+@dataclass(frozen=True)
+class WorstImage:
+    """One image, what it is and what it was taken for.
+
+    Attributes:
+        name: of the image.
+        pixels: what the model saw, uint8 [H, W, C].
+        true, predicted: names of its class and of the most probable one.
+        probability: given to its class.
+        confidence: given to the most probable one.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    true: str
+    predicted: str
+    probability: float
+    confidence: float
+
+
+def draw_worst(images: Sequence[WorstImage], path: Path) -> None:
+    """Write a PNG of the images in the order given: above each what it is, and what it was taken for."""
+    rows = -(-len(images) // COLUMNS)
+    figure = Figure(figsize=(2.5 * COLUMNS, 2.95 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    places = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    for axes in places:
+        axes.set_axis_off()
+    for axes, image in zip(places, images, strict=False):
+        pixels = image.pixels if image.pixels.shape[2] in (1, 3) else image.pixels[..., :1]
+        grey = pixels.shape[2] == 1
+        small = max(pixels.shape[:2]) < 128
+        axes.imshow(
+            pixels[..., 0] if grey else pixels,
+            cmap="gray" if grey else None,
+            vmin=0,
+            vmax=255,
+            interpolation="nearest" if small else "antialiased",
+        )
+        axes.set_title(
+            f"{_short(image.true)} {image.probability:.3f}\ntaken for {_short(image.predicted)} {image.confidence:.3f}",
+            fontsize=9,
+            color=RIGHT if image.true == image.predicted else WRONG,
+        )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+
+
+def _short(name: str) -> str:
+    """A name of a title's width; a dollar sign would begin a formula."""
+    return (name if len(name) <= LONGEST else name[: LONGEST - 1] + "…").replace("$", r"\$")

@@ -1,0 +1,123 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
+
+from segkit.classification.scores import (
+    DEFINITIONS,
+    brier,
+    class_accuracies,
+    classification_scores,
+    ece,
+    nll,
+    ranks,
+    top_k,
+)
+from segkit.errors import UsageError
+
+CLASSES = tuple("abcdefg")
+
+
+def drawn(images=400, classes=7, seed=0):
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(images, classes)) * 2
+    labels = np.where(random.random(images) < 0.4, logits.argmax(1), random.integers(classes, size=images))
+    return softmax(logits, axis=1), labels
+
+
+def test_scores_worked_out_by_hand():
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [0.2, 0.6, 0.2]])
+    labels = np.array([0, 1, 2, 2])
+    assert ranks(probabilities, labels).tolist() == [0, 1, 0, 2]  # of equal ones, those before by id go first
+    assert top_k(probabilities, labels) == 0.5
+    assert top_k(probabilities, labels, 2) == 0.75
+    assert nll(probabilities, labels) == pytest.approx(-np.log([0.7, 0.25, 0.8, 0.2]).mean())
+    squared = [0.3**2 + 0.2**2 + 0.1**2, 0.5**2 + 0.75**2 + 0.25**2, 0.1**2 * 2 + 0.2**2, 0.2**2 + 0.6**2 + 0.8**2]
+    assert brier(probabilities, labels) == pytest.approx(np.mean(squared))
+    # Four bins that hold one image each: |0.7 - 1|, |0.5 - 0|, |0.8 - 1|, |0.6 - 0|
+    assert ece(probabilities, labels) == pytest.approx((0.3 + 0.5 + 0.2 + 0.6) / 4)
+    assert class_accuracies(probabilities, labels).tolist() == [1, 0, 0.5]
+
+
+def test_a_model_that_says_the_same_of_all_classes_is_no_better_than_chance():
+    labels = np.arange(10)
+    even = np.full((10, 10), 0.1)
+    assert top_k(even, labels) == 0.1
+    assert top_k(even, labels, 5) == 0.5
+
+
+def test_scores_are_those_of_scikit_learn_and_torchmetrics():
+    probabilities, labels = drawn()
+    p, y = torch.from_numpy(probabilities), torch.from_numpy(labels)
+    ids = range(7)
+    for k in (1, 5):
+        assert top_k(probabilities, labels, k) == pytest.approx(
+            top_k_accuracy_score(labels, probabilities, k=k, labels=ids)
+        )
+    assert nll(probabilities, labels) == pytest.approx(log_loss(labels, probabilities, labels=ids))
+    truth = np.eye(7)[labels]
+    assert brier(probabilities, labels) == pytest.approx(((probabilities - truth) ** 2).sum(1).mean(), rel=1e-6)
+    for bins in (15, 4):
+        expected = multiclass_calibration_error(p, y, num_classes=7, n_bins=bins)
+        assert ece(probabilities, labels, bins) == pytest.approx(float(expected), abs=1e-6)
+    expected = multiclass_accuracy(p, y, num_classes=7, average=None)
+    np.testing.assert_allclose(class_accuracies(probabilities, labels), expected, atol=1e-6)
+    found = classification_scores(probabilities, labels, CLASSES, resamples=0)
+    assert found["mean_class_accuracy"] == pytest.approx(balanced_accuracy_score(labels, probabilities.argmax(1)))
+
+
+def test_all_scores_at_once_are_the_single_ones():
+    probabilities, labels = drawn()
+    labels[labels == 6] = 0
+    found = classification_scores(probabilities, labels, CLASSES, resamples=20)
+    assert found["top1"] == top_k(probabilities, labels)
+    assert found["top5"] == top_k(probabilities, labels, 5)
+    assert found["nll"] == pytest.approx(nll(probabilities, labels))
+    assert found["brier"] == pytest.approx(brier(probabilities, labels))
+    assert found["ece"] == pytest.approx(ece(probabilities, labels))
+    accuracies = class_accuracies(probabilities, labels)
+    assert found["per_class"]["b"] == {"images": int((labels == 1).sum()), "accuracy": pytest.approx(accuracies[1])}
+    assert found["per_class"]["g"] == {"images": 0, "accuracy": None}
+    assert found["mean_class_accuracy"] == pytest.approx(np.nanmean(accuracies))
+    assert sum(each["images"] for each in found["bins"]) == 400
+    filled = [each for each in found["bins"] if each["images"]]
+    assert all(each["from"] <= each["confidence"] <= each["to"] for each in filled)
+    assert found["intervals"]["per_class"]["g"] is None
+    assert set(DEFINITIONS) >= {"top1", "top5", "nll", "brier", "ece", "mean_class_accuracy"}
+
+
+def test_an_interval_is_that_of_a_share_where_images_are_drawn_anew():
+    probabilities, labels = drawn(images=300)
+    found = classification_scores(probabilities, labels, CLASSES)
+    share = found["top1"]
+    far = 1.96 * math.sqrt(share * (1 - share) / 300)
+    assert found["intervals"]["top1"] == pytest.approx([share - far, share + far], abs=0.01)
+    for name in ("top5", "nll", "brier", "mean_class_accuracy"):
+        low, high = found["intervals"][name]
+        assert low < found[name] < high
+    right = found["per_class"]["a"]["accuracy"]
+    far = 1.96 * math.sqrt(right * (1 - right) / found["per_class"]["a"]["images"])
+    assert found["intervals"]["per_class"]["a"] == pytest.approx([right - far, right + far], abs=0.03)
+    assert classification_scores(probabilities, labels, CLASSES)["intervals"] == found["intervals"]
+
+
+def test_a_truth_that_was_called_impossible_costs_a_finite_number_of_nats():
+    assert nll(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(15.94, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "message"),
+    [
+        ((0, 3), [], r"probabilities \[0, 3\] of 0 labels and 3 classes"),
+        ((2, 4), [0, 1], r"probabilities \[2, 4\] of 2 labels and 3 classes; expected \[2, 3\]"),
+        ((2, 3), [0, -1], "labels run from -1 to 0"),
+        ((2, 3), [0, 3], "labels run from 0 to 3"),
+    ],
+)
+def test_what_does_not_fit_is_said(shape, labels, message):
+    with pytest.raises(UsageError, match=message):
+        classification_scores(np.ones(shape), np.array(labels, np.int64), "abc")
