@@ -1,11 +1,12 @@
 """Batches of pictures and their depth, seen so that neither frame nor holes tell which belong together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -82,6 +83,7 @@ class PairBatches:
         batch: pairs in a batch; the last few pictures of an epoch's order are left out where they don't fill one.
         seed: of all randomness.
         workers: processes that prepare items.
+        worker_init: called in each of them as it begins.
         device: where batches go.
         cache: keep decoded pictures in memory.
 
@@ -101,6 +103,7 @@ class PairBatches:
         batch: int,
         seed: int,
         workers: int = 0,
+        worker_init: Callable[[int], None] | None = None,
         device: torch.device | None = None,
         cache: bool = True,
     ) -> None:
@@ -130,6 +133,7 @@ class PairBatches:
             batch_size=min(batch, len(self.dataset)),
             sampler=self.sampler,
             num_workers=workers,
+            worker_init_fn=worker_init,
             collate_fn=collate,
             drop_last=True,
             persistent_workers=workers > 0,
@@ -182,8 +186,8 @@ class PairBatches:
         on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in found.items()}
         return {**on_device, "name": batch["name"]}
 
-    def _window(self, maps: Tensor, corner: Sequence[int]) -> Tensor:
-        (row, column), (height, width) = corner, self.size
+    def _window(self, maps: Tensor, corner: NDArray[np.int64]) -> Tensor:
+        (row, column), (height, width) = corner.tolist(), self.size
         return maps[:, row : row + height, column : column + width]
 
     def _take_away(self, depth: Tensor, rng: np.random.Generator) -> None:

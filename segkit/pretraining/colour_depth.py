@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -27,6 +26,7 @@ from segkit.model import IMAGENET_MEAN, IMAGENET_STD
 from segkit.pretraining.backbone_file import write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
+from segkit.training.trainer import ignore_interrupts, loader_workers
 
 
 class ColourDepthObjective:
@@ -74,7 +74,6 @@ class ColourDepthObjective:
     def prepare(self) -> list[str]:
         """Read the pictures; what is to be said of them."""
         data, train = self.recipe.data, self.recipe.train
-        workers = min(4, (os.cpu_count() or 1) // 2) if train.workers == "auto" else int(train.workers)
         self._pairs = PairBatches(
             self.folder,
             self.samples,
@@ -83,7 +82,8 @@ class ColourDepthObjective:
             options=self.options,
             batch=train.batch,
             seed=train.seed,
-            workers=workers,
+            workers=loader_workers(train.workers),
+            worker_init=ignore_interrupts,
             device=self.device,
             cache=data.cache,
         )
