@@ -112,7 +112,7 @@ def test_what_cannot_be_used_is_named(cells, tmp_path):
     with pytest.raises(UsageError, match="no split 'vall'; did you mean 'val'"):
         objective_of(cells, {"validate_on": "vall"})
     other = draw_cells(tmp_path, images=4, size=48)
-    for file in (other / "depth").iterdir():
-        file.unlink()
+    for number in (0, 1):  # of train
+        (other / "depth" / f"cells_00{number}.png").unlink()
     with pytest.raises(DataError, match="0 pictures of train have a file in depth/"):
         objective_of(other)
