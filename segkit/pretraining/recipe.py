@@ -4,6 +4,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from segkit.contrasting.captions_recipe import CaptionsRecipe
+from segkit.contrasting.colour_depth_recipe import ColourDepthRecipe
+from segkit.labelled.augmentation import Augmentation
 from segkit.sections import OptimisationRecipe, Part, RunRecipe, Side, Strict
 
 OBJECTIVES = ("classify", "colour_depth", "captions")
@@ -17,11 +20,11 @@ class PretrainDataRecipe(Strict):
     validate_on: str | None = Field("val", description="split to score while training; null for none")
     channels: int = Field(3, ge=1, description="channels of the model's input; grey is repeated for 3")
     size: Side | tuple[Side, Side] = Field(224, description="of what the model is shown, side or [height, width]")
-    share: float = Field(
-        0.875,
+    share: float | None = Field(
+        None,
         gt=0,
         le=1,
-        description="in validation the shorter side is resized to size / share, and the centre cut out",
+        description="of the shorter side that is seen in validation; null: 0.875 for sizes from 128 on, else 1",
     )
     normalisation: Literal["dataset", "imagenet", "none"] = Field(
         "dataset", description="mean and standard deviation: measured on the training images, ImageNet's, or 0 and 1"
@@ -66,29 +69,42 @@ class PretrainRecipe(RunRecipe):
     folder: ClassVar[str] = "pretraining"
     data: PretrainDataRecipe = PretrainDataRecipe()
     model: PretrainModelRecipe
-    classify: ClassifyRecipe | None = None
+    classify: ClassifyRecipe | None = Field(None, description="learn classes of labelled images")
+    colour_depth: ColourDepthRecipe | None = Field(None, description="learn which depth belongs to which picture")
+    captions: CaptionsRecipe | None = Field(None, description="learn which caption belongs to which image")
+    augment: Augmentation | None = Field(
+        None, description="random changes of the images; null: RandomResizedCrop and flip. colour_depth has its own"
+    )
     train: PretrainTrainRecipe = PretrainTrainRecipe()
 
     @property
     def objective(self) -> str:
         """The name of the objective's section."""
-        return next(name for name in OBJECTIVES if getattr(self, name, None) is not None)
+        return self._objectives()[0]
 
     @model_validator(mode="after")
     def _one_objective(self) -> "PretrainRecipe":
-        found = [name for name in OBJECTIVES if getattr(self, name, None) is not None]
+        found = self._objectives()
         if len(found) != 1:
-            given = " and ".join(found) or "none"
-            raise ValueError(f"expected one objective of {', '.join(OBJECTIVES)}; found {given}")
+            raise ValueError(f"expected one section of {', '.join(OBJECTIVES)}; found {' and '.join(found) or 'none'}")
         return self
 
     @model_validator(mode="after")
     def _goes_together(self) -> "PretrainRecipe":
-        if (self.objective == "colour_depth") != (self.model.depth is not None):
-            raise ValueError("model.depth names the backbone for depth, which colour_depth needs and no other takes")
+        if self.colour_depth is not None and self.model.depth is None:
+            raise ValueError("colour_depth needs a backbone for depth; name one by model.depth")
+        if self.colour_depth is None and self.model.depth is not None:
+            raise ValueError(f"model.depth is for colour_depth alone; {self.objective} looks at images")
+        if self.colour_depth is not None and self.augment is not None:
+            raise ValueError("augment changes images without their depth; say what is wanted in colour_depth")
+        if self.colour_depth is None and self.augment is None:
+            self.augment = Augmentation()
         if self.data.validate_on is None and (self.train.keep == "best" or self.train.early_stopping):
             raise ValueError(
                 "train.keep=best and train.early_stopping need a split to score; set data.validate_on, or "
                 "train.keep=last"
             )
         return self
+
+    def _objectives(self) -> list[str]:
+        return [name for name in OBJECTIVES if getattr(self, name) is not None]

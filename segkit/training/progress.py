@@ -120,16 +120,22 @@ class EpochTable(L.Callback):
 
 
 class Bar(L.Callback):
-    """A progress bar with loss, score, images per second and time left; nothing where the console is not a terminal."""
+    """A progress bar with loss, score, images per second and time left; nothing where the console is not a terminal.
 
-    def __init__(self, title: str, console: Console) -> None:
+    Args:
+        title: before the bar.
+        console: where it is.
+        place: where the run is, in updates, when so many are done; None: there.
+    """
+
+    def __init__(self, title: str, console: Console, place: Callable[[int], float] | None = None) -> None:
         columns: list[ProgressColumn] = [
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[now]}"),
         ]
         self._progress = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
-        self._title = title
+        self._title, self._place = title, place
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Show the bar."""
@@ -147,6 +153,9 @@ class Bar(L.Callback):
         assert isinstance(module, NetworkModule)
         self._images += len(batch["name"])
         self._progress.advance(self._task)
+        if self._place is not None:
+            total = self._progress.tasks[self._task].total or 0
+            self._progress.update(self._task, completed=total * self._place(module.done) / module.updates)
         now = time.perf_counter()
         if now - self._shown > 0.2 and not self._progress.disable:
             self._shown = now

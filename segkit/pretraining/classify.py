@@ -1,0 +1,227 @@
+"""The objective ``classify``: a backbone learns the classes of whole images."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from segkit.artifact import save
+from segkit.classification.classifier import Classifier
+from segkit.classification.confusion import confusion_matrix, draw_confusion, write_confusion
+from segkit.classification.scores import TOP, ranks
+from segkit.errors import DataError, RecipeError
+from segkit.labelled.batch_augmentation import BatchAugmentation
+from segkit.labelled.held import HeldImages
+from segkit.labelled.images import LabelledImages
+from segkit.labelled.mixing import Mixing
+from segkit.labelled.opening import open_labelled
+from segkit.labelled.view import View
+from segkit.pretraining.backbone_file import write_backbone
+from segkit.pretraining.objective import Batch, Batches
+from segkit.pretraining.recipe import PretrainDataRecipe, PretrainRecipe
+from segkit.training.trainer import loader_workers
+
+MEASURED = 2000  # images that mean and deviation are taken of, evenly spread over those trained on
+FLAT = 1e-3  # deviation of a channel, of 0..1, that counts as none
+VALIDATED = 256  # images at once
+
+
+class ClassifyObjective:
+    """Labelled images and a classifier of them; see :class:`segkit.pretraining.objective.Objective`.
+
+    Args:
+        recipe: with a section ``classify``.
+        device: where batches are.
+
+    Raises:
+        DataError: nothing usable at the path, no such split, or images without label in it.
+        RecipeError, UsageError: values that don't go together, or unknown parts.
+    """
+
+    headline = "top1"
+
+    def __init__(self, recipe: PretrainRecipe, device: torch.device) -> None:
+        assert recipe.classify is not None
+        assert recipe.augment is not None
+        assert recipe.data.path is not None
+        data, options = recipe.data, recipe.classify
+        self.recipe, self.device, self.smoothing = recipe, device, options.label_smoothing
+        self.images = open_labelled(data.path)
+        self.chosen = _labelled(self.images, *data.train_on)
+        self.held_out = _labelled(self.images, data.validate_on) if data.validate_on else None
+        self.view = View.usual(data.shape) if data.share is None else View(size=data.shape, share=data.share)
+        mean, std = _normalisation(data, self.images, self.chosen)
+        self.digest = _digest(self.images, self.chosen, self.held_out, (mean, std))
+        self.classifier = Classifier.create(
+            recipe.model.backbone.model_dump(),
+            classes=self.images.classes,
+            in_channels=data.channels,
+            mean=mean,
+            std=std,
+            view=self.view,
+        )
+        self.model: nn.Module = self.classifier
+        self._augment = recipe.augment.build(data.shape, channels=data.channels)
+        mixes = options.mix and (options.mixup or options.cutmix)
+        classes = len(self.images.classes)
+        self._mix = Mixing(classes, mixup=options.mixup, cutmix=options.cutmix, share=options.mix) if mixes else None
+        self._train: HeldImages | None = None
+        self._validation: HeldImages | None = None
+        self._confusion: NDArray[np.int64] | None = None
+
+    def prepare(self) -> list[str]:
+        """Decode the images where memory holds them; what is to be said of them."""
+        data = self.recipe.data
+        self._train = HeldImages(
+            self.images,
+            self.chosen,
+            channels=data.channels,
+            size=data.shape,
+            cache=data.cache,
+            device=self.device,
+        )
+        notes = [*self.images.notes, f"{len(self.chosen)} images of {len(self.images.classes)} classes to train on"]
+        if self.held_out is not None:
+            self._validation = HeldImages(
+                self.images,
+                self.held_out,
+                channels=data.channels,
+                size=self.view,
+                cache=data.cache,
+                device=self.device,
+            )
+            notes.append(f"{len(self.held_out)} images of {data.validate_on} to validate on")
+        if not self._train.held:
+            notes.append("the images are read anew in each epoch; memory doesn't hold them, or data.cache is false")
+        return notes
+
+    def epoch(self, number: int) -> Batches:
+        """The batches of an epoch, augmented and mixed on the device."""
+        assert self._train is not None
+        self._confusion = None  # which is of weights that will have changed
+        return _Epoch(self._train, self._augment, self._mix, self.recipe, number)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy with label smoothing; the share of images whose largest logit is of their largest class."""
+        logits, target = self.model(batch["image"]).float(), batch["target"]
+        truth = target if target.ndim == 1 else target.argmax(1)
+        right = (logits.detach().argmax(1) == truth).float().mean()
+        return F.cross_entropy(logits, target, label_smoothing=self.smoothing), {"train_top1": right}
+
+    def validate(self) -> dict[str, float]:
+        """Cross-entropy without smoothing, top-1 and top-5 of the validation split."""
+        assert self._validation is not None
+        workers = loader_workers(self.recipe.train.workers)
+        found = [
+            self.model(_floats(batch["image"])).float()
+            for batch in self._validation.batches(VALIDATED, shuffle=False, workers=workers)
+        ]
+        logits, labels = torch.cat(found).cpu(), self._validation.labels
+        places = ranks(logits.numpy(), labels.numpy())
+        self._confusion = confusion_matrix(labels.numpy(), logits.argmax(1).numpy(), logits.shape[1])
+        return {
+            "validation_loss": float(F.cross_entropy(logits, labels)),
+            "top1": float((places < 1).mean()),
+            "top5": float((places < TOP).mean()),
+        }
+
+    def save(self, run: Path) -> None:
+        """Write the classifier, its backbone's weights, and the confusions of the last validation."""
+        save(self.classifier, run / "model")
+        write_backbone(self.classifier.backbone, run / "backbone.safetensors")
+        if self._confusion is not None:
+            write_confusion(self._confusion, self.images.classes, run / "confusion.csv")
+            draw_confusion(self._confusion, self.images.classes, run / "confusion.png")
+
+
+def create(recipe: PretrainRecipe, device: torch.device) -> ClassifyObjective:
+    """The objective of a recipe with a section ``classify``."""
+    return ClassifyObjective(recipe, device)
+
+
+class _Epoch:
+    """The batches of one epoch: ``image`` float32 [B, C, h, w] in 0..1, ``target`` int64 [B] or float32 [B, K]."""
+
+    def __init__(
+        self, held: HeldImages, augment: BatchAugmentation, mix: Mixing | None, recipe: PretrainRecipe, number: int
+    ) -> None:
+        train = recipe.train
+        self._augment, self._mix, self._seed, self._number = augment, mix, train.seed, number
+        self._batches = held.batches(
+            train.batch,
+            seed=train.seed,
+            epoch=number,
+            shuffle=True,
+            drop_last=True,  # a last batch of one image would break batch statistics
+            workers=loader_workers(train.workers),
+        )
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number, batch in enumerate(self._batches):
+            step = (self._seed, self._number, number)
+            image, target = self._augment(batch, step), batch["target"]
+            if self._mix is not None:
+                image, target = self._mix(image, target, step)
+            image = image.contiguous(memory_format=torch.channels_last)
+            yield {"image": image, "target": target, "name": batch["name"]}
+
+
+def _floats(image: Tensor) -> Tensor:
+    """uint8 [B, C, h, w] → float32 in 0..1."""
+    return image.contiguous(memory_format=torch.channels_last).float().div_(255)
+
+
+def _labelled(images: LabelledImages, *splits: str) -> NDArray[np.int64]:
+    """Indices of the splits' images; DataError where there are none, or some without label."""
+    found = images.indices(*splits)
+    named = " and ".join(splits)
+    if not len(found):
+        raise DataError(f"{images.path}: no images in {named}")
+    without = found[images.labels[found] < 0]
+    if len(without):
+        raise DataError(
+            f"{images.path}: {images.names[without[0]]} in {named} has no label, as {len(without)} of {len(found)}; "
+            "choose a split whose images have one"
+        )
+    return found
+
+
+def _normalisation(
+    data: PretrainDataRecipe, images: LabelledImages, chosen: NDArray[np.int64]
+) -> tuple[list[float] | None, list[float] | None]:
+    """Mean and deviation of each channel; None for ImageNet's."""
+    if data.normalisation == "none":
+        return [0.0] * data.channels, [1.0] * data.channels
+    if data.normalisation == "imagenet":
+        if data.channels != 3:
+            raise RecipeError(f"data.normalisation=imagenet is for 3 channels, not {data.channels}; use dataset")
+        return None, None
+    spread = chosen[np.linspace(0, len(chosen) - 1, min(MEASURED, len(chosen))).round().astype(np.int64)]
+    count, total, squares = 0, np.zeros(data.channels), np.zeros(data.channels)
+    for index in spread:
+        pixels = images.read(int(index), data.channels).reshape(-1, data.channels) / 255
+        count += len(pixels)
+        total += pixels.sum(0)
+        squares += (pixels**2).sum(0)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return mean.tolist(), np.where(std < FLAT, 1.0, std).tolist()
+
+
+def _digest(
+    images: LabelledImages, chosen: NDArray[np.int64], held_out: NDArray[np.int64] | None, measured: object
+) -> str:
+    """Of classes, names, labels and measured normalisation: reading every byte would take long where there are many."""
+    digest = hashlib.sha256(repr((images.classes, measured)).encode())
+    for indices in (chosen, held_out):
+        rows = [] if indices is None else [(images.names[index], int(images.labels[index])) for index in indices]
+        digest.update(repr(rows).encode())
+    return digest.hexdigest()
