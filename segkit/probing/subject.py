@@ -1,7 +1,7 @@
 """What is probed: the backbone that a name, a saved model's folder, a run or a file of weights stands for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,43 +102,42 @@ def _of_run(weights: Path) -> Subject:
         ) from None
     named["weights"] = weights
     model = weights.parent / "model"
+    if weights.name == WEIGHTS and (model / artifact.DESCRIPTION).is_file():
+        found = _seeing(artifact.load(model))
+        if found is not None:
+            return replace(found, title=str(weights.parent), backbone=_created(named, found.mean.shape[1]))
     channels = int(data.get("channels", 3)) if isinstance(data, dict) else 3
-    notes: tuple[str, ...] = ()
-    if (model / artifact.DESCRIPTION).is_file() and weights.name == WEIGHTS:
-        shown = _looks(artifact.load(model))
-        if shown is not None:
-            mean, std, view = shown
-            return Subject(str(weights.parent), _created(named, mean.shape[1]), mean, std, view)
-    mean_, std_ = normalisation(None, None, channels)
-    return Subject(str(weights), _created(named, channels), _plane(mean_), _plane(std_), None, notes)
+    mean, std = normalisation(None, None, channels)
+    return Subject(str(weights), _created(named, channels), _plane(mean), _plane(std), None)
 
 
 def _of_model(path: Path) -> Subject:
     model = artifact.load(path)
-    backbone, shown = getattr(model, "backbone", None), _looks(model)
-    if not isinstance(backbone, Backbone) or shown is None:
+    found = _seeing(model)
+    if found is None:
         members = getattr(model, "names", ())
         hint = f"; probe a member's own model: {', '.join(members)}" if members else ""
         raise ModelError(f"{path}: {type(model).__name__} has no backbone of its own to probe{hint}")
-    mean, std, view = shown
     notes = []
-    if len(backbone.modalities) > 1:
+    if len(found.backbone.modalities) > 1:
         notes.append("the backbone takes depth too; it is probed on images alone")
     reader = getattr(model, "reader", None)
     if reader is not None and (reader.window is not None or reader.slices is not None):
         notes.append("the model reads files in a way of its own (window, slices); here bytes are divided by 255")
-    return Subject(str(path), backbone, mean, std, view, tuple(notes))
+    return replace(found, title=str(path), notes=tuple(notes))
 
 
-def _looks(model: object) -> tuple[Tensor, Tensor, View | None] | None:
-    """Normalisation and view of a model; None where it has no normalisation of an image."""
-    mean, std = getattr(model, "mean", None), getattr(model, "std", None)
-    if not isinstance(mean, Tensor) or not isinstance(std, Tensor):
+def _seeing(model: object) -> Subject | None:
+    """What of a model looks at images: its backbone, or that of its tower for images; None where there is no such."""
+    part_of = model if hasattr(model, "backbone") else getattr(model, "image", None)
+    backbone = getattr(part_of, "backbone", None)
+    mean, std = getattr(part_of, "mean", None), getattr(part_of, "std", None)
+    if not (isinstance(backbone, Backbone) and isinstance(mean, Tensor) and isinstance(std, Tensor)):
         return None
     view, size = getattr(model, "view", None), getattr(model, "input_size", None)
     if not isinstance(view, View):
         view = View(size=size, share=1.0) if size is not None else None
-    return mean, std, view
+    return Subject(type(model).__name__, backbone, mean, std, view)
 
 
 def _created(named: dict[str, Any], channels: int) -> Backbone:
