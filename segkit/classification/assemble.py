@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from segkit.artifact import load
 from segkit.classification.classifier import Classifier
@@ -23,7 +24,7 @@ def loaded(paths: Sequence[str | Path]) -> dict[str, Classifier]:
     for path in map(Path, paths):
         model: object = load(path)
         if isinstance(model, ClassifierEnsemble | JointClassifier):
-            found = dict(zip(model.names, model.members, strict=True))
+            found = dict(zip(model.names, cast("list[Classifier]", list(model.members)), strict=True))
         elif isinstance(model, Classifier):
             found = {name_of(path): model}
         else:

@@ -93,7 +93,8 @@ def train_head(
         for epoch in range(1, epochs + 1):
             head.train()
             order = torch.randperm(items, generator=generator).to(device)
-            for chosen in order.split(batch):
+            for start in range(0, items, batch):
+                chosen = order[start : start + batch]
                 view = torch.randint(count, (len(chosen),), generator=generator).to(device)
                 drawn = [views[view, chosen] for views in train.views]
                 optimizer.zero_grad()

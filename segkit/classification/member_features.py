@@ -64,7 +64,7 @@ class MemberFeatures:
             device=self.device,
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _features(self, held: HeldImages, seen: Callable[[Batch, int], Tensor]) -> list[Tensor]:
         found: list[list[Tensor]] = [[] for _ in self.members]
         with placed(self.members, self.device):
@@ -76,7 +76,7 @@ class MemberFeatures:
         together = [torch.cat(each) for each in found]
         if not all(bool(each.isfinite().all()) for each in together):
             raise ModelError("a member gives features that are not finite; was its training finite?")
-        return [each.clone() for each in together]
+        return together
 
 
 @contextmanager

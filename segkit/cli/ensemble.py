@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from segkit.cli.options import Json, Overlap, Precision, Tile, Tta, print_json, told
+from segkit.cli.options import Json, Overlap, Precision, Tile, Tta, check_for_labels, print_json, told
 from segkit.cli.progress import progress_bar
 from segkit.errors import UsageError
 
@@ -42,10 +42,10 @@ def build(
         str, typer.Option(help="Which pictures to fit on; no member may have been trained on them.")
     ] = "val",
     weights: Annotated[
-        Literal["uniform", "score", "member", "class", "gate", "stack"] | None,
+        Literal["uniform", "score", "member", "class", "gate", "stack", "early"] | None,
         typer.Option(
-            help="With --fit: equal weights; by each member's score; fitted by member, the default, or by class; by "
-            "pixel; a network."
+            help="With --fit: equal weights; by each member's score; fitted by member, the default, or by class; of "
+            "masks, by pixel, or a network; of classifiers, a joint head on their features, trained on train."
         ),
     ] = None,
     of: Annotated[
@@ -63,10 +63,11 @@ def build(
 ) -> None:
     """Put trained models together as one model folder, which every command takes like any other.
 
-    With --fit, weights and temperatures are fitted on held-out pictures. What doesn't do better than equal weights on
-    pictures it wasn't fitted on isn't kept, and it is said so.
+    The models all draw masks, or all give whole images a label. With --fit, weights and temperatures are fitted on
+    held-out pictures. What doesn't do better than equal weights on pictures it wasn't fitted on isn't kept, and it is
+    said so.
     """
-    from segkit.artifact import check_place, save
+    from segkit.artifact import check_place, draws_masks, save
     from segkit.fitting.assemble import assemble
     from segkit.fitting.inspection import inspect
     from segkit.fitting.run import fit
@@ -74,6 +75,16 @@ def build(
     if weights not in (None, "uniform") and data is None:
         raise UsageError(f"--weights {weights}: nothing to fit it on; name a dataset by --fit")
     check_place(out)
+    if not all(draws_masks(path) for path in models):
+        of_masks = {"--tile": tile, "--overlap": overlap, "--tta": tta, "--precision": precision}
+        check_for_labels(models[0], of_masks)
+        _build_classifiers(models, out, data, split, weights, of, temperature, seed, as_json)
+        return
+    if weights == "early":
+        raise UsageError(
+            "--weights early: a joint head on classifiers' features; of masks, train one network of several backbones, "
+            "{name: joint, of: [...]}"
+        )
     ensemble = assemble(models)
     notes: tuple[str, ...] = ()
     scores: dict[str, Any] = {}
@@ -102,6 +113,60 @@ def build(
     typer.echo(inside.table())
     if scores:
         typer.echo(f"{scores['score']}, alone: " + ", ".join(f"{n} {v:.4f}" for n, v in scores["alone"].items()))
+    for note in notes:
+        typer.echo(note)
+    typer.echo(f"ensemble saved in {out}")
+
+
+def _build_classifiers(
+    models: list[Path],
+    out: Path,
+    data: Path | None,
+    split: str,
+    weights: str | None,
+    of: Literal["probabilities", "logits"],
+    temperature: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """The same of classifiers."""
+    from segkit.artifact import save
+    from segkit.classification.assemble import assemble, loaded
+    from segkit.classification.ensemble import ClassifierEnsemble
+    from segkit.classification.fuse import WAYS, fuse
+    from segkit.classification.inspection import inspect_classifiers
+    from segkit.classification.joint import JointClassifier
+    from segkit.labelled.opening import open_labelled
+
+    way = next((each for each in WAYS if each == (weights or "member")), None)
+    if way is None:
+        raise UsageError(f"--weights {weights}: looks at pixels; for classifiers take one of {', '.join(WAYS)}")
+    notes: tuple[str, ...] = ()
+    figures: dict[str, Any] = {}
+    model: ClassifierEnsemble | JointClassifier
+    if data is None:
+        model = assemble(models)
+    else:
+        images, members = open_labelled(data), loaded(models)
+        with progress_bar("features") as show:
+            found = fuse(members, images, [way], split=split, of=of, temperature=temperature, seed=seed, progress=show)
+        fused = found[way]
+        model, notes = fused.model, (*images.notes, *fused.notes)
+        figures = {"score": f"top-1 on {split}", "alone": fused.scores}
+    save(model, out)
+    if isinstance(model, ClassifierEnsemble):
+        inside = inspect_classifiers(model)
+        table, figures = inside.table(), {**inside.figures, **figures}
+    else:
+        table = f"{len(model.names)} classifiers under a joint head: {', '.join(model.names)}"
+        figures = {"names": list(model.names), "combination": "joint head", "temperature": model.temperature, **figures}
+    if as_json:
+        shown = {key: value for key, value in figures.items() if value is not None}
+        print_json({**shown, "notes": list(notes), "model": str(out)})
+        return
+    typer.echo(table)
+    if data is not None:
+        typer.echo(f"{figures['score']}, alone: " + ", ".join(f"{n} {v:.4f}" for n, v in figures["alone"].items()))
     for note in notes:
         typer.echo(note)
     typer.echo(f"ensemble saved in {out}")
@@ -155,7 +220,9 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show an ensemble's weights and, on a dataset, each member alone, the rest without it, and how far they agree."""
-    from segkit.artifact import load_segmentation
+    from segkit.artifact import load
+    from segkit.classification.ensemble import ClassifierEnsemble
+    from segkit.classification.inspection import inspect_classifiers
     from segkit.ensemble import Ensemble
     from segkit.errors import ModelError
     from segkit.fitting.inspection import inspect as look
@@ -163,12 +230,17 @@ def inspect(
 
     if out is not None:
         output_folder(out)
-    ensemble = load_segmentation(model)
-    if not isinstance(ensemble, Ensemble):
-        raise ModelError(f"{model}: a single model; segkit ensemble MODEL... -o OUT makes an ensemble of several")
+    ensemble: object = load(model)
     how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
-    with progress_bar("predicting") as show:
-        inside = look(ensemble, data, split, progress=show, **how)
+    if isinstance(ensemble, ClassifierEnsemble):
+        check_for_labels(model, {f"--{option}": value for option, value in how.items()})
+        with progress_bar("features") as show:
+            inside = inspect_classifiers(ensemble, data, split, progress=show)
+    elif isinstance(ensemble, Ensemble):
+        with progress_bar("predicting") as show:
+            inside = look(ensemble, data, split, progress=show, **how)
+    else:
+        raise ModelError(f"{model}: a single model; segkit ensemble MODEL... -o OUT makes an ensemble of several")
     if as_json:
         print_json(inside.figures)
     else:
