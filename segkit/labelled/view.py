@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from segkit.errors import UsageError
+from segkit.sections import Side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ class View(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: tuple[int, int] = Field(description="[height, width] that the model is given")
+    size: tuple[Side, Side] = Field(description="[height, width] that the model is given")
     share: float = Field(1.0, gt=0, le=1, description="of the shorter side that is seen: 0.875 is usual on ImageNet")
 
     @classmethod
