@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from segkit.fitting.run import fit
     from segkit.model import Segmenter
     from segkit.prediction.predictor import Predictor
+    from segkit.pretraining.run import pretrain
     from segkit.stressing.run import stress
     from segkit.suggestion.suggest import suggest
     from segkit.training.distill import distill
@@ -44,6 +45,7 @@ __all__ = [
     "load",
     "necks",
     "open_dataset",
+    "pretrain",
     "save",
     "stress",
     "suggest",
@@ -65,6 +67,7 @@ _HOMES = {
     "fit": "segkit.fitting.run",
     "load": "segkit.artifact",
     "open_dataset": "segkit.data.folder",
+    "pretrain": "segkit.pretraining.run",
     "save": "segkit.artifact",
     "stress": "segkit.stressing.run",
     "suggest": "segkit.suggestion.suggest",

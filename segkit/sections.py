@@ -54,7 +54,7 @@ class OptimisationRecipe(Strict):
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     keep: Literal["best", "last"] = Field("best", description="weights to keep; best needs data.validate_on")
     seed: int = Field(0, ge=0, description="of first weights and crops; each further member has the next number")
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="processes that read and prepare")
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="processes that read images")
     deterministic: bool = Field(False, description="only operations that give the same bits each time")
 
 

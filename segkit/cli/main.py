@@ -23,6 +23,8 @@ from segkit.cli import (
     models,
     postprocess,
     predict,
+    pretrain,
+    probe,
     stress,
     train,
     trust,
@@ -45,6 +47,8 @@ app.command("check", epilog=check.EPILOG)(check.check)
 app.command("import", epilog=import_.EPILOG)(import_.import_)
 app.command("init", epilog=init.EPILOG)(init.init)
 app.command("train", epilog=train.EPILOG)(train.train)
+app.command("pretrain", epilog=pretrain.EPILOG)(pretrain.pretrain)
+app.command("probe", epilog=probe.EPILOG)(probe.probe)
 app.command("evaluate", epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command("predict", epilog=predict.EPILOG)(predict.predict)
 app.add_typer(ensemble.app, name="ensemble")

@@ -15,9 +15,12 @@ COLOUR, DEPTH, SIDE = "resnet50", "resnet18", 512  # for bridges; operations dep
 
 def models(as_json: Json = False) -> None:
     """List backbones, necks, heads and bridges with their parameters, and the shipped recipes."""
+    from segkit.recipe_file import recipe_names
+
     parts, recipes = catalogue()
+    pretraining = recipe_names("pretraining")
     if as_json:
-        print_json({**parts, "recipes": recipes})
+        print_json({**parts, "recipes": recipes, "pretraining_recipes": pretraining})
         return
     from rich.console import Console
     from rich.table import Table
@@ -31,7 +34,8 @@ def models(as_json: Json = False) -> None:
         for row in rows:
             table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
         console.print(table, "")
-    console.print("[bold]recipes[/bold]", *(f"  {name}" for name in recipes), sep="\n")
+    for title, names in (("recipes", recipes), ("recipes for segkit pretrain", pretraining)):
+        console.print(f"[bold]{title}[/bold]", *(f"  {name}" for name in names), sep="\n")
 
 
 def catalogue() -> tuple[dict[str, list[dict[str, object]]], list[str]]:

@@ -14,7 +14,7 @@ from segkit.artifact import save
 from segkit.classification.classifier import Classifier
 from segkit.classification.confusion import confusion_matrix, draw_confusion, write_confusion
 from segkit.classification.scores import TOP, ranks
-from segkit.errors import DataError, RecipeError
+from segkit.errors import DataError
 from segkit.labelled.batch_augmentation import BatchAugmentation
 from segkit.labelled.held import HeldImages
 from segkit.labelled.images import LabelledImages
@@ -22,12 +22,11 @@ from segkit.labelled.mixing import Mixing
 from segkit.labelled.opening import open_labelled
 from segkit.labelled.view import View
 from segkit.pretraining.backbone_file import write_backbone
+from segkit.pretraining.normalisation import image_normalisation
 from segkit.pretraining.objective import Batch, Batches
-from segkit.pretraining.recipe import PretrainDataRecipe, PretrainRecipe
+from segkit.pretraining.recipe import PretrainRecipe
 from segkit.training.trainer import loader_workers
 
-MEASURED = 2000  # images that mean and deviation are taken of, evenly spread over those trained on
-FLAT = 1e-3  # deviation of a channel, of 0..1, that counts as none
 VALIDATED = 256  # images at once
 
 
@@ -55,7 +54,7 @@ class ClassifyObjective:
         self.chosen = _labelled(self.images, *data.train_on)
         self.held_out = _labelled(self.images, data.validate_on) if data.validate_on else None
         self.view = View.usual(data.shape) if data.share is None else View(size=data.shape, share=data.share)
-        mean, std = _normalisation(data, self.images, self.chosen)
+        mean, std = image_normalisation(data, self.images, self.chosen)
         self.digest = _digest(self.images, self.chosen, self.held_out, (mean, std))
         self.classifier = Classifier.create(
             recipe.model.backbone.model_dump(),
@@ -192,28 +191,6 @@ def _labelled(images: LabelledImages, *splits: str) -> NDArray[np.int64]:
             "choose a split whose images have one"
         )
     return found
-
-
-def _normalisation(
-    data: PretrainDataRecipe, images: LabelledImages, chosen: NDArray[np.int64]
-) -> tuple[list[float] | None, list[float] | None]:
-    """Mean and deviation of each channel; None for ImageNet's."""
-    if data.normalisation == "none":
-        return [0.0] * data.channels, [1.0] * data.channels
-    if data.normalisation == "imagenet":
-        if data.channels != 3:
-            raise RecipeError(f"data.normalisation=imagenet is for 3 channels, not {data.channels}; use dataset")
-        return None, None
-    spread = chosen[np.linspace(0, len(chosen) - 1, min(MEASURED, len(chosen))).round().astype(np.int64)]
-    count, total, squares = 0, np.zeros(data.channels), np.zeros(data.channels)
-    for index in spread:
-        pixels = images.read(int(index), data.channels).reshape(-1, data.channels) / 255
-        count += len(pixels)
-        total += pixels.sum(0)
-        squares += (pixels**2).sum(0)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return mean.tolist(), np.where(std < FLAT, 1.0, std).tolist()
 
 
 def _digest(

@@ -66,7 +66,7 @@ class RunDirectory:
         """Refuse (DataError) a dataset whose digest is not that of the run's beginning."""
         if digest != self._state.data:
             raise DataError(
-                f"{dataset}: other pictures or masks, or another teacher, than {self.path} began with, so it can't be "
+                f"{dataset}: other data, or another teacher, than {self.path} began with, so it can't be "
                 "resumed; put them back, or leave --resume out to start a new run"
             )
 

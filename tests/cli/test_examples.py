@@ -4,10 +4,12 @@ import re
 
 import pytest
 from importing.layouts import nnunet_pictures
+from pretraining.conftest import SWIN, draw_colours
 from typer.main import get_command
 
 from segkit.cli.main import app, main
 
+SHAPES = ("data.size=12", f"model.backbone={SWIN}", "train.epochs=1", "train.batch=4", "train.workers=0")
 EXAMPLE = re.compile(r"Example: segkit (.+?)\s*$", re.MULTILINE)
 
 
@@ -32,6 +34,12 @@ def test_the_example_in_the_help_runs(command, workplace, tiny, small_demo, word
         nnunet_pictures(workplace / "Dataset004_Cells")
     if command == ("train",):
         words += tiny
+    if command in (("pretrain",), ("probe",)):
+        draw_colours(workplace / "shapes", train=4, val=2, test=2)
+    if command == ("pretrain",):
+        words += SHAPES
+    if command == ("probe",):
+        assert main(["pretrain", "swin_cifar10", "name=shapes", "--data", "shapes", *SHAPES]) == 0
     assert main(words) == 0
     assert capsys.readouterr().out
 

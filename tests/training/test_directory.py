@@ -69,7 +69,7 @@ def test_where_the_data_is_and_how_fast_it_is_read_may_change(recipe, tmp_path):
 def test_other_pictures_are_refused(recipe, cells, tmp_path, monkeypatch):
     interrupted(monkeypatch, recipe(), cells, tmp_path)
     others = draw_cells(tmp_path / "others", images=12, size=48, seed=1)
-    with pytest.raises(DataError, match=r"others: other pictures or masks, or another teacher, than .*tiny began"):
+    with pytest.raises(DataError, match=r"others: other data, or another teacher, than .*tiny began"):
         train(recipe(), others, out=tmp_path, resume=True, console=False)
     same = draw_cells(tmp_path / "copy", images=12, size=48)
     assert train(recipe(), same, out=tmp_path, resume=True, console=False).directory == tmp_path / "tiny"
