@@ -1,3 +1,4 @@
+import importlib
 import json
 import shutil
 import sys
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from segkit import Ensemble, Segmenter, load, save
+from segkit import Classifier, Ensemble, Segmenter, load, save
+from segkit.artifact import check_draws_masks, draws_masks, load_segmentation
+from segkit.artifact.kinds import KINDS
 from segkit.errors import ModelError, UsageError
 
 IMAGE = torch.rand(1, 3, 20, 14, generator=torch.Generator().manual_seed(3))
@@ -251,3 +254,88 @@ def test_nothing_but_a_part_is_made_of_an_imported_module(saved):
     change(saved[0], members=[{**members[0], "architecture": changed}])
     with pytest.raises(ModelError, match=r"neck 'subprocess:Popen': expected a subclass of segkit\.necks\.neck\.Neck"):
         load(saved[0])
+
+
+@pytest.fixture
+def saved_classifier(tmp_path):
+    torch.manual_seed(0)
+    shape = {"name": "swin", "embed_dim": 8, "depths": [1], "heads": [1], "window": 3}
+    return save(Classifier.create(shape, classes=["cat", "dog"]), tmp_path / "classifier")
+
+
+def test_a_classifier_is_told_from_what_draws_masks(saved, saved_classifier, tmp_path):
+    assert draws_masks(saved[0])
+    assert draws_masks(saved[0] / "segkit.json")
+    assert not draws_masks(saved_classifier)
+    assert not draws_masks(saved_classifier / "segkit.json")
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "classifier")
+    assert not draws_masks(archive)
+    (tmp_path / "model.onnx").touch()
+    for unknown in (tmp_path / "model.onnx", tmp_path / "nowhere", tmp_path):
+        assert draws_masks(unknown)  # who loads it says what is wrong
+    check_draws_masks(saved[1])
+    check_draws_masks("what is no model")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_who_needs_masks_refuses_a_classifier(saved_classifier, tmp_path, zipped):
+    path = shutil.make_archive(str(tmp_path / "packed"), "zip", saved_classifier) if zipped else saved_classifier
+    with pytest.raises(
+        ModelError, match="a classifier, which gives a whole image one label, and masks are needed here"
+    ):
+        load_segmentation(path)
+    with pytest.raises(ModelError, match="it is for 'segkit predict', 'segkit evaluate' on labelled images"):
+        check_draws_masks(load(path))
+
+
+def test_a_damaged_classifier_is_named(saved_classifier):
+    values = json.loads((saved_classifier / "segkit.json").read_text())
+    for changes, message in (
+        ({"members": []}, "is damaged at 'members'"),
+        ({"classes": []}, "is damaged at 'classes'"),
+        ({"classes": ["cat"]}, "the model can't be built from its description"),
+        ({"classes": ["cat", "cat"]}, "expected at least one name, each different"),
+        ({"architecture": {"backbone": "nope", "in_channels": 3}}, "the model can't be built from its description"),
+        ({"architecture": {"backbone": {"name": "swin", "weights": "x"}}}, "asks for weights from elsewhere"),
+        ({"architecture": {"backbone": "antigravity:Flight"}}, "code that is not part of the model"),
+        ({"tensors": {**values["tensors"], "file": "../x.safetensors"}}, "outside the folder"),
+        ({"tensors": {**values["tensors"], "sha256": "0"}}, "is damaged"),
+        ({"kind": "segmenter"}, "is damaged at"),
+        ({"kind": ["classifier"]}, "is none of segmenter, ensemble, classifier"),
+    ):
+        (saved_classifier / "segkit.json").write_text(json.dumps({**values, **changes}))
+        with pytest.raises(ModelError, match=message):
+            load(saved_classifier)
+    assert "antigravity" not in sys.modules
+
+
+def test_a_model_of_another_kind_takes_the_place_of_one(saved, saved_classifier):
+    folder, model = saved
+    save(load(saved_classifier), folder)
+    assert isinstance(load(folder), Classifier)
+    save(model, folder)
+    assert torch.equal(load(folder)(IMAGE), model(IMAGE))
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_an_old_description_has_only_tensors_of_this_folder_removed(saved, tmp_path):
+    folder, model = saved
+    outside = tmp_path / "mine.safetensors"
+    outside.touch()
+    (folder / "notes.txt").touch()
+    change(folder, about={"a": {"file": "../mine.safetensors", "sha256": ""}, "b": {"file": "notes.txt", "sha256": ""}})
+    save(model, folder)
+    assert outside.exists()
+    assert (folder / "notes.txt").exists()
+
+
+def test_every_kind_is_there_and_says_what_it_is():
+    for name, kind in KINDS.items():
+        description = kind.describes()
+        module, _, model = kind.model.partition(":")
+        assert isinstance(getattr(importlib.import_module(module), model), type)
+        assert name in description.model_fields["kind"].annotation.__args__
+        assert description.what.startswith(("a ", "an ", "classifiers"))
+        assert description.takers
+    with pytest.raises(UsageError, match="can't save int; expected one of Segmenter, Ensemble, Classifier"):
+        save(3, "nowhere")

@@ -42,7 +42,7 @@ def draw_worst(images: Sequence[WorstImage], path: Path) -> None:
     rows = -(-len(images) // COLUMNS)
     figure = Figure(figsize=(2.5 * COLUMNS, 2.95 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    places = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    places = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
     for axes in places:
         axes.set_axis_off()
     for axes, image in zip(places, images, strict=False):
@@ -56,11 +56,10 @@ def draw_worst(images: Sequence[WorstImage], path: Path) -> None:
             vmax=255,
             interpolation="nearest" if small else "antialiased",
         )
-        axes.set_title(
-            f"{_short(image.true)} {image.probability:.3f}\ntaken for {_short(image.predicted)} {image.confidence:.3f}",
-            fontsize=9,
-            color=RIGHT if image.true == image.predicted else WRONG,
-        )
+        right = image.true == image.predicted
+        said = "recognised" if right else f"taken for {_short(image.predicted)} {image.confidence:.3f}"
+        title = f"{_short(image.true)} {image.probability:.3f}\n{said}"
+        axes.set_title(title, fontsize=9, color=RIGHT if right else WRONG)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
 

@@ -153,12 +153,12 @@ def evaluate(
         UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning;
             ``surface`` is no distance, or MONAI isn't installed.
     """
+    check_draws_masks(model)
     folder = open_dataset(data)
     if not depth:
         folder = folder.without_depth()
     samples = folder.samples(*split.split("+"))
     source = open_source(model) if isinstance(model, str | Path) else model
-    check_draws_masks(source)
     asked, threshold = threshold, settings_for(source, threshold=threshold).threshold
     before = check_choice(folder, samples, split, threshold_from, is_model=not isinstance(source, Path))
 

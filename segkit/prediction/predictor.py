@@ -516,7 +516,7 @@ class Predictor:
 
 
 @contextmanager
-def evaluating(model: Model) -> Iterator[None]:
+def evaluating(model: Model | nn.Module) -> Iterator[None]:
     """The model in evaluation mode; afterwards every module of it is as it was, frozen ones too."""
     training = [module for module in model.modules() if module.training]
     for module in training:

@@ -5,6 +5,7 @@ import torchvision
 import segkit
 from segkit.classification.classifier import Classifier
 from segkit.errors import UsageError
+from segkit.labelled.view import View
 
 SWIN = {"name": "swin", "embed_dim": 8, "depths": [1, 1], "heads": [1, 2], "window": 3}
 
@@ -61,3 +62,50 @@ def test_a_state_dict_restores_equality():
 def test_what_cannot_be_built_is_said_in_one_line(changes, message):
     with pytest.raises(UsageError, match=message):
         Classifier.create(**{"backbone": SWIN, "classes": 2, **changes})
+
+
+@torch.no_grad()
+def test_features_are_what_the_last_layer_reads():
+    classifier = Classifier.create(SWIN, classes=3).eval()
+    image = torch.rand(2, 3, 20, 26)
+    features = classifier.features(image)
+    assert features.shape == (2, classifier.head.in_features)
+    assert torch.equal(classifier.head(features), classifier(image))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"view": View(size=(24, 20), share=0.8)},
+        {"in_channels": 1, "mean": [0.1], "std": [0.3]},
+        {"backbone": "resnet18"},
+    ],
+)
+@torch.no_grad()
+def test_it_is_saved_and_comes_back_equal(tmp_path, changes):
+    classifier = Classifier.create(**{"backbone": SWIN, "classes": ["cat", "dog"], **changes}).eval()
+    classifier.about = {"trained_on": {"dataset": "pets"}, "metrics": {"top1": 0.9}}
+    again = segkit.load(segkit.save(classifier, tmp_path / "model"))
+    image = torch.rand(2, classifier.channels, 40, 33)
+    assert torch.equal(again(image), classifier(image))
+    assert not again.training
+    for name in ("classes", "view", "channels", "architecture", "about"):
+        assert getattr(again, name) == getattr(classifier, name)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "pipeline_tag: image-classification" in card
+    assert "One of 2 classes for a whole image: cat, dog." in card
+    assert "dataset: pets" in card
+
+
+def test_one_that_was_not_built_by_name_is_not_saved(tmp_path):
+    classifier = Classifier.create(SWIN, classes=2)
+    classifier.architecture = None
+    with pytest.raises(UsageError, match=r"only classifiers built with Classifier\.create can be saved"):
+        segkit.save(classifier, tmp_path / "model")
+
+
+def test_weights_to_start_from_are_not_part_of_what_is_saved():
+    start = Classifier.create(SWIN, classes=2).backbone.state_dict()
+    classifier = Classifier.create({**SWIN, "weights": start}, classes=2)
+    assert classifier.architecture == {"backbone": SWIN, "in_channels": 3}

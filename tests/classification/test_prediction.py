@@ -66,6 +66,14 @@ def test_batches_change_nothing_and_no_image_is_lost():
     assert done[-1] == (37, 37, "array 36")
 
 
+def test_a_model_in_training_is_asked_as_in_evaluation_and_left_as_it_was():
+    model = segkit.Classifier.create({**SWIN, "drop_path": 0.9}, classes=CLASSES, view=View(size=(24, 24))).train()
+    nn.init.normal_(model.head.weight, std=2.0)
+    (found,) = classify(model, images(1), precision="fp32")
+    assert model.training
+    np.testing.assert_allclose(found.probabilities, expected(model.eval(), images(1)[0]), atol=1e-5)
+
+
 def test_a_batch_norm_and_bf16_say_the_same_within_what_bf16_can():
     torch.manual_seed(1)
     model = segkit.Classifier.create("resnet18", classes=CLASSES, view=View(size=(32, 32))).eval()
@@ -188,7 +196,7 @@ def pictures(tmp_path):
 
 def test_folders_of_files_are_labelled_and_written(pictures, tmp_path):
     model = classifier()
-    (pictures / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    (pictures / "bad.jpg").write_bytes(b"no picture")
     (pictures / "volume.nii.gz").write_bytes(b"")
     found, left_out = label_files(model, pictures, tmp_path / "out", precision="fp32")
     assert left_out == []

@@ -91,14 +91,16 @@ def test_everything_is_written(report, tmp_path):
     assert sum(int(row["right"]) for row in rows) == report.confusion.trace()
     assert all((row["rank"] == "1") == (row["right"] == "1") for row in rows)
     assert (tmp_path / "r" / "table.txt").read_text() == report.table() + "\n"
-    assert cv2.imread(str(tmp_path / "r" / "worst.png")).shape[0] > 500
+    drawn = cv2.imread(str(tmp_path / "r" / "worst.png"))
+    assert drawn.shape[0] > 500
+    assert (drawn.min(2) < 200).mean() > 0.4  # the images fill it
 
 
 def test_the_table_says_what_each_figure_is(report):
     table = report.table()
     lines = table.splitlines()
     assert lines[0] == "tiny on test of animals: 18 images, 3 classes, fp32"
-    assert f"top-1                {report.metrics['top1']:.4f}" in table
+    assert any(line.split()[:2] == ["top-1", f"{report.metrics['top1']:.4f}"] for line in lines)
     assert "top-5" not in table  # of three classes
     assert "NLL, nats" in table
     assert any(line.startswith("frog ") and " 6 " in line for line in lines)
@@ -181,6 +183,7 @@ def test_the_command(data, tmp_path, capsys):
     assert "--lesions: is of masks" in capsys.readouterr().err
     assert main(["evaluate", model, model, str(data)]) == 2
     assert "evaluated one at a time" in capsys.readouterr().err
-    for words in (["stress", str(data)], ["export", "-o", str(tmp_path / "m.onnx")], ["trust", str(data)]):
-        assert main([words[0], model, *words[1:]]) == 3
+    places = {"export": [], "stress": [str(data)], "trust": [str(data)]}
+    for command, words in places.items():
+        assert main([command, model, *words, "-o", str(tmp_path / f"{command}.onnx")]) == 3
         assert "a classifier, which gives a whole image one label" in capsys.readouterr().err
