@@ -52,9 +52,11 @@ def main() -> None:
     minutes = None if arguments.epochs is not None else arguments.minutes or 60.0
     length = f"train.epochs={arguments.epochs}" if minutes is None else f"train.minutes={minutes:g}"
     overrides = [length, *(FEW_PASSES if minutes is not None else ()), *arguments.overrides]
-    if arguments.piece is not None:
-        end_after(arguments.piece)
-    run = segkit.pretrain("swin_cifar10", arguments.data, overrides, out=arguments.out, resume=arguments.resume)
+    timer = end_after(arguments.piece)
+    try:
+        run = segkit.pretrain("swin_cifar10", arguments.data, overrides, out=arguments.out, resume=arguments.resume)
+    finally:
+        timer.cancel()
     if run.interrupted:
         print(f"stopped after a piece; {run.directory} goes on with --resume")
         return
@@ -72,11 +74,13 @@ def main() -> None:
     print(f"test top-1 {report.metrics['top1']:.2%}, {found['images per second']:.0f} images per second")
 
 
-def end_after(minutes: float) -> None:
+def end_after(minutes: float | None) -> threading.Timer:
     """Ask this process to stop, as Ctrl-C does, when its time is up: the run then goes on with --resume."""
-    timer = threading.Timer(60 * minutes, os.kill, (os.getpid(), signal.SIGINT))
+    timer = threading.Timer(60 * (minutes or 0), os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True
-    timer.start()
+    if minutes is not None:
+        timer.start()
+    return timer
 
 
 def trained(directory: Path) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def trained(directory: Path) -> dict[str, Any]:
         rows = list(csv.DictReader(file))
     return {
         "epochs": len(rows),
-        "minutes": round(float(rows[-1]["seconds"]) / 60, 1),
+        "minutes": round(float(rows[-1]["seconds"]) / 60, 3),
         "images per second": round(median(float(row["images_per_second"]) for row in rows), 1),
     }
 

@@ -53,7 +53,7 @@ def probe(
             level=level,
             size=size,
             k=neighbours,
-            precision=None if precision in (None, "auto") else precision,
+            precision=None if precision is None or precision == "auto" else precision,
             cache=cache,
             progress=show,
         )

@@ -123,7 +123,7 @@ def _held_out(labels: Tensor, seed: int) -> Tensor:
     """Bool [N]: about a fifth of each class, but never all of it."""
     chance = torch.rand(len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
     held_out = torch.zeros_like(labels, dtype=torch.bool)
-    for label in labels.unique():
+    for label in sorted(set(labels.tolist())):
         members = (labels == label).nonzero()[:, 0]
         count = min(len(members) - 1, -(-len(members) // HELD_OUT))
         held_out[members[chance[members].argsort()[:count]]] = True

@@ -33,8 +33,9 @@ def neighbour_votes(
     if not temperature > 0:
         raise UsageError(f"temperature is {temperature}; expected more than 0")
     bank, queries = F.normalize(bank.float(), dim=1), F.normalize(queries.float(), dim=1)
-    votes = []
-    for some in queries.split(max(1, CHUNK // len(bank))):
+    step, votes = max(1, CHUNK // len(bank)), []
+    for start in range(0, len(queries), step):
+        some = queries[start : start + step]
         cosines, nearest = (some @ bank.T).topk(min(k, len(bank)), dim=1)  # each [q, k]
         weights = ((cosines - cosines[:, :1]) / temperature).exp()  # as shares the same, and never too large
         votes.append(weights.new_zeros(len(some), classes).scatter_add_(1, labels[nearest], weights))

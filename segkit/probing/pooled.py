@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import safetensors
 import safetensors.torch
@@ -46,7 +47,7 @@ class PooledBackbone(nn.Module):
         self.register_buffer("std", std.detach().clone())
         self.eval().requires_grad_(False)
 
-    def train(self, mode: bool = True) -> "PooledBackbone":
+    def train(self, mode: bool = True) -> Self:
         """Stay in eval mode whatever is asked, so that statistics and weights stay what they are."""
         del mode
         return super().train(False)
@@ -114,12 +115,13 @@ def _digest(pooled: PooledBackbone, images: HeldImages, batch: int, precision: P
     return digest.hexdigest()
 
 
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _kept(path: Path) -> Tensor:
     try:
-        return safetensors.torch.load_file(path)["features"]
+        features: Tensor = safetensors.torch.load_file(path)["features"]
     except (safetensors.SafetensorError, KeyError, OSError) as error:
         raise ModelError(f"{path}: kept features that can't be read ({error}); delete the file") from None
+    return features

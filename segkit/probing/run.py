@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.classification.scores import TOP, classification_scores
@@ -119,13 +121,12 @@ def probe(
         name: HeldImages(images, chosen, channels=subject.mean.shape[1], size=view, device=at)
         for name, chosen in indices.items()
     }
-    total, before = sum(map(len, held.values())), 0
-    features = {}
+    kept = Path(cache) if cache is not None else None
+    features: dict[str, Tensor] = {}
     for name, each in held.items():
-        show = None if progress is None else (lambda done, _all, before=before: progress(before + done, total))
-        kept = Path(cache) if cache is not None else None
+        before, total = (len(held["train"]) if features else 0), len(held["train"]) + len(held[split])
+        show = partial(_told, progress, before, total) if progress is not None else None
         features[name] = features_of(pooled, each, batch=batch, precision=precision, cache=kept, progress=show)
-        before += len(each)
     labels = {name: each.labels.to(at) for name, each in held.items()}
     figures = _figures(features, labels, images.classes, split, k, temperature)
     return Probe(
@@ -142,6 +143,10 @@ def probe(
             "notes": [*images.notes, *subject.notes, *_notes(figures, k, len(held["train"]))],
         }
     )
+
+
+def _told(progress: Callable[[int, int], None], before: int, total: int, done: int, _all: int) -> None:
+    progress(before + done, total)
 
 
 def _figures(
@@ -175,7 +180,7 @@ def _scores(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> di
     return {**{name: found[name] for name in SCORES}, "interval": found["intervals"]["top1"]}
 
 
-def _labelled(images: LabelledImages, split: str) -> np.ndarray:
+def _labelled(images: LabelledImages, split: str) -> NDArray[np.int64]:
     """The labelled images of a split; DataError where there are none."""
     indices = images.indices(split)
     indices = indices[images.labels[indices] >= 0]
@@ -184,7 +189,9 @@ def _labelled(images: LabelledImages, split: str) -> np.ndarray:
     return indices
 
 
-def _view(size: int | tuple[int, int] | None, subject: Subject, images: LabelledImages, indices: np.ndarray) -> View:
+def _view(
+    size: int | tuple[int, int] | None, subject: Subject, images: LabelledImages, indices: NDArray[np.int64]
+) -> View:
     """What the backbone is shown: of a size that is asked for, what its model sees, or what fits the images."""
     if size is not None:
         sides = (size, size) if isinstance(size, int) else size
