@@ -1,6 +1,6 @@
 """What two classifiers are worth together: Swin and ResNet50, late and early fusion, on 5,000 small images.
 
-    python benchmarks/classifier_fusion.py cifar10_subset_5000_1000_jpeg.npz [--seeds 0 1 2] [--epochs 10] [--runs runs]
+    python benchmarks/classifier_fusion.py cifar10_subset_5000_1000_jpeg.npz [--seeds 0 1 2] [--epochs 8] [--runs runs]
 
 The data are labelled images of any layout, of 32 pixels a side. A tenth of ``train`` is held out as ``val``, if there
 is none; ``test`` is touched once by each system. Of every seed:
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     arguments = parser.parse_args()
     benches = [Bench(arguments.data, seed, arguments.runs, arguments.epochs) for seed in arguments.seeds]
