@@ -61,7 +61,7 @@ class BatchAugmentation:
             return seen_through(image, extent, windows, mirrored, self.size)
         offsets = draws.integers(-crop.pad, crop.pad + 1, (count, 2))
         if (extent == self.size).all():  # bytes are moved faster than floats
-            return moved(image, offsets, mirrored, crop.pad).float().mul_(1 / 255)
+            return moved(image, offsets, mirrored, crop.pad).float().div_(255)
         whole = seen_through(image, extent, whole_windows(extent), np.zeros(count, dtype=np.bool_), self.size)
         return moved(whole, offsets, mirrored, crop.pad)
 

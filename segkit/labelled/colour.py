@@ -63,7 +63,8 @@ def affine(image: Tensor, matrix: Tensor, fill: float) -> Tensor:
         fill: the value of what comes in from outside.
     """
     grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
-    return F.grid_sample(image - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
+    seen = F.grid_sample(image - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return seen.add_(fill).clamp_(0, 1)
 
 
 def _grey(image: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from segkit.data.resize import resized
 from segkit.errors import DataError, UsageError
@@ -197,8 +197,6 @@ class _Reading(Dataset[Tensor | DataError]):
         self._held = held
 
     def __getitem__(self, number: int) -> Tensor | DataError:
-        if get_worker_info() is not None:
-            torch.set_num_threads(1)  # the processes are the parallelism
         try:
             return self._held.read(number)
         except DataError as error:

@@ -56,8 +56,8 @@ def seen_through(
 ) -> Tensor:
     """Windows brought to a size, bilinear: uint8 [B, C, H, W] → float32 [B, C, h, w] in 0..1.
 
-    A window is sampled at as many points as bring them less than two pixels apart, and their means are taken, so that
-    little is lost between them. Outside an image its edge is repeated.
+    A window is sampled at points that are two pixels apart at most, which loses nothing between them; where these are
+    more points than come out, means of them are taken. Outside an image its edge is repeated.
 
     Args:
         image: the batch, padded at the right and bottom.
@@ -81,7 +81,7 @@ def seen_through(
     seen = F.grid_sample(image.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
     if max(finer) > 1:
         seen = F.avg_pool2d(seen, tuple(finer))
-    return seen.mul_(1 / 255).clamp_(0, 1)
+    return seen.div_(255).clamp_(0, 1)
 
 
 def moved(image: Tensor, offsets: NDArray[np.int64], mirrored: NDArray[np.bool_], pad: int) -> Tensor:

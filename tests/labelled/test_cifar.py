@@ -47,7 +47,7 @@ def test_binary_batches_of_a_hundred_classes_are_read_by_the_fine_label(tmp_path
 
 def test_damaged_binary_batches_are_named(ten):
     (ten / "data_batch_3.bin").write_bytes(bytes(3000))
-    with pytest.raises(DataError, match=r"data_batch_3\.bin: 3,000 bytes aren't whole records of 3,073; unpack"):
+    with pytest.raises(DataError, match=r"data_batch_3\.bin: 3,000 bytes are not whole records of 3,073; unpack"):
         open_labelled(ten)
     (ten / "data_batch_3.bin").write_bytes(bytes([10]) + bytes(3072))
     with pytest.raises(DataError, match=r"data_batch_3\.bin: label 10 of 10 classes"):

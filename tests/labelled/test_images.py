@@ -66,7 +66,9 @@ def test_a_file_that_cannot_be_used_is_named(one, tmp_path):
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2 + 200])
     with pytest.raises(DataError, match=r"cut\.jpg: the file is cut short"):
         one("cut.jpg").read(0)
-    tifffile.imwrite(tmp_path / "five.tif", np.zeros((6, 8, 5), np.uint8), photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "five.tif", np.zeros((6, 8, 5), np.uint8), photometric="minisblack", planarconfig="contig"
+    )
     with pytest.raises(DataError, match=r"five\.tif: the picture has 5 channels; the model takes 3"):
         one("five.tif").read(0)
     assert one("five.tif").read(0, channels=5).shape == (6, 8, 5)

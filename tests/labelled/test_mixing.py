@@ -30,7 +30,7 @@ def test_cutmix_puts_a_rectangle_of_the_one_before_into_each_image():
         share = theirs[0].float().mean()
         assert torch.allclose(target, (1 - share) * ONE_HOT + share * ONE_HOT.roll(1, 0), atol=1e-6)
         areas.add(float(share))
-    assert len(areas) > 20
+    assert len(areas) > 10
 
 
 def test_a_share_of_the_batches_is_mixed_half_by_each():

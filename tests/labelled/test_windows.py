@@ -30,10 +30,10 @@ def test_windows_have_the_areas_and_shapes_asked_for():
     assert 0.95 < area.max() <= 1
     assert 0.745 < ratio.min() < 0.76
     assert 1.32 < ratio.max() < 1.34
-    assert abs(np.log(ratio).mean()) < 0.02
     small = area < 0.3  # these always fit, so they are uniform
     assert abs(area[small].mean() - 0.19) < 0.01
-    assert abs((left / (800 - width).clip(1)).mean() - 0.5) < 0.02
+    assert abs(np.log(ratio[small]).mean()) < 0.02
+    assert abs((left / (800 - width))[small].mean() - 0.5) < 0.03
 
 
 def test_where_no_window_fits_the_largest_central_one_is_taken():
@@ -81,7 +81,7 @@ def test_padding_is_never_seen():
     for one, (height, width) in zip(image, extent, strict=True):
         one[:, :height, :width] = 255
     seen = seen_through(image, extent, whole_windows(extent), np.array([False, True]), (16, 16))
-    assert torch.equal(seen, torch.ones(2, 3, 16, 16))
+    assert torch.allclose(seen, torch.ones(2, 3, 16, 16))
 
 
 @pytest.mark.parametrize("offsets", [[[0, 0], [2, -1]], [[-3, 3], [3, 3]]])
