@@ -136,7 +136,17 @@ def write_seg(
     refer(seg, frames)
     identify(seg, frames[0].dataset, content, volume.path)
     with atomic_path(path) as temporary:
-        seg.save_as(temporary, enforce_file_format=True)
+        _save(seg, temporary)
+
+
+def _save(seg: Segmentation, path: Path) -> None:
+    try:
+        seg.save_as(path, enforce_file_format=True)
+    except OSError as error:  # of one within a sequence pydicom makes another, of a whole traceback and no number
+        cause = error
+        while cause.errno is None and isinstance(cause.__cause__, OSError):
+            cause = cause.__cause__
+        raise OSError(cause.errno, cause.strerror or "it failed") from error
 
 
 def _quiet() -> None:

@@ -122,7 +122,8 @@ def write_itk(path: Path, values: NDArray[np.uint8] | NDArray[np.float32], volum
     image.SetDirection(grid.direction)
     with atomic_path(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            with _muted():
+                sitk.WriteImage(image, str(temporary), useCompression=True)
         except RuntimeError as error:
             raise UsageError(f"{path}: can't be written ({_reason(error)}); choose another place") from error
 

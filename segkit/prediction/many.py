@@ -11,6 +11,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from segkit.allocator import reused_memory
+from segkit.data.decoding import one_line
 from segkit.data.depth_format import DepthFormat
 from segkit.data.listing import is_volume
 from segkit.data.picture import Picture, checked_mpp, open_picture
@@ -250,7 +251,7 @@ class _Line:
             except SegkitError as problem:
                 error = str(problem)
             except OSError as problem:
-                error = f"{step.source.path}: can't write its results ({problem})"
+                error = f"{step.source.path}: can't write its results ({one_line(problem)})"
         if error is not None and step.source.found:
             # What an earlier run left under these names isn't of the picture as it is now.
             for path in _targets(self.predictor.model, step.source, kinds=[*self.kinds, "depth"]):
