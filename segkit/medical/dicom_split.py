@@ -43,10 +43,23 @@ def parts_of(slices: Sequence[Slice]) -> list[Part]:
         keys = list(zip(*(values[index] for index in chosen), strict=True))
         if len(set(keys)) == times and len(set(zip(keys, places, strict=True))) == len(slices):
             return _apart(slices, keys, [TELLING_APART[index][0] for index in chosen])
-    names = dict.fromkeys(keyword for keyword, _ in TELLING_APART)
-    raise DataError(
-        f"{slices[0].path}: its series shows {len(set(places)):,} places with {len(slices):,} images, and none of "
-        f"{', '.join(names)} tells them apart: put the images of each volume into a folder of their own, under a "
+    raise DataError(_untold(slices, places))
+
+
+def _untold(slices: Sequence[Slice], places: Sequence[int]) -> str:
+    """What to say of places that repeat for no reason: which are copies of a few, or how many volumes there may be."""
+    counts = Counter(places)
+    often = max(counts, key=counts.__getitem__)
+    here, other, *_ = (each for each, place in zip(slices, places, strict=True) if place == often)
+    shown = f"its series shows {len(counts):,} places with {len(slices):,} images"
+    tags = "no tag (EchoTime, DiffusionBValue, AcquisitionNumber and others are looked at) tells them apart"
+    if len(set(counts.values())) > 1:
+        return (
+            f"{other}: lies at the same place as {here.name}; {shown}, and {tags}: keep one image of each place, or "
+            "give each volume's images a SeriesInstanceUID of their own"
+        )
+    return (
+        f"{here.path}: {shown}, and {tags}: put the images of each volume into a folder of their own, under a "
         "SeriesInstanceUID of their own"
     )
 

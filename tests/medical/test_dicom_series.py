@@ -449,9 +449,23 @@ def test_a_tag_that_differs_from_slice_to_slice_tells_no_volumes_apart(tmp_path)
         dataset.AcquisitionTime = f"1015{time}{k}"
 
     write_times(tmp_path / "s", 2, change)
-    message = refusal(tmp_path)
-    assert "its series shows 5 places with 10 images, and none of EchoTime, " in message
-    assert "tells them apart" in message
+    assert refusal(tmp_path).endswith(
+        "its series shows 5 places with 10 images, and no tag (EchoTime, DiffusionBValue, AcquisitionNumber and others "
+        "are looked at) tells them apart: put the images of each volume into a folder of their own, under a "
+        "SeriesInstanceUID of their own"
+    )
+
+
+def test_a_slice_that_is_there_twice_is_named(tmp_path):
+    paths = write_series(tmp_path, shape=(4, 3, 5))
+    dataset = pydicom.dcmread(paths[2])
+    dataset.SOPInstanceUID = generate_uid()
+    save(dataset, tmp_path / "again.dcm")
+    assert refusal(tmp_path) == (
+        f"{tmp_path / 'again.dcm'}: lies at the same place as {paths[2].name}; its series shows 5 places with 6 "
+        "images, and no tag (EchoTime, DiffusionBValue, AcquisitionNumber and others are looked at) tells them apart: "
+        "keep one image of each place, or give each volume's images a SeriesInstanceUID of their own"
+    )
 
 
 def test_frames_of_one_file_are_taken_apart_too(tmp_path):
