@@ -271,6 +271,9 @@ def _header_for(volume: Volume) -> tuple[Any, bool]:
     header.set_data_shape(geometry.shape)
     code = 1 if volume.located else 0  # 1: as the scanner has it
     header.set_qform(geometry.affine, code=code)
+    # A qform has no room for the shear of a tilted gantry: programs that go by it would show the map elsewhere.
+    if geometry.difference(Geometry(geometry.shape, header.get_qform(coded=False))) is not None:
+        header.set_qform(None, code=0)
     header.set_sform(geometry.affine, code=code)
     header.set_zooms(geometry.spacing)
     header.set_xyzt_units("mm" if volume.spaced else "unknown")

@@ -132,6 +132,14 @@ def test_a_volume_of_another_format_is_written_with_what_is_known_of_its_grid(tm
         again = read_nifti(tmp_path / "mask.nii.gz")
         assert volume.geometry.difference(again.geometry) is None
         assert not again.notes
+    tilted = np.diag([1.0, 2, 3, 1])
+    tilted[1, 2] = 0.8  # slices shifted sideways, which a qform has no room for
+    volume = Volume("ct", np.zeros((5, 4, 6, 1)), Geometry((5, 4, 6), tilted), tmp_path / "ct", origin=())
+    write_nifti(tmp_path / "mask.nii", np.zeros((5, 4, 6), np.uint8), volume)
+    header = nibabel.load(tmp_path / "mask.nii").header
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 0)
+    assert header.get_sform() == pytest.approx(tilted)
+    assert header.get_zooms() == pytest.approx((1, 2, np.hypot(0.8, 3)))
     nowhere = Volume(
         "us", np.zeros((2, 3, 4, 1)), Geometry((2, 3, 4), np.diag([2.0, 3, 4, 1])), tmp_path, located=False
     )
