@@ -61,6 +61,13 @@ def test_each_series_gets_its_object_and_the_rest_a_reason(study, tmp_path):
         assert secret.encode() not in everything
 
 
+def test_a_link_to_nothing_is_one_lost_file(study, tmp_path):
+    (study / "gone.dcm").symlink_to("nowhere")
+    outcomes = segkit.Predictor(Bright(Slices()), precision="fp32").predict_files(study, tmp_path / "out")
+    assert len([outcome for outcome in outcomes if outcome.paths]) == 3
+    assert [outcome.error for outcome in outcomes if outcome.error] == [f"{study / 'gone.dcm'}: no such file"]
+
+
 def test_masks_lie_where_what_they_show_lies(study, tmp_path):
     predictor = segkit.Predictor(Bright(Slices()), precision="fp32")
     outcomes = predictor.predict_files(study, tmp_path / "out")
