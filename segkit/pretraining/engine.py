@@ -74,7 +74,9 @@ def fit(
     module = PretrainModule(objective, train, updates=updates, fused=precision != "fp16" or None, place=place)
     table = PretrainTable(run.path, log.say)
     best = KeepBest() if train.keep == "best" else None
-    early = EarlyStopping("score", mode="max", patience=train.early_stopping) if train.early_stopping else None
+    early = None
+    if train.early_stopping:
+        early = EarlyStopping("score", mode="max", patience=train.early_stopping, check_finite=False)
     parts: dict[str, Stateful | None] = {
         "model": model,
         "average": module.average,

@@ -1,6 +1,7 @@
 """A pretraining run's table as CSV and JSON, and its curves."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,21 @@ class PretrainTable(EpochTable):
         """Write both tables anew."""
         super().write()
         with atomic_path(self.directory / "metrics.json") as temporary:
-            content = {"epochs": self.rows, "final": self.final}
+            content = {"epochs": [_finite(row) for row in self.rows], "final": _finite(self.final or {}) or None}
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def draw(self) -> None:
         """Write the curves of the rows so far: losses together, shares together, everything else by itself."""
         if self.rows:
             draw_panels(_panels(self.rows), self.directory / "curves.png")
+
+
+def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no word for what is not finite: null."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in figures.items()
+    }
 
 
 def _panels(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Line]]:

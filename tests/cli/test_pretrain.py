@@ -82,5 +82,5 @@ def test_config_shows_its_recipes_and_their_schema(place, capsys):
 def test_models_lists_its_recipes(capsys):
     assert main(["models", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert listed["pretraining_recipes"] == ["swin_cifar10", "swin_tiny_imagenet"]
+    assert {"swin_cifar10", "swin_tiny_imagenet"} <= set(listed["pretraining_recipes"])
     assert "swin_cifar10" not in listed["recipes"]

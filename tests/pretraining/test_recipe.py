@@ -25,7 +25,7 @@ def write(tmp_path):
 
 
 def test_the_shipped_ones_are_found_and_called_like_their_files():
-    assert recipe_names("pretraining") == ["swin_cifar10", "swin_tiny_imagenet"]
+    assert {"swin_cifar10", "swin_tiny_imagenet"} <= set(recipe_names("pretraining"))
     for name in recipe_names("pretraining"):
         assert load_as(PretrainRecipe, name).name == name
         assert command_for(name) == "segkit pretrain"

@@ -20,6 +20,7 @@ from segkit.sections import OptimisationRecipe
 from segkit.training.optimizer import parameter_groups
 
 LEARNS = {"epochs": 6, "learning_rate": 0.01, "warmup": 0.1}
+CHANGES = [{"precision": "bf16"}, {"precision": "fp16"}, {"gradient_checkpointing": True}, {"layer_decay": 0.5}]
 WHOLE = {"crop": None, "flip": 0.5}
 
 
@@ -176,7 +177,9 @@ def test_without_validation_the_last_weights_are_kept(recipe, colours, tmp_path)
     assert "top1" not in row
 
 
-@pytest.mark.parametrize("change", [{"precision": "bf16"}, {"gradient_checkpointing": True}, {"layer_decay": 0.5}])
+@pytest.mark.parametrize(
+    "change", [{"precision": "bf16"}, {"precision": "fp16"}, {"gradient_checkpointing": True}, {"layer_decay": 0.5}]
+)
 def test_other_ways_to_train(recipe, colours, tmp_path, change):
     found = pretrain(recipe(train={"epochs": 1, "accumulate": 3, **change}), colours, out=tmp_path, console=False)
     (row,) = csv.DictReader((found.directory / "metrics.csv").open())
