@@ -46,7 +46,8 @@ def retrieve(model: ColourDepth, dataset: SegmentationDataset, *, batch: int = B
     """
     device, options = model.mean.device, model.options
     names: list[str] = []
-    colours, depths, hits = [], [], []
+    colours, depths = [], []
+    hits: list[bool] = []
     for start in range(0, len(dataset), batch):
         items = collate([dataset[0, index] for index in range(start, min(start + batch, len(dataset)))])
         names += items["name"]
@@ -70,7 +71,7 @@ def retrieve(model: ColourDepth, dataset: SegmentationDataset, *, batch: int = B
 def _hits(first: Tensor, second: Tensor, place: Tensor, radius: float) -> Sequence[bool]:
     """Of each place, whether the most similar one of its picture is near enough."""
     hits: list[bool] = []
-    for picture in place[:, 0].unique():
+    for picture in sorted(set(place[:, 0].tolist())):
         own = place[:, 0] == picture
         where = place[own, 1:].float()
         similar = F.normalize(first[own], dim=1) @ F.normalize(second[own], dim=1).T

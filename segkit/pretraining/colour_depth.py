@@ -40,11 +40,11 @@ class ColourDepthObjective:
     def __init__(self, recipe: PretrainRecipe, device: torch.device) -> None:
         assert recipe.colour_depth is not None
         assert recipe.model.depth is not None
-        assert recipe.data.path is not None
+        data = recipe.data
+        assert data.path is not None
         self.recipe, self.device = recipe, device
         self.options: ColourDepthRecipe = recipe.colour_depth
         self.headline = "r1" if self.options.image else "dense_r1"
-        data = recipe.data
         self.folder = open_dataset(data.path)
         self.samples = pair_samples(self.folder, data.train_on)
         self.held_out = pair_samples(self.folder, [data.validate_on]) if data.validate_on else []
