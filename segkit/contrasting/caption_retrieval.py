@@ -20,7 +20,9 @@ def caption_recall(images: Tensor, texts: Tensor, own: Tensor) -> dict[str, floa
     """
     hits = 0
     best = torch.full((2, len(texts)), -torch.inf, dtype=torch.float64)  # of each text: own images, and others
-    for images_part, own_part in zip(images.double().cpu().split(ROWS), own.cpu().split(ROWS), strict=True):
+    for images_part, own_part in zip(
+        torch.split(images.double().cpu(), ROWS), torch.split(own.cpu(), ROWS), strict=True
+    ):
         similar = images_part @ texts.double().cpu().T
         mine, others = similar.masked_fill(~own_part, -torch.inf), similar.masked_fill(own_part, -torch.inf)
         hits += int((mine.amax(1) > others.amax(1) + 1e-9).sum())  # so small a difference is the computer's

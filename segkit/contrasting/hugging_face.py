@@ -37,8 +37,9 @@ class HuggingFaceText(TextEncoder):
     def __init__(self, config: Mapping[str, Any], tokenizer: str, *, padding: int, length: int) -> None:
         super().__init__()
         transformers = _transformers()
-        self._config, self._tokenizer_text, self.padding, self.length = dict(config), tokenizer, padding, length
-        kept = {key: value for key, value in config.items() if not key.startswith("_") and key not in REFUSED}
+        self._tokenizer_text, self.padding, self.length = tokenizer, padding, length
+        self._config = {key: value for key, value in config.items() if not key.startswith("_") and key not in REFUSED}
+        kept = dict(self._config)
         try:
             from tokenizers import Tokenizer
 

@@ -20,7 +20,7 @@ class SavedImageText(Description):
         "import segkit\nfrom segkit.contrasting.zero_shot import zero_shot\n\n"
         'model = segkit.load("path/of/this/folder")\n'
         'classes = {"cat": ["a photo of a cat"], "dog": ["a photo of a dog", "a puppy"]}\n'
-        'print(zero_shot(model, ["image.png"], classes).labels)'
+        'print(zero_shot(model, ["image.png"], classes)[0].best())'
     )
     kind: Literal["image_text"]
     view: View | None

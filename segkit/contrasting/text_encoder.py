@@ -115,8 +115,9 @@ class _Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        qkv = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [3, B, heads, T, d]
-        mixed = F.scaled_dot_product_attention(*qkv, attn_mask=mask[:, None, None])  # [B, heads, T, d]
+        qkv = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)  # [B, heads, T, d] each
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         y: Tensor = x + self.mlp(self.norm2(x))
         return y

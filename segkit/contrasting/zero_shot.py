@@ -77,5 +77,5 @@ def class_vectors(model: ImageText, classes: Mapping[str, Sequence[str]]) -> Ten
         if isinstance(captions, str) or not captions:
             raise UsageError(f"class {name!r}: expected a list of one caption or more, found {captions!r}")
     vectors = model.encode_texts([caption for captions in classes.values() for caption in captions])
-    parts = vectors.split([len(captions) for captions in classes.values()])
+    parts = torch.split(vectors, [len(captions) for captions in classes.values()])
     return F.normalize(torch.stack([part.mean(0) for part in parts]), dim=1)

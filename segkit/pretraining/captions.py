@@ -127,7 +127,7 @@ class CaptionsObjective:
         size, contrast = self.recipe.train.batch, self.image_text.contrast
         losses = [
             len(part) * contrast(part.to(self.device), read[group].to(self.device), group=group.to(self.device))
-            for part, group in zip(seen.split(size), first.split(size), strict=True)
+            for part, group in zip(torch.split(seen, size), torch.split(first, size), strict=True)
         ]
         loss = float(torch.stack(losses).sum()) / len(seen)
         return {"validation_loss": loss, **caption_recall(seen, read, torch.from_numpy(self._own(texts)))}
@@ -189,7 +189,8 @@ class _Epoch:
         for number, batch in enumerate(self._batches):
             step = (self._seed, self._number, number)
             draws = stream(step, CAPTIONS)
-            said = [str(draws.choice(captions[index])) for index in batch["index"].tolist()]
+            own = [captions[index] for index in batch["index"].tolist()]
+            said = [texts[draws.integers(len(texts))] for texts in own]
             image = self._augment(batch, step).contiguous(memory_format=torch.channels_last)
             device = image.device
             yield {
