@@ -43,8 +43,9 @@ def apply(image: Tensor, chosen: NDArray[np.int64], signs: NDArray[np.int64], ma
     numbers = np.zeros((len(image), 6))
     numbers[:, 0] = 1 + 0.9 * strength * signs
     moving = chosen < len(MOVES)
-    for at in np.flatnonzero(moving):
-        numbers[at] = move_matrix(MOVES[chosen[at]], strength * signs[at], image.shape[2], image.shape[3]).ravel()
+    height, width = image.shape[2:]
+    moves = np.array([[move_matrix(name, sign * strength, height, width) for sign in (-1, 1)] for name in MOVES])
+    numbers[moving] = moves[chosen[moving], (signs[moving] + 1) // 2].reshape(-1, 6)
     ways: list[Operation] = [
         lambda x, p: colour.affine(x, p.view(-1, 2, 3), FILL),
         lambda x, p: colour.adjust_brightness(x, p[:, :1, None, None]),
