@@ -48,7 +48,7 @@ RESULTS = Path(__file__).parent / "results" / "classifier_fusion.json"
 FIGURES = ("accuracy", "nll", "ece")
 VIEWS = 2
 
-AUGMENT: dict[str, Any] = {"crop": {"pad": 6}, "flip": 0.5}
+AUGMENT: dict[str, Any] = {"crop": {"scale": [0.5, 1.0]}, "flip": 0.5}
 COMMON: dict[str, Any] = {
     "data": {"size": 48, "share": 1.0, "validate_on": None},
     "classify": {"label_smoothing": 0.1},
