@@ -110,9 +110,10 @@ def _logits(query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
 def _pieces(qkv: Tensor, bias: Tensor) -> Iterator[tuple[slice, slice]]:
     """Windows of one image, or of several with the same bias, as slices of qkv, and the bias's that they take."""
     step = max(1, PIECE // bias[0].numel())
-    if len(bias) == 1:
+    if step >= len(bias):  # whole images: many small ones at a time
+        step -= step % len(bias)
         for start in range(0, len(qkv), step):
-            yield slice(start, start + step), slice(0, 1)
+            yield slice(start, start + step), slice(0, len(bias))
         return
     for image in range(0, len(qkv), len(bias)):
         for start in range(0, len(bias), step):
