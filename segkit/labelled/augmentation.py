@@ -30,7 +30,8 @@ class Crop(Strict):
                 raise ValueError(f"{key}: expected from and to, rising; found {[low, high]}")
         if self.scale[1] > 1:
             raise ValueError(f"scale: a share of the image is at most 1; found {self.scale[1]:g}")
-        if self.pad is not None and self.model_fields_set & {"scale", "ratio"}:
+        usual = type(self).model_fields
+        if self.pad is not None and any(getattr(self, key) != usual[key].default for key in ("scale", "ratio")):
             raise ValueError("pad: moves the whole image, so scale and ratio mean nothing; leave one of them out")
         return self
 
