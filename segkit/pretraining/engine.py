@@ -53,18 +53,20 @@ def fit(
         device: where it is computed.
 
     Raises:
-        RecipeError: training diverged before there were weights worth keeping.
+        RecipeError: training diverged before there were weights worth keeping, or fp16 without a GPU.
         DataError: an image that can't be used.
         ModelError: the checkpoint is damaged.
     """
     began, train, checkpoint = time.perf_counter(), recipe.train, run.checkpoint(recipe.objective)
-    model = objective.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a form it has
+    model = objective.model.to(memory_format=torch.channels_last)
     if train.gradient_checkpointing:
         for backbone in backbones_of(model):
             recompute_stages(backbone)
     steps = len(objective.epoch(0))
     updates = train.epochs * -(-steps // train.accumulate)
     precision: Precision = fastest(device) if train.precision == "auto" else train.precision
+    if precision == "fp16" and device.type == "cpu":
+        raise RecipeError("train.precision=fp16: processors don't compute it; take bf16, fp32 or auto")
     count = sum(parameter.numel() for parameter in model.parameters())
     log.say(f"{count:,} parameters, {train.epochs} epochs of {steps} steps, {precision} on {_named(device)}")
 

@@ -129,7 +129,7 @@ def test_images_without_label_are_refused(make, colours, tmp_path):
     copied = shutil.copytree(colours / "train", tmp_path / "list" / "images")
     files = sorted(copied.rglob("*.png"))
     rows = [f"images/{file.parent.name}/{file.name},{file.parent.name},train" for file in files[:-1]]
-    lines = ["file,label,split", *rows, f"images/{files[-1].parent.name}/{files[-1].name},,"]
+    lines = ["file,label,split", *rows, f"images/{files[-1].parent.name}/{files[-1].name},,train"]
     (tmp_path / "list" / "labels.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match="in unlabelled has no label, as 1 of 1; choose a split whose images have one"):
         make(tmp_path / "list", data={"train_on": ["unlabelled"]})

@@ -1,6 +1,7 @@
 """What a pretraining run leaves, and what begins with its backbone."""
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import segkit
 from segkit.classification.prediction import classify
 from segkit.data.synthetic import draw_cells
 from segkit.errors import DataError, RecipeError, UsageError
+from segkit.pretraining.allotted_time import AllottedTime
 from segkit.pretraining.module import PretrainModule
 from segkit.pretraining.run import pretrain
 from segkit.recipe import Recipe
@@ -20,7 +22,7 @@ from segkit.sections import OptimisationRecipe
 from segkit.training.optimizer import parameter_groups
 
 LEARNS = {"epochs": 6, "learning_rate": 0.01, "warmup": 0.1}
-CHANGES = [{"precision": "bf16"}, {"precision": "fp16"}, {"gradient_checkpointing": True}, {"layer_decay": 0.5}]
+CHANGES = [{"precision": "bf16"}, {"gradient_checkpointing": True}, {"layer_decay": 0.5}]
 WHOLE = {"crop": None, "flip": 0.5}
 
 
@@ -56,7 +58,8 @@ def test_it_learns_and_leaves_a_row_an_epoch(run):
     content = json.loads((run / "metrics.json").read_text())
     assert [str(row["top1"]) for row in content["epochs"]] == [row["top1"] for row in rows]
     assert content["final"] == json.loads((run / "done").read_text())
-    assert content["final"]["top1"] == max(float(row["top1"]) for row in rows) > 0.6
+    assert content["final"]["top1"] == pytest.approx(max(float(row["top1"]) for row in rows), abs=1e-6)
+    assert content["final"]["top1"] > 0.6
 
 
 def test_its_folder_holds_what_it_should(run):
@@ -156,15 +159,16 @@ def test_ctrl_c_leaves_a_model_that_loads_and_resume_goes_on(recipe, colours, tm
     assert not (ended.directory / "checkpoints").exists()
 
 
-def test_minutes_end_it_and_bring_the_rate_to_its_end(recipe, colours, tmp_path):
-    train = {"epochs": 100000, "minutes": 0.02, "validate_every": 1000}
+def test_minutes_end_it_and_bring_the_rate_to_its_end(recipe, colours, tmp_path, monkeypatch):
+    seconds = itertools.count()
+    monkeypatch.setattr(AllottedTime, "spent", property(lambda _clock: next(seconds)))
+    train = {"epochs": 100000, "minutes": 1, "validate_every": 1000}
     found = pretrain(recipe(train=train), colours, out=tmp_path, console=False)
     assert not found.interrupted
     rows = list(csv.DictReader((found.directory / "metrics.csv").open()))
-    assert len(rows) < 1000
+    assert 2 < len(rows) < 20
     assert rows[-1]["top1"] != ""  # whichever epoch it ended in
     assert float(rows[-1]["learning_rate"]) < 0.1 * max(float(row["learning_rate"]) for row in rows)
-    assert 1.2 <= float(rows[-1]["seconds"]) < 20
 
 
 def test_without_validation_the_last_weights_are_kept(recipe, colours, tmp_path):
@@ -185,6 +189,12 @@ def test_other_ways_to_train(recipe, colours, tmp_path, change):
     (row,) = csv.DictReader((found.directory / "metrics.csv").open())
     assert row["updates"] == "2"  # of 4 steps
     assert float(row["loss"]) > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU computes it")
+def test_fp16_is_for_gpus(recipe, colours, tmp_path):
+    with pytest.raises(RecipeError, match=r"train.precision=fp16: processors don't compute it; take bf16, fp32 or auto"):
+        pretrain(recipe(train={"precision": "fp16"}), colours, out=tmp_path, console=False)
 
 
 def test_a_loss_that_is_not_finite_is_an_error(recipe, colours, tmp_path, monkeypatch):
