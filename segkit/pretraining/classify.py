@@ -45,10 +45,10 @@ class ClassifyObjective:
     headline = "top1"
 
     def __init__(self, recipe: PretrainRecipe, device: torch.device) -> None:
-        assert recipe.classify is not None
-        assert recipe.augment is not None
-        assert recipe.data.path is not None
         data, options = recipe.data, recipe.classify
+        assert options is not None
+        assert recipe.augment is not None
+        assert data.path is not None
         self.recipe, self.device, self.smoothing = recipe, device, options.label_smoothing
         self.images = open_labelled(data.path)
         self.chosen = _labelled(self.images, *data.train_on)
