@@ -166,14 +166,15 @@ def _sources(volume: Volume) -> tuple[Frame, ...]:
         lacking = [keyword for keyword in needed if not frame.dataset.get(keyword)]
         if lacking:
             raise DataError(
-                f"{volume.path}: {named(lacking[0])} is missing or empty; a DICOM Segmentation object has to repeat it"
+                f"{volume.path}: {named(lacking[0])} is missing or empty; a DICOM Segmentation object has to repeat "
+                "it: export the images again with it, or convert them to NIfTI"
             )
     if volume.geometry.shape[0] * volume.geometry.shape[1] < PACKED:
         raise DataError(f"{volume.path}: images of fewer than {PACKED} pixels have no DICOM Segmentation objects here")
     if not volume.located and len(frames) > 1:
         raise DataError(
             f"{volume.path}: the images don't say where in the patient they are, and a DICOM Segmentation object "
-            "of several frames has to"
+            "of several frames has to; export its frames one by one"
         )
     return frames
 

@@ -197,9 +197,13 @@ class _Line:
         """A picture ready to be read by rows, at the model's resolution, or a volume."""
         limit = self.predictor.limit
         if source.series is not None:
+            from segkit.medical.dicom_seg_write import why_no_seg
             from segkit.medical.dicom_volume import read_series
 
-            return read_series(source.series, limit=limit)
+            volume = read_series(source.series, limit=limit)
+            if why := why_no_seg(volume):  # sooner than when all is computed
+                raise DataError(why)
+            return volume
         if is_volume(source.path):
             from segkit.medical.reading import read_volume
 

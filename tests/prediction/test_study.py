@@ -68,6 +68,17 @@ def test_a_link_to_nothing_is_one_lost_file(study, tmp_path):
     assert [outcome.error for outcome in outcomes if outcome.error] == [f"{study / 'gone.dcm'}: no such file"]
 
 
+def test_a_series_that_can_have_no_object_is_told_before_anything_is_computed(tmp_path):
+    write_series(tmp_path / "old", FrameOfReferenceUID=None)
+    model = Bright(Slices())
+    [outcome] = segkit.Predictor(model, precision="fp32").predict_files(tmp_path / "old", tmp_path / "out")
+    assert outcome.error == (
+        f"{tmp_path / 'old'}: FrameOfReferenceUID (0020,0052) is missing or empty; a DICOM Segmentation object has to "
+        "repeat it: export the images again with it, or convert them to NIfTI"
+    )
+    assert model.seen == []
+
+
 def test_masks_lie_where_what_they_show_lies(study, tmp_path):
     predictor = segkit.Predictor(Bright(Slices()), precision="fp32")
     outcomes = predictor.predict_files(study, tmp_path / "out")
