@@ -1,5 +1,7 @@
 """Augmentation of batches on their device: each image by its own draws, without a loop over images."""
 
+from math import log
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -104,7 +106,7 @@ def erased(image: Tensor, share: float, draws: np.random.Generator) -> Tensor:
     """
     count, (height, width) = len(image), image.shape[2:]
     area = height * width * draws.uniform(*ERASED_AREA, (count, ATTEMPTS))
-    ratio = np.exp(draws.uniform(*np.log(ERASED_RATIO), (count, ATTEMPTS)))
+    ratio = np.exp(draws.uniform(log(ERASED_RATIO[0]), log(ERASED_RATIO[1]), (count, ATTEMPTS)))
     high, wide = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
     fits = (high < height) & (wide < width)
     rows, first = np.arange(count), fits.argmax(1)

@@ -71,8 +71,7 @@ def _grey(image: Tensor) -> Tensor:
     """[B, C, h, w] → [B, 1, h, w]."""
     if image.shape[1] == 1:
         return image
-    red, green, blue = image.split(1, dim=1)
-    return red * GREY[0] + green * GREY[1] + blue * GREY[2]
+    return image[:, :1] * GREY[0] + image[:, 1:2] * GREY[1] + image[:, 2:] * GREY[2]
 
 
 def _away_from(other: Tensor, image: Tensor, factor: Tensor) -> Tensor:

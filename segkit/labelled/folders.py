@@ -46,7 +46,9 @@ def open_folders(path: Path) -> LabelledImages:
         DataError: there are no folders of images, one alone, two of one split, or a link that leads nowhere.
     """
     roots = split_folders(path)
-    found, classes, splits = Found(), [], []
+    found = Found()
+    classes: list[str] = []
+    splits: list[str] = []
     for split, root in roots.items() if roots else [("", path)]:
         pictures_of(path, root, found, deep=False)
         classes += [""] * (len(found.files) - len(classes))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from segkit.data.reader import Pixels
 from segkit.data.resize import resized
 from segkit.errors import DataError, UsageError
 from segkit.labelled.images import LabelledImages
@@ -26,7 +27,6 @@ So a window of any size can be brought to the model's size without a filter agai
 SHUFFLE = 0  # beside the streams of what is drawn in a batch
 
 Batch = dict[str, Any]
-Pixels = NDArray[np.uint8]
 
 
 class HeldImages:
@@ -106,15 +106,14 @@ class HeldImages:
 
     def read(self, number: int) -> Tensor:
         """The image of the ``number``-th index, uint8 [C, h, w], as it is held, read from its file."""
-        pixels = self.images.read(int(self.indices[number]), self.channels)
+        image = self.images.read(int(self.indices[number]), self.channels)
         if isinstance(self.size, View):
-            pixels = self.size.pixels(pixels)
-        else:
-            zoom = max(FINEST * side / length for side, length in zip(self.size, pixels.shape[:2], strict=True))
-            if zoom < 1:
-                height, width = (max(1, round(zoom * length)) for length in pixels.shape[:2])
-                pixels = resized(pixels, (height, width))
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+            return _planes(self.size.pixels(image))
+        zoom = max(FINEST * side / length for side, length in zip(self.size, image.shape[:2], strict=True))
+        if zoom >= 1:
+            return _planes(image)
+        height, width = (max(1, round(zoom * length)) for length in image.shape[:2])
+        return _planes(resized(image, (height, width)))
 
     def gather(self, numbers: NDArray[np.int64], read: Sequence[Tensor] | None = None) -> Batch:
         """The batch of some of the images: those held, or those just read."""
@@ -201,6 +200,11 @@ class _Reading(Dataset[Tensor | DataError]):
             return self._held.read(number)
         except DataError as error:
             return error
+
+
+def _planes(pixels: Pixels) -> Tensor:
+    """[H, W, C] → [C, H, W]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def _padded(parts: Sequence[Tensor], extent: Tensor) -> Tensor:

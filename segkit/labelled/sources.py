@@ -65,7 +65,8 @@ class Arrays:
 
     def pixels(self, index: int) -> Pixels:
         """Pixels [H, W, C]."""
-        return self.images[index]
+        pixels: Pixels = self.images[index]
+        return pixels
 
     def place(self, index: int) -> str:
         """The folder and the image's name."""

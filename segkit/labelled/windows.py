@@ -1,6 +1,6 @@
 """Parts of images brought to one size in batches: each image its own window, by one sampling."""
 
-from math import ceil
+from math import ceil, log
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ def draw_windows(
     count = len(extent)
     height, width = extent[:, :1], extent[:, 1:]
     area = height * width * draws.uniform(*scale, (count, ATTEMPTS))
-    shape = np.exp(draws.uniform(*np.log(ratio), (count, ATTEMPTS)))
+    shape = np.exp(draws.uniform(log(ratio[0]), log(ratio[1]), (count, ATTEMPTS)))
     high, wide = (np.rint(np.sqrt(side)).astype(np.int64) for side in (area / shape, area * shape))
     fits = (high > 0) & (high <= height) & (wide > 0) & (wide <= width)
     rows, first = np.arange(count), fits.argmax(1)
@@ -77,7 +77,8 @@ def seen_through(
     rows = (top + high * down - 0.5).clamp(torch.zeros_like(height), height - 1)  # [B, h], centres of pixels
     columns = (left + wide * across - 0.5).clamp(torch.zeros_like(width), width - 1)
     x, y = ((columns + 0.5) * (2 / image.shape[3]) - 1, (rows + 0.5) * (2 / image.shape[2]) - 1)
-    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=-1)  # [B, h, w, 2]
+    shape = (len(image), counts[0], counts[1])
+    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=-1)  # [B, h, w, 2]
     seen = F.grid_sample(image.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
     if max(finer) > 1:
         seen = F.avg_pool2d(seen, tuple(finer))

@@ -120,8 +120,8 @@ def test_a_rectangle_of_some_images_is_erased():
 
 
 def test_all_of_it_is_computed_on_the_batchs_device():
-    extent = SimpleNamespace(cpu=lambda: known)  # that of a device has no values here
-    known = torch.tensor([[20, 31]] * 4)
+    known = SimpleNamespace(numpy=lambda: np.array([[20, 31]] * 4))  # tensors have no values here
+    extent = SimpleNamespace(cpu=lambda: known)
     with FakeTensorMode(allow_non_fake_inputs=True):  # refuses operands on different devices, and needs none
         image = torch.zeros(4, 3, 32, 32, dtype=torch.uint8, device="cuda")
         for crop in ({"pad": 2}, {"scale": [0.3, 1.0]}):
