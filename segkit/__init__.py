@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from segkit.artifact import load, save
     from segkit.checking.run import check
     from segkit.classification.classifier import Classifier
+    from segkit.classification.ensemble import ClassifierEnsemble
+    from segkit.classification.fuse import fuse
     from segkit.data.folder import open_dataset
     from segkit.ensemble import Ensemble
     from segkit.evaluation.comparison import compare
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from segkit.model import Segmenter
     from segkit.prediction.predictor import Predictor
     from segkit.pretraining.run import pretrain
+    from segkit.probing.run import probe
     from segkit.stressing.run import stress
     from segkit.suggestion.suggest import suggest
     from segkit.training.distill import distill
@@ -31,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Adapter",
     "Classifier",
+    "ClassifierEnsemble",
     "Ensemble",
     "Predictor",
     "Segmenter",
@@ -41,11 +45,13 @@ __all__ = [
     "evaluate",
     "export",
     "fit",
+    "fuse",
     "heads",
     "load",
     "necks",
     "open_dataset",
     "pretrain",
+    "probe",
     "save",
     "stress",
     "suggest",
@@ -56,6 +62,7 @@ __all__ = [
 _HOMES = {
     "Adapter": "segkit.adapter",
     "Classifier": "segkit.classification.classifier",
+    "ClassifierEnsemble": "segkit.classification.ensemble",
     "Ensemble": "segkit.ensemble",
     "Predictor": "segkit.prediction.predictor",
     "Segmenter": "segkit.model",
@@ -65,9 +72,11 @@ _HOMES = {
     "evaluate": "segkit.evaluation.dispatch",
     "export": "segkit.exporting.run",
     "fit": "segkit.fitting.run",
+    "fuse": "segkit.classification.fuse",
     "load": "segkit.artifact",
     "open_dataset": "segkit.data.folder",
     "pretrain": "segkit.pretraining.run",
+    "probe": "segkit.probing.run",
     "save": "segkit.artifact",
     "stress": "segkit.stressing.run",
     "suggest": "segkit.suggestion.suggest",

@@ -24,10 +24,11 @@ def write(tmp_path):
     return writer
 
 
-def test_the_shipped_ones_are_found_and_called_like_their_files():
+def test_the_shipped_ones_are_called_like_their_files_and_read_back_equal(write):
     assert {"swin_cifar10", "swin_tiny_imagenet"} <= set(recipe_names("pretraining"))
     for name in recipe_names("pretraining"):
         assert load_as(PretrainRecipe, name).name == name
+        assert load_as(PretrainRecipe, write(load_as(PretrainRecipe, name).to_yaml())) == load_as(PretrainRecipe, name)
         assert command_for(name) == "segkit pretrain"
 
 
