@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import pytest
 
-
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes beside each other: threads of each would wait for others'
     share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))

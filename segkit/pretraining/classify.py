@@ -55,6 +55,7 @@ class ClassifyObjective:
         self.held_out = _labelled(self.images, data.validate_on) if data.validate_on else None
         self.view = View.usual(data.shape) if data.share is None else View(size=data.shape, share=data.share)
         mean, std = image_normalisation(data, self.images, self.chosen)
+        self.dataset = self.images.name
         self.digest = _digest(self.images, self.chosen, self.held_out, (mean, std))
         self.classifier = Classifier.create(
             recipe.model.backbone.model_dump(),

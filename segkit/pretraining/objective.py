@@ -32,12 +32,14 @@ class Objective(Protocol):
         model: all that is trained. Its backbones (:class:`segkit.backbones.backbone.Backbone`) have a learning rate by
             stage where the recipe has a ``layer_decay``.
         headline: the name of the validation figure that decides which weights are best; higher is better.
+        dataset: its name.
         digest: hexadecimal digest of what is trained and validated on, the same for a copy of the data elsewhere: a
             run is resumed only where it is what it was.
     """
 
     model: nn.Module
     headline: str
+    dataset: str
     digest: str
 
     def prepare(self) -> list[str]:

@@ -104,7 +104,9 @@ def pretrain(
         with stop.listening():
             fitted = fit(objective, recipe, run, log, stop, device)
             if isinstance(objective.model, _Described):
-                objective.model.about = _about(recipe, fitted.minutes, fitted.metrics, finished=not stop.requested)
+                objective.model.about = _about(
+                recipe, objective.dataset, fitted.minutes, fitted.metrics, finished=not stop.requested
+            )
             objective.save(run.path)
         objective.model.cpu()
         if stop.requested:
@@ -125,11 +127,13 @@ def _create(recipe: PretrainRecipe, device: torch.device) -> Objective:
     return objective
 
 
-def _about(recipe: PretrainRecipe, minutes: float, metrics: dict[str, float], *, finished: bool) -> dict[str, Any]:
+def _about(
+    recipe: PretrainRecipe, dataset: str, minutes: float, metrics: dict[str, float], *, finished: bool
+) -> dict[str, Any]:
     """What is kept with a model."""
     return {
         "trained_on": {
-            "dataset": Path(recipe.data.path or "").name,
+            "dataset": dataset,
             "splits": ", ".join(recipe.data.train_on),
             "recipe": recipe.name,
             "minutes": round(minutes, 1),
