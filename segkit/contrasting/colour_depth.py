@@ -12,7 +12,7 @@ from segkit.backbones.backbone import Backbone
 from segkit.backbones.weights import fold_depth
 from segkit.contrasting.colour_depth_recipe import ColourDepthRecipe
 from segkit.contrasting.losses import InfoNCE, MarginPairs, PairLoss
-from segkit.contrasting.projection import DenseProjection, ImageProjection, at_places
+from segkit.contrasting.projection import DenseProjection, at_places, in_parts
 from segkit.data.depth_encoding import DepthEncoding
 from segkit.data.depth_format import DepthFormat
 from segkit.errors import UsageError
@@ -21,10 +21,10 @@ from segkit.second_modality import encoding_of
 
 @dataclass(frozen=True)
 class Embedded:
-    """Vectors of the shared space, of any length: of pairs, and of pairs of places.
+    """Vectors of the shared space, whose lengths mean nothing: of pairs, and of pairs of places.
 
     Attributes:
-        colour, depth: [B, D], row i of both a pair.
+        colour, depth: [B, parts² · D], row i of both a pair; B is 0 where there is no loss of whole pictures.
         colour_places, depth_places: [N, D]; N is 0 where no places were asked for.
     """
 
@@ -39,6 +39,7 @@ class ColourDepth(nn.Module):
 
     As CLIP does with images and text (Radford et al., ICML 2021), here for two pictures of one scene (CMC, Tian et al.,
     ECCV 2020): whole pictures, and places in them. Its ``colour`` and ``depth`` are backbones of a bridged segmenter.
+    Whole pictures are told by their parts, see :func:`segkit.contrasting.projection.in_parts`.
 
     Args:
         colour: sees the image.
@@ -63,13 +64,8 @@ class ColourDepth(nn.Module):
     ) -> None:
         super().__init__()
         self.colour, self.depth, self.encoding, self.options = colour, depth, encoding, options
-        self.colour_image, self.depth_image = (
-            ImageProjection(body.channels, options.dim, parts=options.parts) if options.image else None
-            for body in (colour, depth)
-        )
-        self.colour_dense, self.depth_dense = (
-            DenseProjection(body.channels, body.strides, options.dim, stride=options.stride) if options.dense else None
-            for body in (colour, depth)
+        self.colour_projection, self.depth_projection = (
+            DenseProjection(body.channels, body.strides, options.dim, stride=options.stride) for body in (colour, depth)
         )
         self.image_loss = _loss(options, radius=0.0) if options.image else None
         self.dense_loss = _loss(options, radius=options.radius) if options.dense else None
@@ -111,27 +107,31 @@ class ColourDepth(nn.Module):
         return cls(colour, branch, told, mean=mean, std=std, options=options)
 
     def forward(
-        self, image: Tensor, depth: Tensor, place_image: Tensor | None = None, place_depth: Tensor | None = None
+        self, image: Tensor, depth: Tensor, place: Tensor | None = None, offset: tuple[int, int] = (0, 0)
     ) -> Embedded:
         """The vectors of B pairs, and of N pairs of places in them.
 
         Args:
             image: float32 [B, C, H, W] in 0..1.
-            depth: float32 [B, C' + 1, H', W'], values and validity.
-            place_image, place_depth: int64 [N, 3], (picture, row, column) of a place in the image and in its depth.
+            depth: float32 [B, C' + 1, H, W], values and validity.
+            place: int64 [N, 3], (picture, row, column) of places in depth.
+            offset: what is added to the row and the column of a place in depth to have the same in the image.
         """
         colours: list[Tensor] = self.colour((image - self.mean) / self.std)
         depths: list[Tensor] = self.depth(self.encoding(depth))
-        nothing = image.new_zeros(0, self.options.dim)
-        whole, places = (nothing, nothing), (nothing, nothing)
-        if self.colour_image is not None and self.depth_image is not None:
-            whole = self.colour_image(colours), self.depth_image(depths)
-        if self.colour_dense is not None and self.depth_dense is not None and place_image is not None:
-            assert place_depth is not None
-            places = (
-                at_places(self.colour_dense(colours), self.colour_dense.stride, place_image),
-                at_places(self.depth_dense(depths), self.depth_dense.stride, place_depth),
+        cells = self.colour_projection(colours), self.depth_projection(depths)
+        strides = self.colour_projection.stride, self.depth_projection.stride
+        whole = places = (image.new_zeros(0, self.options.dim),) * 2
+        if self.image_loss is not None:
+            shown = [side - abs(step) for side, step in zip(image.shape[2:], offset, strict=True)]
+            windows = [(max(0, y), max(0, x), *shown) for y, x in (offset, (-offset[0], -offset[1]))]
+            whole = tuple(
+                in_parts(each, stride, (top, left, height, width), self.options.parts)
+                for each, stride, (top, left, height, width) in zip(cells, strides, windows, strict=True)
             )
+        if self.dense_loss is not None and place is not None:
+            moved = place + torch.tensor([0, *offset], device=place.device)
+            places = at_places(cells[0], strides[0], moved), at_places(cells[1], strides[1], place)
         return Embedded(*whole, *places)
 
     def loss(self, found: Embedded, measured: Tensor, place: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -140,7 +140,7 @@ class ColourDepth(nn.Module):
         Args:
             found: of a batch.
             measured: bool [B], whether anything of a picture's depth is; of the others nothing is to be learnt.
-            place: [N, 3], (picture, row, column) of the pairs of places.
+            place: int64 [N, 3], as ``forward`` was given it.
         """
         total, parts = torch.zeros((), device=measured.device), {}
         if self.image_loss is not None:

@@ -23,9 +23,7 @@ class ColourDepthRecipe(Strict):
     )
     dim: int = Field(128, ge=1, description="of the space that both are projected to")
     parts: int = Field(
-        4,
-        ge=1,
-        description="along each side of whole pictures, which are told by the means of their parts; 1: one mean of all",
+        10, ge=1, description="along each side of whole pictures, which are as similar as their parts are on average"
     )
     stride: int = Field(4, ge=1, description="of the levels that places are looked up in: the nearest that there are")
     encoding: Part | None = Field(
@@ -38,8 +36,8 @@ class ColourDepthRecipe(Strict):
     shift: int = Field(
         24,
         ge=0,
-        description="pixels; what is seen of a picture and of its depth are windows laid by chance and apart from each "
-        "other, at most so far along each axis",
+        description="pixels; the pictures and the depth of a batch are seen through two windows, laid apart from each "
+        "other by chance, at most so far along each axis",
     )
     holes: float = Field(0.2, ge=0, lt=1, description="most of the depth that is taken away in rectangles, 0..1")
     augment: list[dict[str, dict[str, Any] | None]] | None = Field(

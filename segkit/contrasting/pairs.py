@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -59,16 +58,16 @@ def pair_samples(folder: DatasetFolder, splits: Sequence[str]) -> list[Sample]:
 class PairBatches:
     """Batches of an epoch: each a dict of what :meth:`ColourDepth.forward` and ``loss`` take.
 
-    ``image`` float32 [B, C, h, w], ``depth`` float32 [B, C' + 1, h, w], ``place_image`` and ``place_depth`` int64
-    [N, 3], ``measured`` bool [B], ``name`` list. No picture is in a batch twice. All depends on (seed, epoch) alone.
+    ``image`` float32 [B, C, h, w], ``depth`` float32 [B, C' + 1, h, w], ``place`` int64 [N, 3], ``offset`` (rows,
+    columns), ``measured`` bool [B], ``name`` list. No picture is in a batch twice. All depends on (seed, epoch) alone.
 
     What could give a pair away without a look at what is in it is the same for all pictures of a batch, or differs
     between the two of a pair:
 
     - All are mirrored or none is. Other geometry, where ``options.augment`` has any, is the same for both of a pair.
-    - The frame: picture and depth are seen through windows laid apart from each other, up to ``options.shift`` pixels.
-      So neither the border, nor a place's distance from it (which networks that pad with zeros know, Islam et al.,
-      ICLR 2020), says which belong together.
+    - The frame: a batch's pictures are all seen through one window, and their depth through another one, laid apart
+      from it by up to ``options.shift`` pixels. So neither the border, nor a place's distance from it (which networks
+      that pad with zeros know, Islam et al., ICLR 2020), says which belong together.
     - Holes: up to ``options.holes`` of the depth is taken away, in rectangles that the picture knows nothing of.
     - Colours change (``JITTER``), depth doesn't.
 
@@ -162,33 +161,24 @@ class PairBatches:
         for way, axis in (("left_right", 3), ("up_down", 2)):
             if way in self.options.flip and rng.random() < 0.5:
                 image, depth = image.flip(axis), depth.flip(axis)
-        corners = rng.integers(0, shift + 1, size=(2, len(image), 2))  # of colour's windows and depth's
-        image, depth = (
-            torch.stack([self._window(each, corner) for each, corner in zip(maps, own, strict=True)])
-            for maps, own in zip((image, depth), corners, strict=True)
-        )
+        (top, left), (low, right) = rng.integers(0, shift + 1, size=(2, 2)).tolist()  # corners of both windows
+        height, width = self.size
+        image = image[..., top : top + height, left : left + width]
+        depth = depth[..., low : low + height, right : right + width].clone()
         for each in depth:
             self._take_away(each, rng)
-        offset = torch.from_numpy(corners[1] - corners[0])  # from a place in depth's window to the same in colour's
-        allowed = depth[:, -1] > 0.5
-        for seen, (rows, columns) in zip(allowed, offset.tolist(), strict=True):
-            _only_inside(seen, 0, rows)
-            _only_inside(seen, 1, columns)
-        place = draw_places(allowed, self.options.points if self.options.dense else 0, rng)
-        moved = place + torch.cat([torch.zeros(len(offset), 1, dtype=torch.long), offset], dim=1)[place[:, 0]]
+        offset = low - top, right - left
+        valid = depth[:, -1] > 0.5
+        seen = torch.zeros(self.size, dtype=torch.bool)  # of depth's window, what the picture's shows too
+        seen[_shared(offset[0], height), _shared(offset[1], width)] = True
         found = {
             "image": image.contiguous(memory_format=torch.channels_last),
             "depth": depth.contiguous(memory_format=torch.channels_last),
-            "place_image": moved,
-            "place_depth": place,
-            "measured": (depth[:, -1] > 0.5).flatten(1).any(1),
+            "place": draw_places(valid & seen, self.options.points if self.options.dense else 0, rng),
+            "measured": valid.flatten(1).any(1),
         }
         on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in found.items()}
-        return {**on_device, "name": batch["name"]}
-
-    def _window(self, maps: Tensor, corner: NDArray[np.int64]) -> Tensor:
-        (row, column), (height, width) = corner.tolist(), self.size
-        return maps[:, row : row + height, column : column + width]
+        return {**on_device, "offset": offset, "name": batch["name"]}
 
     def _take_away(self, depth: Tensor, rng: np.random.Generator) -> None:
         """Make rectangles of depth [C + 1, h, w] holes, in place; all of them together at most ``options.holes``."""
@@ -201,10 +191,6 @@ class PairBatches:
             depth[:, row : row + tall, column : column + wide] = 0
 
 
-def _only_inside(seen: Tensor, axis: int, offset: int) -> None:
-    """Take out, in place, what lies outside the other window, which begins so much before this one."""
-    side = seen.shape[axis]
-    if offset < 0:
-        seen.narrow(axis, 0, -offset).fill_(False)
-    elif offset > 0:
-        seen.narrow(axis, side - offset, offset).fill_(False)
+def _shared(offset: int, side: int) -> slice:
+    """Of a window, what lies in another one too, which begins so much before this one."""
+    return slice(max(0, -offset), min(side, side - offset))

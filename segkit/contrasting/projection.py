@@ -11,29 +11,23 @@ from segkit.backbones.bridged import nearest_level
 
 
 class ImageProjection(nn.Module):
-    """Pyramid → [B, D]: means of the coarsest level over a grid of parts, and two linear layers with a GELU between.
+    """Pyramid → [B, D]: the coarsest level's mean over its cells, LayerNorm, and two linear layers with a GELU between.
 
-    The second layer is what makes features before it better than after it (SimCLR, Chen et al., ICML 2020). One mean
-    of all, as is usual, says what there is; pictures of one place differ by where things are, which several parts say.
+    The second layer is what makes features before it better than after it (SimCLR, Chen et al., ICML 2020).
 
     Args:
         channels: of each level, finest first.
         dim: D.
-        parts: along each side.
     """
 
-    def __init__(self, channels: Sequence[int], dim: int, *, parts: int = 1) -> None:
+    def __init__(self, channels: Sequence[int], dim: int) -> None:
         super().__init__()
         width = channels[-1]
-        self.parts = parts
-        self.norm = nn.LayerNorm(width)
-        self.first = nn.Linear(width, width)
-        self.last = nn.Linear(width * parts**2, dim)
+        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, dim))
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """[B, D]; lengths mean nothing."""
-        means = F.adaptive_avg_pool2d(pyramid[-1], self.parts).flatten(2).transpose(1, 2)  # [B, parts², C]
-        found: Tensor = self.last(F.gelu(self.first(self.norm(means))).flatten(1))
+        found: Tensor = self.layers(pyramid[-1].mean(dim=(2, 3)))
         return found
 
 
@@ -67,6 +61,26 @@ class DenseProjection(nn.Module):
             total = total + F.interpolate(level, size, mode="bilinear")
         found: Tensor = self.last(F.gelu(total))
         return found
+
+
+def in_parts(cells: Tensor, stride: int, window: tuple[int, int, int, int], parts: int) -> Tensor:
+    """Vectors float32 [B, parts² · D] of whole pictures: unit vectors at the middles of a window's parts, in a row.
+
+    The cosine of two such vectors is the mean of the cosines of their parts: a thing that is in one picture and not in
+    another of the same place shows at once, while in a mean of all it is lost (late interaction, as FILIP's, Yao et
+    al., ICLR 2022, of parts that lie at the same place).
+
+    Args:
+        cells: a grid [B, D, h, w], which begins at the image's top left corner.
+        stride: pixels along a side of a cell.
+        window: top, left, height and width in pixels.
+        parts: along each side.
+    """
+    top, left, height, width = window
+    step = (torch.arange(parts, device=cells.device) + 0.5) / parts
+    rows, columns = (top + step * height).long(), (left + step * width).long()
+    place = torch.cartesian_prod(torch.arange(len(cells), device=cells.device), rows, columns)
+    return F.normalize(at_places(cells, stride, place), dim=1).view(len(cells), -1)
 
 
 def at_places(cells: Tensor, stride: int, place: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def retrieve(model: ColourDepth, dataset: SegmentationDataset, *, batch: int = B
         names += items["name"]
         place = draw_places(items["depth"][:, -1] > 0.5, POINTS, np.random.default_rng([0, start]))
         image, depth = (items[name].to(device, memory_format=torch.channels_last) for name in ("image", "depth"))
-        found = model(image, depth, place.to(device), place.to(device))
+        found = model(image, depth, place.to(device))
         colours.append(found.colour.float().cpu())
         depths.append(found.depth.float().cpu())
         if options.dense:

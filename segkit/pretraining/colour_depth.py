@@ -42,6 +42,8 @@ class ColourDepthObjective:
         assert recipe.model.depth is not None
         data = recipe.data
         assert data.path is not None
+        if recipe.train.batch < 2:
+            raise RecipeError("train.batch=1: a pair is told from the others of its batch; take 2 or more")
         self.recipe, self.device = recipe, device
         self.options: ColourDepthRecipe = recipe.colour_depth
         self.headline = "r1" if self.options.image else "dense_r1"
@@ -55,6 +57,7 @@ class ColourDepthObjective:
         )
         mean, std = _normalisation(recipe, self.samples, self.folder, self.reader)
         encoding = encoding_options(self.options, self.samples, self.folder)
+        self.dataset = self.folder.name
         self.digest = _digest((mean, std, encoding), self.folder, self.samples, self.held_out)
         model = ColourDepth.create(
             recipe.model.backbone.model_dump(),
@@ -106,8 +109,8 @@ class ColourDepthObjective:
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the losses between pictures and between places; each, and the temperatures."""
-        found = self.model(batch["image"], batch["depth"], batch["place_image"], batch["place_depth"])
-        return self.colour_depth.loss(found, batch["measured"], batch["place_depth"])
+        found = self.model(batch["image"], batch["depth"], batch["place"], batch["offset"])
+        return self.colour_depth.loss(found, batch["measured"], batch["place"])
 
     def validate(self) -> dict[str, float]:
         """How the held-out pictures and their depth find each other."""

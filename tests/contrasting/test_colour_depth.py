@@ -5,6 +5,7 @@ import torch
 
 from segkit.contrasting.colour_depth import ColourDepth
 from segkit.contrasting.colour_depth_recipe import ColourDepthRecipe
+from segkit.contrasting.projection import at_places
 from segkit.data.depth_format import DepthFormat
 from segkit.errors import UsageError
 
@@ -35,7 +36,7 @@ def batch(count=4, size=24):
 
 def lost(network):
     image, depth, place = batch()
-    found = network(image, depth, place, place)
+    found = network(image, depth, place)
     return network.loss(found, torch.ones(4, dtype=torch.bool), place)
 
 
@@ -93,3 +94,24 @@ def test_unknown_parts_are_named():
     relative = {**options, "depth_format": DepthFormat(unit="relative")}
     with pytest.raises(UsageError, match="take plain"):
         ColourDepth.create(TINY, TINY, encoding={"name": "metres"}, **relative)
+
+
+def test_windows_laid_apart_are_compared_where_both_show_the_same():
+    network = model(parts=4).eval()
+    image, depth, place = batch(size=40)
+    together = network(image[..., :24, :24], depth[..., :24, :24], place[:, :])
+    apart = network(image[..., :24, :24], depth[..., 4:28, 8:32], place - torch.tensor([0, 4, 8]), (4, 8))
+    # Places and parts of the colours are looked up where they were, wherever the other window lies.
+    torch.testing.assert_close(apart.colour_places, together.colour_places)
+    assert apart.colour.shape == apart.depth.shape == (4, 16 * 8)
+    both = network(image[..., :24, :24], depth[..., :24, :24])
+    assert not torch.allclose(apart.colour, both.colour)
+    torch.testing.assert_close(
+        network(image[..., :24, :24], depth[..., :24, :24], None, (8, 8)).colour[:, :8],
+        torch.nn.functional.normalize(_at(network, image[..., :24, :24], [[i, 8 + 2, 8 + 2] for i in range(4)]), dim=1),
+    )
+
+
+def _at(network, image, place):
+    cells = network.colour_projection(network.colour((image - network.mean) / network.std))
+    return at_places(cells, network.colour_projection.stride, torch.tensor(place))

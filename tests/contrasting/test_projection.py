@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segkit.contrasting.projection import DenseProjection, ImageProjection, at_places
+from segkit.contrasting.projection import DenseProjection, ImageProjection, at_places, in_parts
 
 
 def pyramid(strides=(2, 4, 8), channels=(3, 5, 7), size=(30, 44)):
@@ -54,3 +54,15 @@ def test_image_projection_averages_the_coarsest_level():
     flat = [level.mean(dim=(2, 3), keepdim=True) for level in levels]
     torch.testing.assert_close(whole(levels), whole(flat))
     assert pytest.approx(0) != float((whole(levels)[0] - whole(levels)[1]).abs().sum().detach())
+
+
+def test_pictures_are_as_similar_as_their_parts_on_average():
+    first, second = torch.randn(2, 5, 8, 12), torch.randn(2, 5, 8, 12)
+    window = (3, 5, 24, 36)
+    vectors = [in_parts(each, 4, window, 3) for each in (first, second)]
+    rows, columns = (7, 15, 23), (11, 23, 35)
+    for image in (0, 1):
+        place = torch.tensor([[image, row, column] for row in rows for column in columns])
+        cosines = F.cosine_similarity(at_places(first, 4, place), at_places(second, 4, place))
+        whole = F.cosine_similarity(vectors[0][image], vectors[1][image], dim=0)
+        torch.testing.assert_close(whole, cosines.mean())

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from segkit.data.synthetic import draw_cells
-from segkit.errors import DataError, UsageError
+from segkit.errors import DataError, RecipeError, UsageError
 from segkit.model import Segmenter
 from segkit.pretraining.colour_depth import create
 from segkit.pretraining.recipe import PretrainRecipe
@@ -111,6 +111,10 @@ def test_what_is_learnt_from_decides_the_digest(cells, tmp_path):
 def test_what_cannot_be_used_is_named(cells, tmp_path):
     with pytest.raises(UsageError, match="no split 'vall'; did you mean 'val'"):
         objective_of(cells, {"validate_on": "vall"})
+    one = recipe_of(cells)
+    one.train.batch = 1
+    with pytest.raises(RecipeError, match=r"train\.batch=1: a pair is told from the others"):
+        create(one, torch.device("cpu"))
     other = draw_cells(tmp_path, images=4, size=48)
     for number in (0, 1):  # of train
         (other / "depth" / f"cells_00{number}.png").unlink()
