@@ -150,7 +150,7 @@ def _kind(config: Any) -> Any:
 def _without_pooler(model: nn.Module) -> nn.Module:
     """The model without the layer that some have behind the hidden states: nothing would ever teach it."""
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None
+        model.register_module("pooler", None)
     return model
 
 

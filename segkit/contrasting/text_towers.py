@@ -39,7 +39,8 @@ def create_text(
         return TextTransformer(Tokenizer.fit(captions, size=words, length=length), **options)
     if "folder" not in options:
         raise UsageError("text encoder 'hugging_face': name its folder, {name: hugging_face, folder: …}")
-    return _hugging_face().from_folder(length=length, **options)
+    encoder: TextEncoder = _hugging_face().from_folder(length=length, **options)
+    return encoder
 
 
 def rebuild_text(description: Mapping[str, Any]) -> TextEncoder:

@@ -52,12 +52,13 @@ class CaptionsObjective:
         assert recipe.data.path is not None
         data, options = recipe.data, recipe.captions
         self.recipe, self.options, self.device = recipe, options, device
-        self.captioned: CaptionedImages = open_captions(data.path)
+        self.captioned: CaptionedImages = open_captions(recipe.data.path)
         images = self.captioned.images
         self.chosen = images.indices(*data.train_on)
         self.held_out = images.indices(data.validate_on) if data.validate_on else None
         self.view = View.usual(data.shape) if data.share is None else View(size=data.shape, share=data.share)
         mean, std = image_normalisation(data, images, self.chosen)
+        self.dataset = images.name
         self.digest = _digest(self.captioned, self.chosen, self.held_out, (mean, std))
         self._texts = self.captioned.texts(self.chosen)
         self.image_text = ImageText.create(
