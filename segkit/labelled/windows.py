@@ -35,10 +35,10 @@ def draw_windows(
         ],
         axis=1,
     ).astype(np.int64)
-    found = fits.any(1)
-    sides = np.where(found[:, None], np.stack([high[rows, first], wide[rows, first]], axis=1), central)
+    found = fits.any(1, keepdims=True)
+    sides = np.where(found, np.stack([high[rows, first], wide[rows, first]], axis=1), central)
     sides = sides.clip(1, extent)
-    corner = np.where(found[:, None], np.floor(draws.random((count, 2)) * (extent - sides + 1)), (extent - sides) // 2)
+    corner = np.where(found, np.floor(draws.random((count, 2)) * (extent - sides + 1)), (extent - sides) // 2)
     return np.concatenate([corner.astype(np.int64), sides], axis=1)
 
 
