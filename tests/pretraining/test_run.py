@@ -181,9 +181,7 @@ def test_without_validation_the_last_weights_are_kept(recipe, colours, tmp_path)
     assert "top1" not in row
 
 
-@pytest.mark.parametrize(
-    "change", [{"precision": "bf16"}, {"precision": "fp16"}, {"gradient_checkpointing": True}, {"layer_decay": 0.5}]
-)
+@pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_other_ways_to_train(recipe, colours, tmp_path, change):
     found = pretrain(recipe(train={"epochs": 1, "accumulate": 3, **change}), colours, out=tmp_path, console=False)
     (row,) = csv.DictReader((found.directory / "metrics.csv").open())
