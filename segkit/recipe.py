@@ -10,8 +10,7 @@ from segkit.data.slices import Slices
 from segkit.data.window_names import NamedWindow
 from segkit.nearest import nearest
 from segkit.postprocessing.settings import Postprocessing
-from segkit.sections import OptimisationRecipe, Part, RunRecipe, Side, Strict
-from segkit.sections import Precision as Precision
+from segkit.sections import OptimisationRecipe, Part, Precision, RunRecipe, Side, Strict
 from segkit.tta import TTA, parse_tta
 
 AnySection = TypeVar("AnySection", "DataRecipe", "TrainRecipe")

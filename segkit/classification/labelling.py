@@ -12,7 +12,7 @@ from segkit.data.reader import PICTURES
 from segkit.errors import DataError, ModelError
 from segkit.prediction.sources import Source, expand
 from segkit.prediction.writers import output_folder
-from segkit.recipe import Precision
+from segkit.sections import Precision
 
 
 def label_files(

@@ -25,7 +25,7 @@ from segkit.precision import fastest
 from segkit.prediction.ahead import in_order
 from segkit.prediction.predictor import AUTOCAST, evaluating
 from segkit.prediction.prepared import prepared
-from segkit.recipe import Precision
+from segkit.sections import Precision
 
 BEST = 5
 LARGEST_BATCH = 256

@@ -19,7 +19,7 @@ from segkit.errors import DataError, ModelError
 from segkit.files import atomic_path
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
-from segkit.recipe import Precision
+from segkit.sections import Precision
 
 CONFUSED = 10  # pairs of classes that are named
 

@@ -16,7 +16,7 @@ from segkit.evaluation.report import Report, evaluate, open_source
 from segkit.evaluation.table import comparison_table
 from segkit.files import atomic_path
 from segkit.prediction.settings import Kept
-from segkit.recipe import Precision
+from segkit.sections import Precision
 from segkit.tta import TTA
 
 Source = AnyModel | str | Path

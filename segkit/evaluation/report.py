@@ -38,7 +38,7 @@ from segkit.prediction.palette import default_palette
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.writers import write_picture
-from segkit.recipe import Precision
+from segkit.sections import Precision
 from segkit.tta import TTA
 
 __all__ = ["Report", "evaluate", "open_source", "probabilities_with_members"]

@@ -48,7 +48,7 @@ from segkit.prediction.tiles import check_tiling, tile_origins
 from segkit.prediction.views import views_of
 from segkit.prediction.volume_maps import tall_rows, tall_scaled, volume_maps
 from segkit.prediction.writers import output_folder
-from segkit.recipe import Precision
+from segkit.sections import Precision
 from segkit.statistics import PixelStatistics
 from segkit.task import Task
 from segkit.trusting.verdict import kept_judge, settings_of

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from segkit.errors import ModelError, UsageError
 from segkit.postprocessing.settings import Postprocessing
-from segkit.recipe import Precision, PredictRecipe
+from segkit.recipe import PredictRecipe
+from segkit.sections import Precision
 from segkit.tta import TTA
 
 Kept = Literal["kept"]

@@ -105,8 +105,8 @@ def pretrain(
             fitted = fit(objective, recipe, run, log, stop, device)
             if isinstance(objective.model, _Described):
                 objective.model.about = _about(
-                recipe, objective.dataset, fitted.minutes, fitted.metrics, finished=not stop.requested
-            )
+                    recipe, objective.dataset, fitted.minutes, fitted.metrics, finished=not stop.requested
+                )
             objective.save(run.path)
         objective.model.cpu()
         if stop.requested:
