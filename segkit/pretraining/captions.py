@@ -17,11 +17,12 @@ from segkit.contrasting.image_text import ImageText
 from segkit.files import atomic_path
 from segkit.labelled.batch_augmentation import BatchAugmentation, stream
 from segkit.labelled.held import HeldImages
+from segkit.labelled.statistics import channel_statistics
 from segkit.labelled.view import View
 from segkit.pretraining.backbone_file import write_backbone
-from segkit.pretraining.normalisation import image_normalisation
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
+from segkit.training.normalisation import image_normalisation
 from segkit.training.trainer import loader_workers
 
 CAPTIONS = 3  # beside what is drawn for other ends in the same step
@@ -57,7 +58,9 @@ class CaptionsObjective:
         self.chosen = images.indices(*data.train_on)
         self.held_out = images.indices(data.validate_on) if data.validate_on else None
         self.view = View.usual(data.shape) if data.share is None else View(size=data.shape, share=data.share)
-        mean, std = image_normalisation(data, images, self.chosen)
+        mean, std = image_normalisation(
+            data.normalisation, data.channels, lambda: channel_statistics(images, self.chosen, data.channels)
+        )
         self.dataset = images.name
         self.digest = _digest(self.captioned, self.chosen, self.held_out, (mean, std))
         self._texts = self.captioned.texts(self.chosen)

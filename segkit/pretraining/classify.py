@@ -20,11 +20,12 @@ from segkit.labelled.held import HeldImages
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.mixing import Mixing
 from segkit.labelled.opening import open_labelled
+from segkit.labelled.statistics import channel_statistics
 from segkit.labelled.view import View
 from segkit.pretraining.backbone_file import write_backbone
-from segkit.pretraining.normalisation import image_normalisation
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
+from segkit.training.normalisation import image_normalisation
 from segkit.training.trainer import loader_workers
 
 VALIDATED = 256  # images at once
@@ -54,7 +55,9 @@ class ClassifyObjective:
         self.chosen = _labelled(self.images, *data.train_on)
         self.held_out = _labelled(self.images, data.validate_on) if data.validate_on else None
         self.view = View.usual(data.shape) if data.share is None else View(size=data.shape, share=data.share)
-        mean, std = image_normalisation(data, self.images, self.chosen)
+        mean, std = image_normalisation(
+            data.normalisation, data.channels, lambda: channel_statistics(self.images, self.chosen, data.channels)
+        )
         self.dataset = self.images.name
         self.digest = _digest(self.images, self.chosen, self.held_out, (mean, std))
         self.classifier = Classifier.create(

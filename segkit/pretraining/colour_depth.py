@@ -18,14 +18,14 @@ from segkit.contrasting.retrieval import nearest_of, ranks
 from segkit.contrasting.scoring import Retrieval, retrieve
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
-from segkit.data.normalisation import channel_statistics, depth_statistics
+from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.errors import DataError, RecipeError
 from segkit.files import atomic_path
-from segkit.model import IMAGENET_MEAN, IMAGENET_STD
 from segkit.pretraining.backbone_file import write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
+from segkit.training.normalisation import depth_encoding, image_normalisation
 from segkit.training.trainer import ignore_interrupts, loader_workers
 
 
@@ -55,8 +55,13 @@ class ColourDepthObjective:
         self.reader = Reader(
             channels=data.channels, depth=self.folder.depth_format, depth_channels=self.folder.depth_channels
         )
-        mean, std = _normalisation(recipe, self.samples, self.folder, self.reader)
-        encoding = encoding_options(self.options, self.samples, self.folder)
+        mean, std = image_normalisation(
+            data.normalisation,
+            data.channels,
+            lambda: channel_statistics(self.samples, self.folder, self.reader),
+        )
+        asked = self.options.encoding
+        encoding = depth_encoding(asked.model_dump() if asked is not None else None, self.samples, self.folder)
         self.dataset = self.folder.name
         self.digest = _digest((mean, std, encoding), self.folder, self.samples, self.held_out)
         model = ColourDepth.create(
@@ -157,33 +162,6 @@ def create(recipe: PretrainRecipe, device: torch.device) -> ColourDepthObjective
         RecipeError, UsageError: values that don't go together, unknown parts or splits.
     """
     return ColourDepthObjective(recipe, device)
-
-
-def encoding_options(options: ColourDepthRecipe, samples: Sequence[Sample], folder: DatasetFolder) -> dict[str, Any]:
-    """Name and options of what is made of depth, with what is measured of it on the pictures to train on."""
-    metric = folder.depth_format is not None and folder.depth_format.metric
-    found: dict[str, Any] = {"name": "metres" if metric else "plain"}
-    if options.encoding is not None:
-        found = options.encoding.model_dump()
-    if not found.get("per_picture"):
-        mean, std = depth_statistics(samples, folder, inverse=found["name"] == "inverse")
-        found = {"mean": mean, "std": std, **found}
-    if found["name"] == "normals" and folder.intrinsics is not None:
-        found.setdefault("focal", [folder.intrinsics.fx, folder.intrinsics.fy])
-    return found
-
-
-def _normalisation(
-    recipe: PretrainRecipe, samples: Sequence[Sample], folder: DatasetFolder, reader: Reader
-) -> tuple[Sequence[float], Sequence[float]]:
-    data = recipe.data
-    if data.normalisation == "dataset":
-        return channel_statistics(samples, folder, reader)
-    if data.normalisation == "none":
-        return (0.0,) * data.channels, (1.0,) * data.channels
-    if data.channels != 3:
-        raise RecipeError(f"data.normalisation=imagenet is for 3 channels, not {data.channels}; use dataset")
-    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def _digest(measured: object, folder: DatasetFolder, *samples: Sequence[Sample]) -> str:

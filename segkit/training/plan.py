@@ -15,7 +15,7 @@ from segkit.backbones.recompute import recompute_stages
 from segkit.data.dataset import Decoded, SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.folds import draw_folds
-from segkit.data.normalisation import channel_statistics, depth_statistics
+from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.data.slices import Slices
 from segkit.data.window_names import window_of
@@ -23,11 +23,12 @@ from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, RecipeError
 from segkit.model import Segmenter, grids
 from segkit.onnx_model import OnnxModel
-from segkit.recipe import DataRecipe, Member, MemberRecipe, ModelRecipe, Recipe, TrainRecipe
+from segkit.recipe import Member, MemberRecipe, Recipe, TrainRecipe
 from segkit.second_modality import COLOUR, depth_from_colour
 from segkit.task import output_maps
 from segkit.training.beside import Boosted, Taught
 from segkit.training.losses import build_loss
+from segkit.training.normalisation import depth_encoding, image_normalisation
 
 OWN = ("mean", "std", "encoding.", "auxiliary.", "spread.")  # tensors that aren't taken from a model to start from
 
@@ -45,7 +46,7 @@ class Plan:
         held_out: the pictures of its fold, which it isn't trained on; empty without folds.
         dataset: crops of ``samples``, and of the pictures that only a teacher labels.
         loss: called with logits, target and weight, and with what is beside, where there is something.
-        mean, std: normalisation; None for ImageNet's.
+        mean, std: normalisation.
         encoding: name and options of what is made of depth; None where the model takes none.
         spread: whether it learns a teacher's disagreement too.
         joint: whether it is trained on the same batches as the other members, together with them.
@@ -59,8 +60,8 @@ class Plan:
     held_out: list[Sample]
     dataset: SegmentationDataset
     loss: nn.Module
-    mean: Sequence[float] | None
-    std: Sequence[float] | None
+    mean: Sequence[float]
+    std: Sequence[float]
     encoding: dict[str, Any] | None
     spread: bool
     joint: bool
@@ -154,8 +155,13 @@ def make_plan(
         samples = [sample for i, fold in enumerate(folds) if i != member.fold for sample in fold]
         held_out = list(folds[member.fold])
         validation = held_out if data.validate_on else []
-    mean, std = _normalisation(data, samples, folder, reader)
-    encoding = _encoding(member.model, samples, folder)
+    mean, std = image_normalisation(
+        data.normalisation, data.channels, lambda: channel_statistics(samples, folder, reader)
+    )
+    encoding = None
+    if member.model.depth is not None and folder.depth_format is not None:
+        asked = member.model.encoding
+        encoding = depth_encoding(asked.model_dump() if asked is not None else None, samples, folder)
     loss: nn.Module = build_loss(
         recipe.loss,
         task=folder.task,
@@ -347,30 +353,3 @@ def _with_depth(reader: Reader, member: Member, folder: DatasetFolder) -> Reader
         raise RecipeError(f"{member.name}: data.mpp={reader.mpp:g} is for pictures alone, without model.depth")
     channels = folder.depth_channels
     return reader.model_copy(update={"depth": folder.depth_format, "depth_channels": channels})
-
-
-def _encoding(model: ModelRecipe, samples: Sequence[Sample], folder: DatasetFolder) -> dict[str, Any] | None:
-    """Name and options of what is made of depth, with what is measured of it."""
-    if model.depth is None or folder.depth_format is None:
-        return None
-    options: dict[str, Any] = {"name": "metres" if folder.depth_format.metric else "plain"}
-    if model.encoding is not None:
-        options = model.encoding.model_dump()
-    if not options.get("per_picture"):
-        mean, std = depth_statistics(samples, folder, inverse=options["name"] == "inverse")
-        options = {"mean": mean, "std": std, **options}
-    if options["name"] == "normals" and folder.intrinsics is not None:
-        options.setdefault("focal", [folder.intrinsics.fx, folder.intrinsics.fy])
-    return options
-
-
-def _normalisation(
-    data: DataRecipe, samples: Sequence[Sample], folder: DatasetFolder, reader: Reader
-) -> tuple[Sequence[float] | None, Sequence[float] | None]:
-    if data.normalisation == "dataset":
-        return channel_statistics(samples, folder, reader)
-    if data.normalisation == "none":
-        return (0.0,) * data.channels, (1.0,) * data.channels
-    if data.channels != 3:
-        raise RecipeError(f"data.normalisation=imagenet is for 3 channels, not {data.channels}; use dataset")
-    return None, None
