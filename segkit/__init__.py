@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from segkit.classification.classifier import Classifier
     from segkit.classification.ensemble import ClassifierEnsemble
     from segkit.classification.fuse import fuse
+    from segkit.contrasting.image_text import ImageText
+    from segkit.contrasting.zero_shot import zero_shot
     from segkit.data.folder import open_dataset
     from segkit.ensemble import Ensemble
     from segkit.evaluation.comparison import compare
@@ -36,6 +38,7 @@ __all__ = [
     "Classifier",
     "ClassifierEnsemble",
     "Ensemble",
+    "ImageText",
     "Predictor",
     "Segmenter",
     "backbones",
@@ -57,6 +60,7 @@ __all__ = [
     "suggest",
     "train",
     "trust",
+    "zero_shot",
 ]
 
 _HOMES = {
@@ -64,6 +68,7 @@ _HOMES = {
     "Classifier": "segkit.classification.classifier",
     "ClassifierEnsemble": "segkit.classification.ensemble",
     "Ensemble": "segkit.ensemble",
+    "ImageText": "segkit.contrasting.image_text",
     "Predictor": "segkit.prediction.predictor",
     "Segmenter": "segkit.model",
     "check": "segkit.checking.run",
@@ -82,6 +87,7 @@ _HOMES = {
     "suggest": "segkit.suggestion.suggest",
     "train": "segkit.training.run",
     "trust": "segkit.trusting.run",
+    "zero_shot": "segkit.contrasting.zero_shot",
 }
 
 

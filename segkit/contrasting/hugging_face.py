@@ -129,7 +129,7 @@ def _transformers() -> Any:
         import transformers
     except ImportError as error:
         raise UsageError(
-            f"text encoders of Hugging Face need transformers ({error}): pip install transformers; or leave "
+            f"text encoders of Hugging Face need transformers ({error}): pip install 'segkit[text]'; or leave "
             "'text' out, for a small Transformer trained from nothing"
         ) from None
     return transformers
