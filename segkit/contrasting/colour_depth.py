@@ -121,7 +121,8 @@ class ColourDepth(nn.Module):
         depths: list[Tensor] = self.depth(self.encoding(depth))
         cells = self.colour_projection(colours), self.depth_projection(depths)
         strides = self.colour_projection.stride, self.depth_projection.stride
-        whole = places = (image.new_zeros(0, self.options.dim),) * 2
+        whole: tuple[Tensor, ...] = (image.new_zeros(0, self.options.dim),) * 2
+        places = whole
         if self.image_loss is not None:
             shown = [side - abs(step) for side, step in zip(image.shape[2:], offset, strict=True)]
             windows = [(max(0, y), max(0, x), *shown) for y, x in (offset, (-offset[0], -offset[1]))]
