@@ -46,7 +46,7 @@ def depth_encoding(asked: Mapping[str, Any] | None, samples: Sequence[Sample], f
         DataError: nothing can be measured.
     """
     metric = folder.depth_format is not None and folder.depth_format.metric
-    options = dict(asked) if asked is not None else {"name": "metres" if metric else "plain"}
+    options: dict[str, Any] = dict(asked) if asked is not None else {"name": "metres" if metric else "plain"}
     if not options.get("per_picture"):
         mean, std = depth_statistics(samples, folder, inverse=options["name"] == "inverse")
         options = {"mean": mean, "std": std, **options}
