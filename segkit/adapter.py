@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from segkit.data.reader import Reader, Window
 from segkit.errors import ModelError, UsageError
-from segkit.model import channel_count, check_images, class_names, normalisation
+from segkit.model_arguments import channel_count, class_names, normalisation
 from segkit.onnx_model import first_line, start
 from segkit.statistics import PixelStatistics, entropy, probabilities_of
 from segkit.task import Task, output_maps
+from segkit.tensor_checks import check_images
 
 Function = Callable[[Tensor], Any]
 Gives = Literal["logits", "probabilities"]

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from math import inf, isfinite
-from numbers import Integral
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -25,18 +23,26 @@ from segkit.data.resize import shrunk_or_enlarged
 from segkit.data.slices import Slices
 from segkit.errors import UsageError
 from segkit.heads.head import Head
+from segkit.model_arguments import (
+    Named,
+    background_id,
+    channel_count,
+    check_window,
+    class_names,
+    grids,
+    normalisation,
+    part,
+    task_of,
+    without_weights,
+)
 from segkit.necks.neck import Neck
-from segkit.parts import plain
-from segkit.second_modality import STACK, bridged, encoding_of
+from segkit.second_modality import STACK, bridged, encoding_of, shape_of
 from segkit.statistics import PixelStatistics, entropy, maximum_entropy, probabilities_of
 from segkit.task import Task, output_maps
-
-Named = str | Mapping[str, Any]  # a part: its name, or {"name": …, option: value}
+from segkit.tensor_checks import check_depth, check_images
 
 METRES = DepthFormat(unit="m")
 AUXILIARY_STRIDE = 8  # of the depth backbone: half-way between detail and meaning
-CELL = 8  # pixels of the image along a side of a coarse map's cell, where only the map's size is given
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Segmenter(nn.Module):
@@ -169,21 +175,15 @@ class Segmenter(nn.Module):
             UsageError: an unknown name, option or combination.
         """
         names = class_names(classes)
-        numbers = window is not None and window not in ("picture", "file")
-        if numbers and (isinstance(window, str) or window is None or not window[0] < window[1]):
-            raise UsageError(f"window {window!r}: expected two rising intensities, 'picture', 'file' or None")
+        check_window(window)
         if checked_mpp(mpp) is not None and depth is not None:
             raise UsageError(f"mpp={mpp:g}: is for models of images alone; leave depth out")
-        if task is not None and task not in get_args(Task):
-            raise UsageError(f"task {task!r}: expected one of {', '.join(get_args(Task))}")
         if type(auxiliary) is not int or auxiliary < 0:
             raise UsageError(f"auxiliary={auxiliary!r}: expected the number of auxiliary heads, 0 or more")
         if not isinstance(stem, int) or stem < 0:
             raise UsageError(f"stem={stem!r}: expected true, false, or the stem's width")
         in_channels = channel_count(in_channels)
-        task = task or ("binary" if len(names) <= 2 else "multiclass")
-        if task == "binary" and len(names) > 2:
-            raise UsageError(f"task 'binary' with {len(names)} classes; name two at most, or choose another task")
+        task = task_of(task, names)
         mean, std = normalisation(mean, std, in_channels)
         taken, learnt = grids(input_size, output_size)
         if depth is None and (encoding is not None or depth_format is not None):
@@ -218,7 +218,7 @@ class Segmenter(nn.Module):
             top,
             classes=names,
             task=task,
-            background=_background_id(background, names, task),
+            background=background_id(background, names, task),
             reader=Reader(
                 channels=in_channels,
                 window=window,
@@ -245,7 +245,7 @@ class Segmenter(nn.Module):
                 "input_size": taken,
                 "output_size": learnt,
                 "spread": bool(spread),
-                **_second_modality(depth, bridge, told),
+                **shape_of(depth, bridge, told),
             },
         )
 
@@ -380,116 +380,6 @@ class Segmenter(nn.Module):
         return image, None if depth is None or self.encoding is None else self.encoding(depth)
 
 
-def check_images(image: Tensor, mean: Tensor) -> None:
-    """Raise ValueError unless these are images [B, C, H, W] of as many channels as there are means, and fractions."""
-    channels = mean.shape[1]
-    if image.ndim != 4 or image.shape[1] != channels:
-        raise ValueError(f"got images {list(image.shape)}; this model takes [B, {channels}, H, W]")
-    if not image.is_floating_point():
-        raise ValueError(f"got images of {image.dtype}; this model takes float in 0..1: divide uint8 by 255")
-
-
-def check_depth(depth: Tensor, image: Tensor, channels: int) -> None:
-    """Raise ValueError unless this is depth of that many channels, and validity, of these images."""
-    if not channels:
-        raise ValueError(f"got depth {list(depth.shape)}; this model takes images alone")
-    expected = [image.shape[0], channels + 1, *_size(image)]
-    if list(depth.shape) != expected:
-        raise ValueError(f"got depth {list(depth.shape)} of images {list(image.shape)}; expected {expected}")
-
-
-def channel_count(channels: object) -> int:
-    """The number of channels as a plain int; UsageError where it is none."""
-    if isinstance(channels, bool) or not isinstance(channels, Integral) or int(channels) < 1:
-        raise UsageError(f"in_channels={channels!r}: expected a whole number, 1 or more")
-    return int(channels)
-
-
-def grids(
-    input_size: Sequence[int] | None, output_size: Sequence[int] | None
-) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
-    """(height, width) that images are brought to, and of the coarse map; a coarse map alone means 8 times its size.
-
-    Raises:
-        UsageError: not two sides of 1 or more, or a coarse map larger than the image.
-    """
-    sizes = []
-    for name, size in (("input_size", input_size), ("output_size", output_size)):
-        sides: list[object] = list(size) if isinstance(size, Sequence) else [size]
-        whole = all(isinstance(side, Integral) and int(side) >= 1 for side in sides)
-        if size is not None and (len(sides) != 2 or not whole):
-            raise UsageError(f"{name} is {size!r}; expected [height, width], both whole and 1 or more")
-        sizes.append(None if size is None else (int(size[0]), int(size[1])))
-    taken, learnt = sizes
-    if learnt is not None:
-        taken = taken or (CELL * learnt[0], CELL * learnt[1])
-        if learnt[0] > taken[0] or learnt[1] > taken[1]:
-            raise UsageError(f"output_size {list(learnt)} is larger than input_size {list(taken)}")
-    return taken, learnt
-
-
-def normalisation(
-    mean: Sequence[float] | None, std: Sequence[float] | None, channels: int
-) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation of each channel in 0..1: those given, else ImageNet's for three, else 0.5 and 0.25.
-
-    Raises:
-        UsageError: not one value a channel.
-    """
-    mean = mean if mean is not None else (IMAGENET_MEAN if channels == 3 else (0.5,) * channels)
-    std = std if std is not None else (IMAGENET_STD if channels == 3 else (0.25,) * channels)
-    for name, values in (("mean", mean), ("std", std)):
-        if not isinstance(values, Sequence):
-            raise UsageError(f"{name}={values!r}: expected a list of {channels}, one a channel")
-    if not len(mean) == len(std) == channels:
-        raise UsageError(f"mean has {len(mean)} and std {len(std)} values for {channels} channels; give one each")
-    if not all(isfinite(value) for value in mean) or not all(0 < value < inf for value in std):
-        raise UsageError(f"mean={list(mean)}, std={list(std)}: expected finite numbers, those of std above 0")
-    return mean, std
-
-
-def part(named: Named) -> dict[str, Any]:
-    """A part's name and options, as keyword arguments for ``create``."""
-    values = {"name": named} if isinstance(named, str) else dict(named) if isinstance(named, Mapping) else {}
-    if not isinstance(values.get("name"), str):
-        raise UsageError(f"{named!r}: expected a name, or {{'name': …, option: value}}")
-    taken = sorted({"in_channels", "channels", "strides", "stride", "classes"} & values.keys())
-    if taken:
-        raise UsageError(f"{values['name']}: {taken[0]} is no option; it follows from the rest of the model")
-    return {key: value if key == "weights" else plain(value) for key, value in values.items()}
-
-
-def without_weights(named: Mapping[str, Any]) -> dict[str, Any]:
-    """A backbone's name and options without weights to start from, its parts' too."""
-    shape = {key: value for key, value in named.items() if key != "weights"}
-    if "of" in shape:
-        shape["of"] = [without_weights(part(each)) for each in shape["of"]]
-    return shape
-
-
-def class_names(classes: int | Sequence[str]) -> tuple[str, ...]:
-    """The classes' names, made up where their number is given.
-
-    Raises:
-        UsageError: no name, or one twice.
-    """
-    if not isinstance(classes, int | Sequence) or isinstance(classes, bool):
-        raise UsageError(f"classes={classes!r}: expected names, or their number")
-    if isinstance(classes, int):
-        classes = [f"class_{i}" for i in range(classes)]
-    names = tuple(classes)
-    if not names or len(set(names)) < len(names):
-        raise UsageError(f"classes {list(names)}: expected at least one name, each different")
-    return names
-
-
-def _second_modality(depth: Named | None, bridge: Named, encoding: DepthEncoding | None) -> dict[str, Any]:
-    """What of the architecture is there for a second modality alone."""
-    if depth is None or encoding is None:
-        return {}
-    return {"depth": without_weights(part(depth)), "bridge": part(bridge), "encoding": encoding.options()}
-
-
 def _own_level(backbone: Bridged) -> int:
     """The depth backbone's level that its own head reads while training: of stride 8, or the nearest to that."""
     return nearest_level(AUXILIARY_STRIDE, backbone.depth.strides)
@@ -503,20 +393,6 @@ def _enlarged(logits: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
 
 def _size(image: Tensor) -> tuple[int, int]:
     return image.shape[-2], image.shape[-1]
-
-
-def _background_id(background: int | str | None, names: tuple[str, ...], task: Task) -> int | None:
-    if isinstance(background, str):
-        if background not in names:
-            raise UsageError(f"background {background!r} is not one of the classes {list(names)}")
-        return names.index(background)
-    if background is None:
-        if task == "binary":
-            return 0 if len(names) == 2 else None
-        return names.index("background") if task == "multiclass" and "background" in names else None
-    if type(background) is not int or not 0 <= background < len(names):
-        raise UsageError(f"background {background}: expected a class id from 0 to {len(names) - 1}")
-    return background
 
 
 def _coarser_levels(neck: Neck, count: int) -> list[int]:

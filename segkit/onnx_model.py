@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from segkit.data.reader import Reader
 from segkit.errors import ModelError, UsageError
-from segkit.model import check_depth
 from segkit.statistics import PixelStatistics, entropy
 from segkit.task import Task, output_maps
+from segkit.tensor_checks import check_depth
 
 if TYPE_CHECKING:
     import onnx

@@ -9,6 +9,7 @@ from segkit.backbones.bridged import Bridged, bridged_levels, nearest_level
 from segkit.backbones.weights import fold_depth, take_from_colour
 from segkit.data.depth_encoding import DepthEncoding
 from segkit.data.depth_format import DepthFormat
+from segkit.model_arguments import Named, part, without_weights
 from segkit.necks import bridges
 from segkit.parts import checked_options
 
@@ -78,3 +79,10 @@ def depth_from_colour(backbone: Backbone) -> None:
     if not isinstance(backbone, Bridged) or len(backbone.colour.trunks) != 1:
         raise ValueError("weights 'colour': the image has several backbones; name a file with the weights of one")
     take_from_colour(backbone.depth, backbone.colour.trunks[0].state_dict(), name="depth")
+
+
+def shape_of(depth: Named | None, bridge: Named, encoding: DepthEncoding | None) -> dict[str, Any]:
+    """What of the architecture is there for a second modality alone."""
+    if depth is None or encoding is None:
+        return {}
+    return {"depth": without_weights(part(depth)), "bridge": part(bridge), "encoding": encoding.options()}

@@ -7,7 +7,7 @@ import torch
 import segkit
 from segkit import Segmenter
 from segkit.errors import UsageError
-from segkit.model import IMAGENET_MEAN
+from segkit.model_arguments import IMAGENET_MEAN
 
 SWIN = {"name": "swin", "embed_dim": 12, "depths": [2, 2], "heads": [2, 2], "window": 4}
 FPN = {"name": "fpn", "width": 8}

@@ -10,15 +10,8 @@ from segkit import backbones
 from segkit.backbones.backbone import Backbone
 from segkit.errors import UsageError
 from segkit.labelled.view import View
-from segkit.model import (
-    Named,
-    channel_count,
-    check_images,
-    class_names,
-    normalisation,
-    part,
-    without_weights,
-)
+from segkit.model_arguments import Named, channel_count, class_names, normalisation, part, without_weights
+from segkit.tensor_checks import check_images
 
 
 class Classifier(nn.Module):

@@ -16,7 +16,8 @@ from segkit.contrasting.text_towers import create_text, rebuild_text
 from segkit.contrasting.tokens import Tokens
 from segkit.errors import UsageError
 from segkit.labelled.view import View
-from segkit.model import Named, channel_count, check_images, normalisation, part, without_weights
+from segkit.model_arguments import Named, channel_count, normalisation, part, without_weights
+from segkit.tensor_checks import check_images
 
 TEXTS = 256  # encoded at a time
 

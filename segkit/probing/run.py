@@ -19,7 +19,7 @@ from segkit.labelled.held import HeldImages
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
 from segkit.labelled.view import View
-from segkit.model import Named
+from segkit.model_arguments import Named
 from segkit.precision import Precision, fastest
 from segkit.probing.linear import choose_strength, fit_linear
 from segkit.probing.neighbours import neighbour_votes

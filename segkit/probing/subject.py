@@ -13,7 +13,7 @@ from segkit import artifact, backbones
 from segkit.backbones.backbone import Backbone
 from segkit.errors import ModelError, UsageError
 from segkit.labelled.view import View
-from segkit.model import Named, normalisation, part
+from segkit.model_arguments import Named, normalisation, part
 
 WEIGHTS = "backbone.safetensors"  # of a pretraining run
 RECIPE = "recipe.yaml"

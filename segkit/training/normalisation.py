@@ -6,7 +6,7 @@ from typing import Any, Literal
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.normalisation import depth_statistics
 from segkit.errors import RecipeError
-from segkit.model import IMAGENET_MEAN, IMAGENET_STD
+from segkit.model_arguments import IMAGENET_MEAN, IMAGENET_STD
 
 Normalisation = tuple[Sequence[float], Sequence[float]]
 """Mean and standard deviation of each channel."""

@@ -21,7 +21,8 @@ from segkit.data.slices import Slices
 from segkit.data.window_names import window_of
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, RecipeError
-from segkit.model import Segmenter, grids
+from segkit.model import Segmenter
+from segkit.model_arguments import grids
 from segkit.onnx_model import OnnxModel
 from segkit.recipe import Member, MemberRecipe, Recipe, TrainRecipe
 from segkit.second_modality import COLOUR, depth_from_colour
