@@ -23,7 +23,8 @@ from segkit.labelled.images import LabelledImages
 from segkit.labelled.view import View
 from segkit.precision import fastest
 from segkit.prediction.ahead import in_order
-from segkit.prediction.predictor import AUTOCAST, evaluating
+from segkit.prediction.computing import AUTOCAST
+from segkit.prediction.evaluating import evaluating
 from segkit.prediction.prepared import prepared
 from segkit.sections import Precision
 

@@ -13,7 +13,7 @@ from segkit.errors import ModelError
 from segkit.exporting.graph import FULL, in_graph
 from segkit.model import Segmenter
 from segkit.onnx_model import Agreement, PixelType, first_line
-from segkit.prediction.predictor import evaluating
+from segkit.prediction.evaluating import evaluating
 
 SIZES = ((1, 33, 33), (2, 64, 96), (1, 97, 513), (2, 130, 75), (1, 300, 301))
 """Batch, height and width of the pictures tried."""

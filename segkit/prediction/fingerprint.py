@@ -13,7 +13,8 @@ from segkit.data.depth_format import DepthFormat
 from segkit.prediction.settings import Kept
 
 if TYPE_CHECKING:
-    from segkit.prediction.predictor import Model, Predictor
+    from segkit.prediction.predictor import Predictor
+    from segkit.prediction.protocol import Model
 
 LENGTH = 16  # hexadecimal digits: that two runs of one folder meet is out of the question
 

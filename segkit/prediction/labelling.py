@@ -12,7 +12,7 @@ from segkit.postprocessing.strips import Keep
 from segkit.postprocessing.targets import Spacing
 
 if TYPE_CHECKING:
-    from segkit.prediction.predictor import Model
+    from segkit.prediction.protocol import Model
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from segkit.prediction.writers import output_folder, output_paths
 
 if TYPE_CHECKING:
     from segkit.medical.volume import Volume
-    from segkit.prediction.predictor import Model, Predictor
+    from segkit.prediction.predictor import Predictor
+    from segkit.prediction.protocol import Model
 
 AHEAD = 2  # pictures decoded while one is predicted; more would take memory and no time
 

@@ -1,38 +1,42 @@
 """Predictor: a trained model applied to images of any size, one or many."""
 
 import copy
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from segkit.allocator import reused_memory
 from segkit.artifact import check_draws_masks, load_segmentation
 from segkit.backbones.linear import has_onednn
 from segkit.data.cases import Case, case_of
 from segkit.data.claims import LIMIT
-from segkit.data.decoding import one_line
 from segkit.data.depth_format import DepthFormat
-from segkit.data.listing import is_volume
-from segkit.data.picture import Picture, checked_mpp, open_picture
-from segkit.data.reader import Pixels, Reader
+from segkit.data.picture import Picture
+from segkit.data.reader import Pixels
 from segkit.ensemble import Ensemble
-from segkit.errors import DataError, UsageError
+from segkit.errors import UsageError
 from segkit.folding import PROBE
 from segkit.medical.volume import Volume
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.targets import check, of_picture
-from segkit.precision import fastest
 from segkit.prediction.arrays import blendable, collect
-from segkit.prediction.bands import Batches, Strips, bands
-from segkit.prediction.depth import Given, depth_of, rows_with, zoomed
+from segkit.prediction.bands import Batches
+from segkit.prediction.computing import (
+    AUTOCAST,
+    batch_for,
+    computed_precision,
+    device_for,
+    exported_precision,
+    named_device,
+)
+from segkit.prediction.depth import Given, depth_of, rows_with
 from segkit.prediction.fingerprint import model_digest
 from segkit.prediction.labelling import Labelling
 from segkit.prediction.many import Outcome, predict_files
@@ -41,50 +45,24 @@ from segkit.prediction.offloaded import Offloaded
 from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import compiled, prepared
+from segkit.prediction.protocol import Model
 from segkit.prediction.scaled import scaled
 from segkit.prediction.settings import Kept, settings_for
+from segkit.prediction.source import as_pixels, at_resolution, opened
 from segkit.prediction.stream import Frame, predict_stream
-from segkit.prediction.tiles import check_tiling, tile_origins
+from segkit.prediction.sweep import Sweep
+from segkit.prediction.tiles import check_tiling
 from segkit.prediction.views import views_of
-from segkit.prediction.volume_maps import tall_rows, tall_scaled, volume_maps
+from segkit.prediction.volume_maps import tall_scaled
 from segkit.prediction.writers import output_folder
 from segkit.sections import Precision
-from segkit.statistics import PixelStatistics
-from segkit.task import Task
 from segkit.trusting.verdict import kept_judge, settings_of
 from segkit.tta import TTA
 
 if TYPE_CHECKING:
     from segkit.prediction.volume_prediction import VolumePrediction
 
-__all__ = ["Outcome", "Precision", "Prediction", "Predictor", "evaluating"]
-
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-LARGEST_BATCH = 64
-
-
-class Model(Protocol):
-    """What a predictor asks of a model; ``Segmenter`` and ``Ensemble`` answer it, and are ``nn.Module``."""
-
-    reader: Reader
-
-    @property
-    def task(self) -> Task: ...
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def background(self) -> int | None: ...
-    @property
-    def maps(self) -> int: ...
-    @property
-    def takes_whole_images(self) -> bool: ...
-    @property
-    def disagrees(self) -> bool: ...
-
-    def statistics(self, image: Tensor) -> PixelStatistics: ...
-    def modules(self) -> Iterator[nn.Module]: ...
-    def parameters(self) -> Iterator[nn.Parameter]: ...
-    def to(self, *args: Any, **kwargs: Any) -> Any: ...
+__all__ = ["Outcome", "Precision", "Prediction", "Predictor"]
 
 
 class Predictor:
@@ -177,11 +155,21 @@ class Predictor:
             self.judge = None if self.unjudged else self.judge
         if type(limit) is not int or limit < 1:
             raise UsageError(f"limit={limit!r}: expected a number of bytes, 1 or more")
-        self.device = _named(device) if device is not None else _device_for(model)
-        self.precision = exported_precision(model, precision) or _computed(settings.precision, self.device)
-        self._own_batch = batch is None
+        self.device = named_device(device) if device is not None else device_for(model)
+        self.precision = exported_precision(model, precision) or computed_precision(settings.precision, self.device)
         self._last_case: tuple[Path, VolumePrediction] | None = None
-        self._batches = Batches(_batch_for(self.device, self.tile) if batch is None else batch)
+        self._batches = Batches(batch_for(self.device, self.tile) if batch is None else batch)
+        self._sweep = Sweep(
+            model=model,
+            device=self.device,
+            precision=self.precision,
+            tile=self.tile,
+            overlap=self.overlap,
+            tta=self.tta,
+            batches=self._batches,
+            own_batch=batch is None,
+            whole_rows=offload,
+        )
         self.model = model
         self.model_digest = model_digest(model) if loaded else None
         self.offload = offload
@@ -249,21 +237,21 @@ class Predictor:
         """
         labelling = self.labelling(threshold)
         if isinstance(source, str | Path):
-            source = _opened(Path(source), self.limit, self.model.reader, mpp)
+            source = opened(Path(source), self.limit, self.model.reader, mpp)
         if isinstance(source, Volume):
             for name, given_too in (("depth", depth), ("mpp", mpp)):
                 if given_too is not None:
                     raise UsageError(f"{name}: is of pictures; leave it out for a volume")
             return self._predict_volume(source, out, labelling)
         reader = self.model.reader
-        pixels = _at_resolution(source if isinstance(source, Picture) else _as_pixels(source), reader, mpp)
+        pixels = at_resolution(source if isinstance(source, Picture) else as_pixels(source), reader, mpp)
         path = pixels.path if isinstance(pixels, Picture) else None
         name = path.stem if path is not None else "image"
         folder = output_folder(out) if out is not None else None
         image = scaled(pixels, reader, str(path or name))
         second = depth_of(depth, reader, image.size, str(path or name), depth_format, self.limit)
         given = rows_with(image.rows, second, reader, image.size[1])
-        rows = self._bands(self._blendable, given, image.size)
+        rows = self._sweep.picture(self._blendable, given, image.size)
         arrays = self._collected(rows, image.size, name, path, labelling, folder)
         keep = None if folder is None else partial(npy_of, path=folder / f"{name}_labels.npy")
         own = pixels.mpp if isinstance(pixels, Picture) else None  # (down, across), in microns
@@ -285,7 +273,7 @@ class Predictor:
         case, shape = case_of(volume, self.model.reader), volume.geometry.shape
         folder = output_folder(out) if out is not None else None
         size = (shape[0] * shape[1], shape[2])
-        rows = self._tall_rows(self._blendable, case)
+        rows = self._sweep.volume(self._blendable, case)
         arrays = self._collected(rows, size, volume.name, volume.path, labelling, None)
         whole: dict[str, Any] = {key: maps.reshape(*maps.shape[:-2], *shape) for key, maps in arrays.items()}
         spacing = volume.geometry.spacing if volume.spaced else None
@@ -447,156 +435,9 @@ class Predictor:
         if self.offload:
             raise UsageError("offload: members are moved for predictions alone; leave it out")
         if isinstance(image, Case):
-            return self._tall_rows(function, image)
+            return self._sweep.volume(function, image)
         ordered = np.ascontiguousarray(image)  # tensors have no negative strides, such as those of image[::-1]
-        return self._bands(function, lambda top, bottom: ordered[top:bottom], (image.shape[0], image.shape[1]))
-
-    def _tall_rows(
-        self, function: Callable[[Tensor], Tensor], case: Case
-    ) -> Generator[NDArray[np.float32], None, None]:
-        """Maps of a volume's voxels as those of one tall picture, [C', h, K] of I · J rows."""
-        yield from tall_rows(volume_maps(partial(self._slices, function), case))
-
-    def _slices(
-        self, function: Callable[[Tensor], Tensor], pictures: Iterator[NDArray[np.float32]], size: tuple[int, int]
-    ) -> Generator[NDArray[np.float32], None, None]:
-        """Maps [C', H, W] of each of several pictures [H, W, C] of one size, several at a time."""
-        side = max(min(self.tile or side, side) for side in size)
-        batches = Batches(_batch_for(self.device, side)) if self._own_batch else self._batches
-        while together := list(islice(pictures, batches.size)):
-            stack = np.stack(together).transpose(0, 3, 1, 2)  # [B, C, H, W]
-            strips = Strips(size, len(stack), partial(_rows_of, stack))
-            yield from np.concatenate(list(self._strips(function, strips, batches)), axis=2)
-
-    def _bands(
-        self,
-        function: Callable[[Tensor], Tensor],
-        rows: Callable[[int, int], NDArray[np.float32]],
-        size: tuple[int, int],
-    ) -> Generator[NDArray[np.float32], None, None]:
-        """Maps [C', h, W] of one image whose rows are [h, W, C]."""
-
-        def read(top: int, bottom: int) -> Tensor:
-            pixels = np.ascontiguousarray(rows(top, bottom))
-            return torch.from_numpy(pixels).permute(2, 0, 1)[None]  # [h, W, C] → [1, C, h, W]
-
-        with closing(self._strips(function, Strips(size, 1, read), self._batches)) as found:
-            for band in found:
-                yield band[0]
-
-    @torch.inference_mode()
-    def _strips(
-        self, function: Callable[[Tensor], Tensor], strips: Strips, batches: Batches
-    ) -> Generator[NDArray[np.float32], None, None]:
-        """Maps [B, C', h, W] of images of one size, from the top down."""
-        low = AUTOCAST.get(self.precision)
-
-        def ask(tiles: Tensor) -> Tensor:
-            with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
-                return function(tiles.to(self.device, memory_format=torch.channels_last))
-
-        if self.offload:  # whole rows of tiles, which are cut into batches for each member anew
-            side = min(self.tile or strips.size[1], strips.size[1])
-            batches = Batches(strips.count * len(tile_origins(strips.size[1], side, self.overlap)))
-        found = bands(
-            ask,
-            strips,
-            tile=self.tile,
-            overlap=self.overlap,
-            batches=batches,
-            tta=self.tta,
-            resize=partial(zoomed, reader=self.model.reader),
-        )
-        with evaluating(self.model), closing(found):
-            for band in found:
-                yield band.cpu().numpy()
+        return self._sweep.picture(function, lambda top, bottom: ordered[top:bottom], (image.shape[0], image.shape[1]))
 
     def _blendable(self, tiles: Tensor) -> Tensor:
         return blendable(self._statistics(tiles))
-
-
-@contextmanager
-def evaluating(model: Model | nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; afterwards every module of it is as it was, frozen ones too."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _named(device: str | torch.device) -> torch.device:
-    """The device, if something can be put there."""
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
-        raise UsageError(f"device={str(device)!r}: not there ({one_line(error)}); take 'cpu'") from error
-
-
-def _device_for(model: Model) -> torch.device:
-    first = next(iter(model.parameters()), None)
-    if first is None:  # functions and exported files: they say themselves where they compute
-        return torch.device("cpu")
-    here = first.device
-    return torch.device("cuda") if here.type == "cpu" and torch.cuda.is_available() else here
-
-
-def exported_precision(model: Model, asked: Precision | Kept) -> str | None:
-    """The precision that an exported file computes in; None for any other model. UsageError where another is asked."""
-    own: str | None = getattr(model, "precision", None)
-    if own is not None and asked not in ("kept", "auto", own):
-        raise UsageError(f"precision={asked!r}: this file computes in {own}, as it was exported")
-    return own
-
-
-def _computed(precision: Precision, device: torch.device) -> Precision:
-    if precision != "auto":
-        return precision
-    return "bf16" if fastest(device) == "bf16" else "fp32"
-
-
-def _batch_for(device: torch.device, tile: int | None) -> int:
-    """On a CPU as many tiles as make twice 512² pixels, since more leave its caches; eight times that on a GPU."""
-    pixels = (1 << 19) * (1 if device.type == "cpu" else 8)
-    return 1 if tile is None else min(max(pixels // tile**2, 1), LARGEST_BATCH)
-
-
-def _rows_of(stack: NDArray[np.float32], top: int, bottom: int) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(stack[:, :, top:bottom]))
-
-
-def _opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> Picture | Volume:
-    """A picture at the resolution that a reader wants, or a volume by its suffix or its pages."""
-    if is_volume(path):
-        from segkit.medical.reading import read_volume
-
-        return read_volume(path, limit=limit)
-    return open_picture(path, limit=limit, mpp=reader.mpp, own=mpp)
-
-
-def _at_resolution(pixels: Pixels | Picture, reader: Reader, mpp: float | None) -> Pixels | Picture:
-    """The same at the resolution that a reader wants; ``mpp``: what an array, or a picture that doesn't say it, has."""
-    if reader.mpp is None and mpp is None:
-        return pixels
-    if not isinstance(pixels, Picture):
-        own = checked_mpp(mpp)
-        array = pixels[..., None] if pixels.ndim == 2 else pixels
-        pixels = Picture(None, array, mpp=None if own is None else (own, own))
-    if reader.mpp is None:
-        return pixels
-    from segkit.medical.slide_resampling import brought_to
-
-    return brought_to(pixels, reader.mpp)
-
-
-def _as_pixels(array: Pixels) -> Pixels:
-    """The array itself, [H, W] or [H, W, C], uint8, uint16 or float; DataError where it is no image."""
-    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or not array.size:
-        shape = list(array.shape) if isinstance(array, np.ndarray) else type(array).__name__
-        raise DataError(f"got {shape}; expected a path, or an array [H, W] or [H, W, C]")
-    if array.dtype.kind != "f" and array.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"the array is {array.dtype}; expected uint8, uint16, or float in 0..1")
-    return array

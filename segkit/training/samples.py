@@ -15,10 +15,10 @@ from segkit.data.reader import Reader
 from segkit.model import Segmenter
 from segkit.prediction.bands import tiled
 from segkit.prediction.error_picture import draw_errors
+from segkit.prediction.evaluating import evaluating
 from segkit.prediction.labels import labels_of
 from segkit.prediction.overlay import draw_overlay
 from segkit.prediction.palette import default_palette
-from segkit.prediction.predictor import evaluating
 from segkit.prediction.writers import write_picture
 from segkit.recipe import PredictRecipe
 

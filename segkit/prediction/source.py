@@ -1,0 +1,45 @@
+"""What is to be predicted, from whatever it is given as, at the resolution that a model wants."""
+
+from pathlib import Path
+
+import numpy as np
+
+from segkit.data.listing import is_volume
+from segkit.data.picture import Picture, checked_mpp, open_picture
+from segkit.data.reader import Pixels, Reader
+from segkit.errors import DataError
+from segkit.medical.volume import Volume
+
+
+def opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> Picture | Volume:
+    """A picture at the resolution that a reader wants, or a volume by its suffix or its pages."""
+    if is_volume(path):
+        from segkit.medical.reading import read_volume
+
+        return read_volume(path, limit=limit)
+    return open_picture(path, limit=limit, mpp=reader.mpp, own=mpp)
+
+
+def at_resolution(pixels: Pixels | Picture, reader: Reader, mpp: float | None) -> Pixels | Picture:
+    """The same at the resolution that a reader wants; ``mpp``: what an array, or a picture that doesn't say it, has."""
+    if reader.mpp is None and mpp is None:
+        return pixels
+    if not isinstance(pixels, Picture):
+        own = checked_mpp(mpp)
+        array = pixels[..., None] if pixels.ndim == 2 else pixels
+        pixels = Picture(None, array, mpp=None if own is None else (own, own))
+    if reader.mpp is None:
+        return pixels
+    from segkit.medical.slide_resampling import brought_to
+
+    return brought_to(pixels, reader.mpp)
+
+
+def as_pixels(array: Pixels) -> Pixels:
+    """The array itself, [H, W] or [H, W, C], uint8, uint16 or float; DataError where it is no image."""
+    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or not array.size:
+        shape = list(array.shape) if isinstance(array, np.ndarray) else type(array).__name__
+        raise DataError(f"got {shape}; expected a path, or an array [H, W] or [H, W, C]")
+    if array.dtype.kind != "f" and array.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"the array is {array.dtype}; expected uint8, uint16, or float in 0..1")
+    return array
