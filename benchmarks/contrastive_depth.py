@@ -37,7 +37,8 @@ import segkit
 from segkit.contrasting.colour_depth import ColourDepth
 from segkit.contrasting.pairs import pair_samples
 from segkit.contrasting.scoring import retrieve
-from segkit.data.dataset import Item, SegmentationDataset
+from segkit.data.batches import Item
+from segkit.data.dataset import SegmentationDataset
 from segkit.data.masks import IGNORE
 from segkit.prediction.labels import labels_of
 from segkit.prediction.of_sample import predict_sample

@@ -37,7 +37,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import segkit.training.member as training
 from segkit.allocator import reused_memory
-from segkit.data.dataset import EpochSampler, collate
+from segkit.data.batches import collate
+from segkit.data.epoch_sampler import EpochSampler
 from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.data.synthetic import draw_cells
 from segkit.precision import fastest

@@ -11,7 +11,9 @@ from torch.utils.data import DataLoader
 
 from segkit.contrasting.colour_depth_recipe import ColourDepthRecipe
 from segkit.contrasting.dense import draw_places
-from segkit.data.dataset import EpochSampler, SegmentationDataset, collate
+from segkit.data.batches import collate
+from segkit.data.dataset import SegmentationDataset
+from segkit.data.epoch_sampler import EpochSampler
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.reader import Reader
 from segkit.errors import DataError, RecipeError, UsageError

@@ -11,7 +11,8 @@ from torch import Tensor
 from segkit.contrasting.colour_depth import ColourDepth
 from segkit.contrasting.dense import draw_places
 from segkit.contrasting.retrieval import recall
-from segkit.data.dataset import SegmentationDataset, collate
+from segkit.data.batches import collate
+from segkit.data.dataset import SegmentationDataset
 
 BATCH = 16
 POINTS = 64  # places of each picture

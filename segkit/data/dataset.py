@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
+from segkit.data.batches import Item
 from segkit.data.depth import Depth, resized_depth
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
@@ -28,7 +29,6 @@ from segkit.errors import DataError
 CACHE_BYTES = 2 << 30
 FOREGROUND = 1  # beside an item's own stream of randomness
 
-Item = dict[str, Any]
 Parts = tuple[NDArray[Any], ...]
 """A picture and its mask; depth too, where it has any and it is asked for."""
 Decoded = dict[tuple[Any, ...], Parts]
@@ -311,68 +311,6 @@ class EvaluationDataset(Dataset[Item]):
         if self.depth:
             item["depth"] = _depth_tensor(self.folder.read_depth(sample, image.shape[:2]))
         return item
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """(epoch, index) pairs of one epoch, shuffled by (seed, epoch), every ``world_size``-th of them from ``rank``.
-
-    Every rank gets equally many: the first few of the order come again where the length does not divide.
-
-    Args:
-        length: of the dataset.
-        seed: of the order.
-        shuffle: off: in order.
-        rank: this process, from 0.
-        world_size: number of processes.
-    """
-
-    def __init__(self, length: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world_size: int = 1) -> None:
-        self.length = length
-        self.seed = seed
-        self.shuffle = shuffle
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration that of an epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self.length // self.world_size)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.arange(self.length)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        order = np.resize(order, len(self) * self.world_size)  # repeats from the start
-        return iter([(self.epoch, int(index)) for index in order[self.rank :: self.world_size]])
-
-
-def collate(items: Sequence[Item]) -> Item:
-    """Return a batch: ``image`` [B, C, H, W], ``target`` [B, ...], ``name`` list; ``weight`` is None.
-
-    ``depth`` [B, C + 1, H, W] is None, and ``beside`` [B, E, H, W] not there, where the items have none.
-    """
-    sizes = {tuple(item["image"].shape[-2:]) for item in items}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{width}×{height}" for height, width in sorted(sizes))
-        raise DataError(f"{items[0]['name']}: pictures of different sizes ({listed}) in one batch; set data.crop")
-    beside = {"beside": torch.stack([item["beside"] for item in items])} if "beside" in items[0] else {}
-    return {
-        **beside,
-        "image": torch.stack([item["image"] for item in items]),
-        "depth": torch.stack([item["depth"] for item in items]) if "depth" in items[0] else None,
-        "target": torch.stack([item["target"] for item in items]),
-        "weight": None,
-        "name": [item["name"] for item in items],
-    }
-
-
-def joined(batch: Item) -> Tensor:
-    """A batch's images with their second modality behind, if it has one: [B, C, H, W] or [B, C + D + 1, H, W]."""
-    image: Tensor = batch["image"]
-    return image if batch["depth"] is None else torch.cat([image, batch["depth"]], dim=1)
 
 
 def _read_pair(

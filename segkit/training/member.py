@@ -13,7 +13,9 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from torch.utils.data import DataLoader
 
-from segkit.data.dataset import EpochSampler, EvaluationDataset, collate
+from segkit.data.batches import collate
+from segkit.data.dataset import EvaluationDataset
+from segkit.data.epoch_sampler import EpochSampler
 from segkit.data.folder import DatasetFolder
 from segkit.errors import RecipeError, SegkitError
 from segkit.model import Segmenter

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.data.dataset import joined
+from segkit.data.batches import joined
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.model import Segmenter
 from segkit.prediction.bands import tiled

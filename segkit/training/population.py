@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from segkit.data.dataset import EpochSampler, SegmentationDataset, collate, joined
+from segkit.data.batches import collate, joined
+from segkit.data.dataset import SegmentationDataset
+from segkit.data.epoch_sampler import EpochSampler
 
 BATCH, BATCHES = 32, 8
 PIXELS = 1 << 21  # that a batch has at most: 32 crops of 256²

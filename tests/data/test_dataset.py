@@ -7,7 +7,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from segkit.data import dataset as module
-from segkit.data.dataset import EpochSampler, EvaluationDataset, SegmentationDataset, collate
+from segkit.data.batches import collate
+from segkit.data.dataset import EvaluationDataset, SegmentationDataset
+from segkit.data.epoch_sampler import EpochSampler
 from segkit.data.folder import open_dataset
 from segkit.data.reader import Reader, read_pixels
 from segkit.errors import DataError

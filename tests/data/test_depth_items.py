@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from segkit.data import dataset as module
-from segkit.data.dataset import EpochSampler, EvaluationDataset, SegmentationDataset, collate
+from segkit.data.batches import collate
+from segkit.data.dataset import EvaluationDataset, SegmentationDataset
 from segkit.data.depth import resized_depth
+from segkit.data.epoch_sampler import EpochSampler
 from segkit.data.folder import open_dataset
 from segkit.data.reader import Reader
 from segkit.errors import DataError

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import segkit
-from segkit.data.dataset import SegmentationDataset, collate
+from segkit.data.batches import collate
+from segkit.data.dataset import SegmentationDataset
 from segkit.data.folder import Sample, open_dataset
 from segkit.data.reader import Reader
 from segkit.errors import ModelError, RecipeError, UsageError
