@@ -40,7 +40,7 @@ from segkit.contrasting.scoring import retrieve
 from segkit.data.batches import Item
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.masks import IGNORE
-from segkit.prediction.labels import labels_of
+from segkit.labels import labels_of
 from segkit.prediction.of_sample import predict_sample
 from segkit.pretraining.colour_depth import create
 from segkit.pretraining.recipe import PretrainRecipe

@@ -57,7 +57,7 @@ from segkit.data.depth import stored_values
 from segkit.data.masks import IGNORE
 from segkit.evaluation.calibration import SMALLEST
 from segkit.evaluation.intervals import multiplicities
-from segkit.prediction.labels import labels_of
+from segkit.labels import labels_of
 from segkit.prediction.of_sample import predict_sample
 from segkit.recipe import Recipe
 

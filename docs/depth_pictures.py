@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 import segkit
+from segkit.drawing.overlay import draw_overlay
+from segkit.drawing.palette import default_palette
 from segkit.prediction.depth_picture import draw_depth
-from segkit.prediction.overlay import draw_overlay
-from segkit.prediction.palette import default_palette
 from segkit.prediction.writers import write_picture
 
 DOCS = Path(__file__).parent

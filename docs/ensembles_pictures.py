@@ -11,7 +11,7 @@ import numpy as np
 
 import segkit
 from segkit.demo import pictures_of
-from segkit.prediction.heat import draw_heat
+from segkit.drawing.heat import draw_heat
 from segkit.prediction.writers import write_picture
 from segkit.statistics import maximum_entropy
 

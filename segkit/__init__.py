@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from segkit.data.folder import open_dataset
     from segkit.ensemble import Ensemble
     from segkit.evaluation.comparison import compare
-    from segkit.evaluation.dispatch import evaluate
     from segkit.exporting.run import export
     from segkit.fitting.run import fit
+    from segkit.fitting.trust import trust
     from segkit.model import Segmenter
     from segkit.prediction.predictor import Predictor
     from segkit.pretraining.run import pretrain
     from segkit.probing.run import probe
+    from segkit.score import evaluate
     from segkit.stressing.run import stress
     from segkit.suggestion.suggest import suggest
     from segkit.training.distill import distill
     from segkit.training.run import train
-    from segkit.trusting.run import trust
 
 __version__ = "0.1.0"
 __all__ = [
@@ -74,7 +74,7 @@ _HOMES = {
     "check": "segkit.checking.run",
     "compare": "segkit.evaluation.comparison",
     "distill": "segkit.training.distill",
-    "evaluate": "segkit.evaluation.dispatch",
+    "evaluate": "segkit.score",
     "export": "segkit.exporting.run",
     "fit": "segkit.fitting.run",
     "fuse": "segkit.classification.fuse",
@@ -86,7 +86,7 @@ _HOMES = {
     "stress": "segkit.stressing.run",
     "suggest": "segkit.suggestion.suggest",
     "train": "segkit.training.run",
-    "trust": "segkit.trusting.run",
+    "trust": "segkit.fitting.trust",
     "zero_shot": "segkit.contrasting.zero_shot",
 }
 

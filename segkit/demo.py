@@ -17,15 +17,15 @@ from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import IGNORE
 from segkit.data.synthetic import draw_cells
 from segkit.demo_page import Command, Example, Row, demo_page
+from segkit.drawing.error_picture import draw_errors
+from segkit.drawing.heat import draw_heat
+from segkit.drawing.overlay import draw_overlay
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.report import Report, evaluate
 from segkit.files import atomic_path
 from segkit.model import Segmenter
 from segkit.page import Picture
-from segkit.prediction.error_picture import draw_errors
-from segkit.prediction.heat import draw_heat
-from segkit.prediction.overlay import draw_overlay
 from segkit.prediction.predictor import Prediction, Predictor
 from segkit.statistics import maximum_entropy
 from segkit.training.run import train

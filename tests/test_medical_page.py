@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import segkit
-import segkit.data.synthetic_volumes
+import segkit.medical.synthetic_volumes
 import segkit.training.run
 from segkit.cli.main import main
 from segkit.data.window_names import NAMED
@@ -24,7 +24,7 @@ SMALL = {"shape": (32, 28, 8), "spacing": (10, 10, 20)}
 def reader(tmp_path, monkeypatch):
     """An empty folder; what is drawn in it is small, and training takes seconds."""
     monkeypatch.chdir(tmp_path)
-    module = segkit.data.synthetic_volumes
+    module = segkit.medical.synthetic_volumes
     draw_volumes, draw_study, train = module.draw_volumes, module.draw_study, segkit.training.run.train
     monkeypatch.setattr(module, "draw_volumes", lambda folder, **options: draw_volumes(folder, **options, **SMALL))
     monkeypatch.setattr(module, "draw_study", lambda folder, **options: draw_study(folder, **options, **SMALL))
@@ -72,7 +72,7 @@ def test_the_page_from_its_first_line_to_its_last(reader, words_of, capsys):
 def test_the_part_of_a_recipe_is_what_init_writes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("segkit.suggestion.suggest.crops_per_second", lambda *_, **__: 20.0)
-    segkit.data.synthetic_volumes.draw_volumes("bodies", cases=20)
+    segkit.medical.synthetic_volumes.draw_volumes("bodies", cases=20)
     from segkit.suggestion.suggest import suggest
 
     (part,) = [yaml.safe_load(text) for kind, text in BLOCKS if kind == "yaml"]

@@ -22,7 +22,7 @@ from segkit.errors import DataError
 from segkit.medical.reading import read_volume
 
 if TYPE_CHECKING:
-    from segkit.medical.volume import Volume
+    from segkit.data.volume import Volume
 
 AT_ONCE = 64  # pictures being read or waiting to be
 

@@ -10,10 +10,10 @@ import numpy as np
 from segkit.checking.findings import Finding, Place, finding
 from segkit.checking.survey import Survey
 from segkit.data.folder import Sample
+from segkit.data.geometry import Geometry
+from segkit.data.volume import Volume
 from segkit.errors import DataError
-from segkit.medical.geometry import Geometry
 from segkit.medical.reading import read_volume
-from segkit.medical.volume import Volume
 
 UNLIKE = 2.0  # times the median spacing, or less than one over it, along any of the patient's axes
 

@@ -142,8 +142,8 @@ def _evaluate_labels(
     model: Path, data: Path, split: str, precision: str | None, out: Path | None, as_json: bool
 ) -> None:
     """The same for a classifier: scores, confusion matrix and worst images."""
-    from segkit.evaluation.dispatch import evaluate as run_evaluation
     from segkit.prediction.writers import output_folder
+    from segkit.score import evaluate as run_evaluation
 
     if out is not None:
         output_folder(out)

@@ -33,10 +33,10 @@ def postprocess(
     kept only if the mean Dice over the cases rises and no class's falls. segkit predict and evaluate then do the same.
     """
     from segkit.artifact import check_place, load_segmentation, save
+    from segkit.choosing.run import fit_postprocessing
     from segkit.ensemble import Ensemble
     from segkit.errors import ModelError
     from segkit.model import Segmenter
-    from segkit.postprocessing.run import fit_postprocessing
 
     if out is not None:
         check_place(out)

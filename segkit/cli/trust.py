@@ -34,8 +34,8 @@ def trust(
     from segkit.artifact import check_place, load_segmentation, save
     from segkit.ensemble import Ensemble
     from segkit.errors import ModelError
+    from segkit.fitting.trust import trust as fit_trust
     from segkit.model import Segmenter
-    from segkit.trusting.run import trust as fit_trust
 
     check_place(out)
     with progress_bar("predicting") as show:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.data.geometry import Geometry
 from segkit.data.listing import DICOM, suffix_of
 from segkit.data.masks import IGNORE, Ids, Values, apply_table, class_files, whole_values
 from segkit.data.reader import Reader, Window, own_window
 from segkit.data.resize import resized
 from segkit.data.slices import PLANES, Plane, Slices
+from segkit.data.volume import Volume
 from segkit.errors import DataError
-from segkit.medical.geometry import Geometry
-from segkit.medical.volume import Volume
 
 if TYPE_CHECKING:
     from segkit.data.folder import DatasetFolder, Sample

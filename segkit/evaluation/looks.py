@@ -27,10 +27,10 @@ from segkit.evaluation.selective import Selective
 from segkit.evaluation.shown_slice import shown_slice
 from segkit.evaluation.surface import SurfaceDistances
 from segkit.evaluation.thresholds import ThresholdCounts
+from segkit.labels import at_temperature, labels_of
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.steps import postprocess
 from segkit.postprocessing.targets import of_picture
-from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor
 from segkit.statistics import entropy, maximum_entropy
 

@@ -16,6 +16,8 @@ from segkit.artifact import DESCRIPTION, AnyModel, check_draws_masks, load_segme
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.listing import VOLUMES, suffix_of
 from segkit.data.masks import LOSSLESS
+from segkit.drawing.error_picture import draw_errors
+from segkit.drawing.palette import default_palette
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.evaluation.calibration import Calibration
@@ -33,8 +35,6 @@ from segkit.evaluation.table import score_table
 from segkit.evaluation.worst import Example, Worst
 from segkit.files import atomic_path
 from segkit.postprocessing.settings import CHOSEN_ON
-from segkit.prediction.error_picture import draw_errors
-from segkit.prediction.palette import default_palette
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.writers import write_picture

@@ -6,6 +6,7 @@ from statistics import mean, median
 from typing import Any
 
 import segkit
+from segkit.drawing.palette import default_palette
 from segkit.evaluation.case_tables import case_parts
 from segkit.evaluation.figures import (
     interval_chart,
@@ -27,7 +28,6 @@ from segkit.evaluation.score_rows import (
 )
 from segkit.evaluation.worst import Example
 from segkit.page import ERROR_LEGEND, UNCERTAINTY_LEGEND, document, figure
-from segkit.prediction.palette import default_palette
 
 Metrics = Mapping[str, Any]
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.masks import IGNORE
+from segkit.drawing.error_picture import IGNORED, draw_errors
+from segkit.drawing.heat import draw_heat
+from segkit.drawing.overlay import draw_overlay
 from segkit.evaluation.looks import Look
-from segkit.prediction.error_picture import IGNORED, draw_errors
-from segkit.prediction.heat import draw_heat
-from segkit.prediction.overlay import draw_overlay
 
 COUNT, SIDE = 5, 480  # how many, and the longest side of their pictures in pixels
 

@@ -12,7 +12,7 @@ from segkit.data.masks import IGNORE
 from segkit.ensemble import Ensemble
 from segkit.files import atomic_path
 from segkit.fitting.heldout import HeldOut
-from segkit.prediction.labels import labels_of
+from segkit.labels import labels_of
 from segkit.prediction.settings import settings_for
 
 Array = NDArray[np.float64]

@@ -18,7 +18,7 @@ from segkit.files import atomic_path
 from segkit.fitting.agreement import agreement, draw_agreement
 from segkit.fitting.heldout import HeldOut, hold_out
 from segkit.fitting.scores import member_scores
-from segkit.prediction.labels import at_temperature, labels_of
+from segkit.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import settings_for
 

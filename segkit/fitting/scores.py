@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from segkit.ensemble import Ensemble
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.fitting.heldout import HeldOut
-from segkit.prediction.labels import labels_of
+from segkit.labels import labels_of
 from segkit.prediction.settings import settings_for
 
 

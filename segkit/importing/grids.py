@@ -11,7 +11,7 @@ from segkit.data.reader import orientation_of
 from segkit.errors import DataError
 
 if TYPE_CHECKING:
-    from segkit.medical.geometry import Geometry
+    from segkit.data.geometry import Geometry
 
 Size = tuple[int, int]
 """Height and width."""

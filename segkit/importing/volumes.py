@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.data.geometry import Geometry
 from segkit.data.listing import suffix_of
+from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.importing.layout import Put
-from segkit.medical.geometry import Geometry
 from segkit.medical.itk import write_itk
 from segkit.medical.nifti import write_nifti
 from segkit.medical.reading import read_volume
 from segkit.medical.stack import write_stack
-from segkit.medical.volume import Volume
 from segkit.medical.writing import suffix_for, write_labels
 
 WRITERS = {

@@ -12,7 +12,7 @@ from segkit.measuring.stretches import Stretches, stretches_in
 from segkit.task import Task
 
 if TYPE_CHECKING:
-    from segkit.medical.geometry import Geometry
+    from segkit.data.geometry import Geometry
 
 VALUES = 1 << 22  # of a mask looked at at a time: it may be a file
 MOST = 1 << 22  # stretches of a class that components are made of; they take up to 400 bytes each

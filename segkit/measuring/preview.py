@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.prediction.overlay import FILL, contour
+from segkit.drawing.overlay import FILL, contour
 
 if TYPE_CHECKING:
     from segkit.prediction.prediction import Prediction

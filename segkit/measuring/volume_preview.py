@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.data.geometry import PLANES, Geometry, Plane
 from segkit.measuring.preview import areas, filled, outlined
 from segkit.measuring.stretches import stretches_in
-from segkit.medical.geometry import PLANES, Geometry, Plane
 from segkit.task import Task
 
 WIDTH = 1200  # pixels of the first row at most

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from segkit.data.geometry import Geometry
+from segkit.data.volume import Volume
 from segkit.errors import DataError
-from segkit.medical.geometry import Geometry
-from segkit.medical.volume import Volume
 
 LPS = np.array([-1.0, -1.0, 1.0])
 """What turns RAS+ millimetres into DICOM's, and back."""

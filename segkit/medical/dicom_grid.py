@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.data.geometry import Geometry
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import LPS
 from segkit.medical.dicom_slices import Slice
-from segkit.medical.geometry import Geometry
 
 STEP = 0.01  # of a step: what slices may be further from or nearer to their neighbours than others
 MILLIMETRES = 0.01  # the same where a hundredth of a step is less: positions are rounded when they are written

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.data.geometry import Geometry
 from segkit.errors import DataError
 from segkit.medical.dicom_grid import geometry_of, grid_of
 from segkit.medical.dicom_header import Header
 from segkit.medical.dicom_slices import Slice
 from segkit.medical.dicom_split import SAME, Part, parts_of
 from segkit.medical.dicom_tags import number_of, text_of, value_of
-from segkit.medical.geometry import Geometry
 
 PARALLEL = 1e-3  # how far the numbers of two slices' orientations may be apart: half a millimetre in half a metre
 ALIKE = 1e-3  # the same for spacings, of one

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
+from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import LPS, Frame, datasets_of, frames_of
 from segkit.medical.dicom_tags import named, numbers_of
-from segkit.medical.volume import Volume
 
 CLOSE = 0.2  # of a voxel: how far a pixel's centre may be from its voxel's; slices that count as even may be off by 0.1
 

@@ -12,11 +12,11 @@ from pydicom import Dataset
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SegmentationStorage
 
+from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import group_of
 from segkit.medical.dicom_seg_place import Placed, place
 from segkit.medical.dicom_tags import named, quiet
-from segkit.medical.volume import Volume
 from segkit.nearest import nearest
 from segkit.task import Task
 

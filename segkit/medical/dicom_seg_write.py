@@ -18,6 +18,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import SecondaryCaptureImageStorage
 
 import segkit
+from segkit.data.volume import Volume
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
 from segkit.medical.dicom_codes import property_of
@@ -33,7 +34,6 @@ from segkit.medical.dicom_seg_identity import (
     uid_of,
 )
 from segkit.medical.dicom_tags import named, quiet
-from segkit.medical.volume import Volume
 from segkit.task import Task, output_maps
 
 PACKED = 8  # pixels of a byte: smaller frames are packed wrongly by highdicom (0.28)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from segkit.data.claims import LIMIT
+from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import Frame
 from segkit.medical.dicom_pixels import PALETTE, stored_frames
@@ -19,7 +20,6 @@ from segkit.medical.dicom_series import Series
 from segkit.medical.dicom_tags import count_of, quiet, text_of
 from segkit.medical.dicom_values import Meaning, is_negative, meaning_of, stacked
 from segkit.medical.stored import check_claim
-from segkit.medical.volume import Volume
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 TEXT = "names or dates may be burned into its pixels: look at them before you give them to others"

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from segkit.data.claims import LIMIT
 from segkit.data.decoding import one_line
+from segkit.data.geometry import Geometry
 from segkit.data.listing import stem_of
+from segkit.data.volume import Volume
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
-from segkit.medical.geometry import Geometry
 from segkit.medical.itk_header import TextHeader, check_whole, read_text_header
 from segkit.medical.muted import muted
 from segkit.medical.stored import check_claim, plain_values
-from segkit.medical.volume import Volume
 
 sitk: Any = SimpleITK  # whose functions have no types
 

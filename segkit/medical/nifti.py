@@ -15,12 +15,12 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from segkit.data.claims import AT_A_TIME, DEFLATE, LIMIT
+from segkit.data.geometry import Geometry
 from segkit.data.listing import stem_of, suffix_of
+from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.files import atomic_path
-from segkit.medical.geometry import Geometry
 from segkit.medical.stored import check_claim, check_file, cut_short, plain_values
-from segkit.medical.volume import Volume
 
 HEADERS: dict[int, Any] = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
 """By the bytes that they take, which a file begins with."""

@@ -14,14 +14,14 @@ from PIL import Image
 
 from segkit.data.claims import DEFLATE, LIMIT, check_inflated
 from segkit.data.decoding import COMPRESSIONS, PHOTOMETRICS, SLIDES, is_tiff, one_line, other_pictures, picture_series
+from segkit.data.geometry import Geometry
 from segkit.data.listing import stem_of
+from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.files import atomic_path
-from segkit.medical.geometry import Geometry
 from segkit.medical.muted import muted
 from segkit.medical.stack_spacing import StackGrid, grid_in_file, grid_of
 from segkit.medical.stored import check_claim, check_file, cut_short, plain_values
-from segkit.medical.volume import Volume
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file is said in our one line
 

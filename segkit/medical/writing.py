@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.listing import suffix_of
+from segkit.data.volume import Volume
 from segkit.errors import UsageError
 from segkit.medical.itk_header import META, NRRD
 from segkit.medical.reading import TIFF
-from segkit.medical.volume import Volume
 
 LIKE = {
     ".nii": ".nii",

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from segkit.labels import labels_of
 from segkit.postprocessing.strips import Ids, strips
-from segkit.prediction.labels import labels_of
 from segkit.task import Task
 
 REACH = 4.0  # deviations, after which the Gaussian ends

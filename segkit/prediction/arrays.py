@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.errors import ModelError
+from segkit.labels import at_temperature, labels_of
 from segkit.prediction.ahead import Behind
-from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.npy import NpyRows, npy_rows
 from segkit.statistics import PixelStatistics, entropy
 from segkit.task import Task

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.depth import Depth
-from segkit.prediction.overlay import contour, draw_overlay
+from segkit.drawing.overlay import contour, draw_overlay
 
 GAP = 4  # white pixels between panels
 CHANGED = np.array([255, 0, 255], np.uint8)
@@ -38,7 +38,7 @@ def draw_depth_and_change(
         depth: [H, W, C + 1].
         without: class ids [H, W], or 0/1 maps [K, H, W], as they are without depth.
         labels: as they are with it.
-        palette, background: as of :func:`segkit.prediction.overlay.draw_overlay`.
+        palette, background: as of :func:`segkit.drawing.overlay.draw_overlay`.
     """
     changed = without != labels
     changed = changed.any(axis=0) if changed.ndim == 3 else changed

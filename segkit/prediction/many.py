@@ -29,7 +29,7 @@ from segkit.prediction.sources import Source, expand, without_collisions
 from segkit.prediction.writers import output_folder, output_paths
 
 if TYPE_CHECKING:
-    from segkit.medical.volume import Volume
+    from segkit.data.volume import Volume
     from segkit.prediction.predictor import Predictor
     from segkit.prediction.protocol import Model
 

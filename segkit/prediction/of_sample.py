@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.model_input import depth_for
 from segkit.data.picture import open_picture
+from segkit.data.scaled import Scaled, scaled
 from segkit.prediction.depth import Measured
 from segkit.prediction.prediction import Prediction
-from segkit.prediction.scaled import Scaled, scaled
 from segkit.prediction.volume_maps import tall_scaled
 
 if TYPE_CHECKING:

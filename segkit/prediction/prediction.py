@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from segkit.data.depth import Depth
 from segkit.data.picture import Picture, Resolution
+from segkit.data.scaled import AT_ONCE, Scaled
+from segkit.drawing.overlay import draw_overlay
 from segkit.errors import UsageError
 from segkit.files import writing_to
 from segkit.prediction.depth_picture import draw_depth_and_change
-from segkit.prediction.overlay import draw_overlay
-from segkit.prediction.scaled import AT_ONCE, Scaled
 from segkit.prediction.writers import output_paths, write_map, write_mask, write_pages, write_picture
 from segkit.statistics import maximum_entropy
 from segkit.task import Task

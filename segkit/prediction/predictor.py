@@ -20,10 +20,12 @@ from segkit.data.claims import LIMIT
 from segkit.data.depth_format import DepthFormat
 from segkit.data.picture import Picture
 from segkit.data.reader import Pixels
+from segkit.data.scaled import scaled
+from segkit.data.volume import Volume
+from segkit.drawing.palette import default_palette
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.folding import PROBE
-from segkit.medical.volume import Volume
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.targets import check, of_picture
 from segkit.prediction.arrays import blendable, collect
@@ -42,11 +44,9 @@ from segkit.prediction.labelling import Labelling
 from segkit.prediction.many import Outcome, predict_files
 from segkit.prediction.npy import as_file, npy_of
 from segkit.prediction.offloaded import Offloaded
-from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import compiled, prepared
 from segkit.prediction.protocol import Model
-from segkit.prediction.scaled import scaled
 from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.source import as_pixels, at_resolution, opened
 from segkit.prediction.stream import Frame, predict_stream

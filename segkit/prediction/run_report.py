@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segkit.drawing.palette import default_palette
 from segkit.measuring.measures import measure
 from segkit.measuring.preview import draw_preview
 from segkit.measuring.run_page import write_run_page
 from segkit.measuring.table import Case, figures, rows_of, write_table
 from segkit.prediction.manifest import Entry
-from segkit.prediction.palette import default_palette
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.writers import write_picture
 

@@ -7,8 +7,8 @@ import numpy as np
 from segkit.data.listing import is_volume
 from segkit.data.picture import Picture, checked_mpp, open_picture
 from segkit.data.reader import Pixels, Reader
+from segkit.data.volume import Volume
 from segkit.errors import DataError
-from segkit.medical.volume import Volume
 
 
 def opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> Picture | Volume:

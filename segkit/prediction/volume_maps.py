@@ -11,8 +11,8 @@ from torch import Tensor
 from segkit.data.cases import Case
 from segkit.data.reader import Reader
 from segkit.data.resize import within_range
+from segkit.data.scaled import Scaled
 from segkit.data.slices import Plane
-from segkit.prediction.scaled import Scaled
 
 SliceMaps = Callable[[Iterator[NDArray[np.float32]], tuple[int, int]], Generator[NDArray[np.float32], None, None]]
 """Maps [C', H, W] of pictures [H, W, C] of one size, in their order."""

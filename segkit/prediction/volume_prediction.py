@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from segkit.data.cases import Case
 from segkit.data.listing import DICOM, suffix_of
+from segkit.data.volume import Volume
 from segkit.errors import UsageError
 from segkit.files import writing_to
 from segkit.measuring.volume_preview import draw_volume_preview
-from segkit.medical.volume import Volume
 from segkit.medical.writing import suffix_for, write_labels, write_map
 from segkit.prediction.prediction import Prediction, output_kinds
 from segkit.prediction.volume_maps import tall

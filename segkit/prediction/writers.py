@@ -31,11 +31,11 @@ from PIL.PngImagePlugin import PngInfo
 from segkit.data.listing import DICOM
 from segkit.data.picture import Resolution
 from segkit.data.reader import SLIDES
+from segkit.data.scaled import AT_ONCE
 from segkit.errors import UsageError
 from segkit.files import atomic_path
 from segkit.medical.slide_writing import resolution_tags, write_pyramid
 from segkit.medical.writing import LIKE
-from segkit.prediction.scaled import AT_ONCE
 from segkit.task import Task
 
 TIFF = (".tif", ".tiff")

@@ -26,9 +26,9 @@ from segkit.evaluation.looks import probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report import check_fit
 from segkit.files import atomic_path
+from segkit.labels import at_temperature, labels_of
 from segkit.nearest import nearest
 from segkit.prediction.evaluating import evaluating
-from segkit.prediction.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor
 from segkit.stressing.corruptions import STRENGTHS, corrupted
 from segkit.stressing.fgsm import STRENGTHS as ATTACKS

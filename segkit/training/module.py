@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from segkit.data.batches import joined
 from segkit.evaluation.metrics import SegmentationMetrics, headline
+from segkit.labels import labels_of
 from segkit.model import Segmenter
 from segkit.prediction.bands import tiled
-from segkit.prediction.labels import labels_of
 from segkit.recipe import PredictRecipe, TrainRecipe
 from segkit.training.beside import spread_loss
 from segkit.training.coarse import coarse_target

@@ -12,13 +12,13 @@ from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE
 from segkit.data.model_input import read_input
 from segkit.data.reader import Reader
+from segkit.drawing.error_picture import draw_errors
+from segkit.drawing.overlay import draw_overlay
+from segkit.drawing.palette import default_palette
+from segkit.labels import labels_of
 from segkit.model import Segmenter
 from segkit.prediction.bands import tiled
-from segkit.prediction.error_picture import draw_errors
 from segkit.prediction.evaluating import evaluating
-from segkit.prediction.labels import labels_of
-from segkit.prediction.overlay import draw_overlay
-from segkit.prediction.palette import default_palette
 from segkit.prediction.writers import write_picture
 from segkit.recipe import PredictRecipe
 
@@ -47,7 +47,7 @@ def draw_samples(
 ) -> None:
     """Write one PNG a sample into ``directory``: image, truth, prediction, errors.
 
-    The colours of the errors are those of :func:`segkit.prediction.error_picture.draw_errors`.
+    The colours of the errors are those of :func:`segkit.drawing.error_picture.draw_errors`.
     """
     device = segmenter.mean.device
     palette = default_palette(segmenter.task, segmenter.maps, segmenter.background)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from segkit.prediction.scaled import Scaled
+from segkit.data.scaled import Scaled
 
 SAMPLED = 1 << 18  # pixels of a picture that are looked at
 ROWS = 512

@@ -44,7 +44,7 @@ class Trust:
 
 
 class Judge(BaseModel):
-    """What predictions are judged by; :func:`segkit.trusting.run.trust` fits it.
+    """What predictions are judged by; :func:`segkit.fitting.trust.trust` fits it.
 
     Attributes:
         quality: the regression.

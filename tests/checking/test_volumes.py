@@ -8,8 +8,8 @@ import pytest
 
 from segkit.checking.mend import mend
 from segkit.checking.run import check
-from segkit.data.synthetic_volumes import draw_study, draw_volumes
 from segkit.errors import UsageError
+from segkit.medical.synthetic_volumes import draw_study, draw_volumes
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import yaml
 import segkit
 from segkit.data.cases import Cases, case_of
 from segkit.data.dataset import EvaluationDataset, SegmentationDataset
+from segkit.data.geometry import Geometry
 from segkit.data.reader import Reader, own_window
 from segkit.data.slices import Slices
+from segkit.data.volume import Volume
 from segkit.errors import DataError
-from segkit.medical.geometry import Geometry
 from segkit.medical.reading import read_volume
-from segkit.medical.volume import Volume
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # the file's axes run to the left, the back and the top
 SHAPE = (6, 5, 4)

@@ -11,13 +11,13 @@ import yaml
 
 from segkit.artifact import load
 from segkit.data.folder import open_dataset
+from segkit.drawing.error_picture import FOUND, MISSED, NOTHING
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.report import evaluate, probabilities_with_members
 from segkit.model import Segmenter
-from segkit.prediction.error_picture import FOUND, MISSED, NOTHING
 from segkit.prediction.predictor import Predictor
 
 CELLS = ["background", "cell"]

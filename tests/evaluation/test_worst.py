@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from segkit.data.folder import Sample
+from segkit.drawing.error_picture import IGNORED, MISSED
+from segkit.drawing.palette import default_palette
 from segkit.evaluation.looks import Look, stretched
 from segkit.evaluation.worst import Worst, shrunk
-from segkit.prediction.error_picture import IGNORED, MISSED
-from segkit.prediction.palette import default_palette
 
 
 def look(name, *, labels=((0, 1),), target=((1, 1),), entropy=None, picture=None):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from segkit.data.geometry import Geometry
 from segkit.measuring import measures
 from segkit.measuring.measures import measure
-from segkit.medical.geometry import Geometry
 
 OBLIQUE = np.array([[0.6, -0.48, 0.9, -20.0], [0.8, 0.36, -1.2, 30.0], [0.1, 0.6, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]])
 

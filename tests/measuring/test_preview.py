@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from segkit.data.reader import Reader
+from segkit.data.scaled import scaled
+from segkit.drawing.overlay import draw_overlay
 from segkit.measuring import preview
 from segkit.measuring.preview import draw_preview
-from segkit.prediction.overlay import draw_overlay
-from segkit.prediction.scaled import scaled
 
 PALETTE = np.array([[0, 0, 0], [230, 159, 0], [86, 180, 233]], np.uint8)
 

@@ -3,9 +3,9 @@ import json
 
 import numpy as np
 
+from segkit.data.geometry import Geometry
 from segkit.measuring.measures import measure
 from segkit.measuring.table import ALWAYS, COLUMNS, Case, columns_of, figures, rows_of, write_table
-from segkit.medical.geometry import Geometry
 
 TRUST = {"predicted_dice": 0.91, "bound": 0.8, "verdict": "review", "unlike": ["darker than any"]}
 

@@ -2,9 +2,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from segkit.data.geometry import PLANES, Geometry
 from segkit.measuring import volume_preview
 from segkit.measuring.volume_preview import MARGIN, TALLEST, WIDTH, draw_volume_preview
-from segkit.medical.geometry import PLANES, Geometry
 
 PALETTE = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], np.uint8)
 SHAPE = (24, 30, 20)

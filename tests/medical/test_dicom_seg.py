@@ -9,14 +9,14 @@ import pytest
 from medical.dicom_files import AXIAL, CORONAL, SAGITTAL, SECRETS, write_series
 from pydicom.uid import UltrasoundMultiFrameImageStorage, generate_uid
 
+from segkit.data.geometry import Geometry
+from segkit.data.volume import Volume
 from segkit.errors import DataError, UsageError
 from segkit.medical.dicom_frames import Frame, datasets_of
 from segkit.medical.dicom_seg_read import read_seg
 from segkit.medical.dicom_seg_write import why_no_seg, write_seg
 from segkit.medical.dicom_series import find_series
 from segkit.medical.dicom_volume import read_series
-from segkit.medical.geometry import Geometry
-from segkit.medical.volume import Volume
 
 SHAPE = (7, 5, 6)
 SPACING, ORIGIN = (0.8, 1.1), np.array([-20.5, -31.25, 12.0])

@@ -10,14 +10,14 @@ from medical.dicom_files import AXIAL, write_series
 from pydicom.data.data_manager import DATA_ROOT
 from pydicom.uid import RLELossless, generate_uid
 
+from segkit.data.geometry import Geometry
+from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import datasets_of
 from segkit.medical.dicom_seg_read import is_seg, read_seg
 from segkit.medical.dicom_seg_write import write_seg
 from segkit.medical.dicom_series import find_series
 from segkit.medical.dicom_volume import read_series
-from segkit.medical.geometry import Geometry
-from segkit.medical.volume import Volume
 
 SHAPE = (7, 5, 6)
 CLASSES = ["background", "liver", "tumour"]

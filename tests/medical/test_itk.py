@@ -6,10 +6,10 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from medical.grids import TO_LPS, check_drawn, draw, itk_affine, itk_image, random_grids
 
+from segkit.data.geometry import Geometry
+from segkit.data.volume import Volume
 from segkit.errors import UsageError
-from segkit.medical.geometry import Geometry
 from segkit.medical.itk import ItkGrid, grid_of, read_itk, write_itk
-from segkit.medical.volume import Volume
 
 DETACHED = {".nhdr": ".nrrd", ".mhd": ".mha"}
 VALUES = np.arange(24, dtype=np.uint8)

@@ -8,9 +8,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from medical.grids import check_drawn, draw, itk_affine, random_grids
 
-from segkit.medical.geometry import Geometry
+from segkit.data.geometry import Geometry
+from segkit.data.volume import Volume
 from segkit.medical.nifti import read_nifti, write_nifti
-from segkit.medical.volume import Volume
 
 
 def save(path, values, affine=None, *, kind=nibabel.Nifti1Header, sform=1, qform=1, **fields):

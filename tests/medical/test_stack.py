@@ -6,10 +6,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from segkit.medical.geometry import Geometry
+from segkit.data.geometry import Geometry
+from segkit.data.volume import Volume
 from segkit.medical.stack import is_stack, read_stack, write_stack
 from segkit.medical.stack_spacing import StackGrid
-from segkit.medical.volume import Volume
 
 PAGES = np.random.default_rng(0).integers(0, 60_000, (4, 5, 6)).astype(np.uint16)  # slices, rows, columns
 NO_SPACING = ("pages are slices; the file names no spacing: lengths are in voxels",)

@@ -6,10 +6,10 @@ import tifffile
 from medical.dicom_files import CORONAL, SECRETS, write_series
 from medical.grids import check_drawn, draw, itk_image, random_grids
 
+from segkit.data.geometry import Geometry
+from segkit.data.volume import Volume
 from segkit.errors import UsageError
-from segkit.medical.geometry import Geometry
 from segkit.medical.reading import read_volume
-from segkit.medical.volume import Volume
 from segkit.medical.writing import map_suffix_for, suffix_for, write_labels, write_map
 
 

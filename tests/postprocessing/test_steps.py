@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from segkit.errors import RecipeError
+from segkit.labels import labels_of
 from segkit.postprocessing import strips
 from segkit.postprocessing.holes import hole_sizes
 from segkit.postprocessing.labelling import smoothed
@@ -17,7 +18,6 @@ from segkit.postprocessing.parts import part_sizes
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.steps import postprocess
 from segkit.postprocessing.targets import Scale, slice_axis
-from segkit.prediction.labels import labels_of
 from segkit.prediction.npy import npy_of
 
 BINARY = {"task": "binary", "classes": ("background", "vessel"), "background": 0}

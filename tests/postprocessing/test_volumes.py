@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 import segkit
+from segkit.choosing.run import fit_postprocessing
 from segkit.data.reader import Reader
 from segkit.errors import RecipeError
 from segkit.medical.reading import read_volume
-from segkit.postprocessing.run import fit_postprocessing
 from segkit.postprocessing.settings import Postprocessing
 
 SHAPE = (14, 16, 12)

@@ -7,11 +7,11 @@ import tifffile
 import torch
 from PIL import Image
 
+from segkit.drawing.overlay import draw_overlay
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.model import Segmenter
 from segkit.precision import fastest
-from segkit.prediction.overlay import draw_overlay
 from segkit.prediction.predictor import Prediction, Predictor
 from segkit.statistics import PixelStatistics, entropy
 

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 import segkit
+from segkit.data.geometry import Geometry
 from segkit.data.reader import Reader
 from segkit.data.slices import Slices
+from segkit.data.volume import Volume
 from segkit.errors import DataError, UsageError
-from segkit.medical.geometry import Geometry
 from segkit.medical.reading import read_volume
-from segkit.medical.volume import Volume
 from segkit.prediction.volume_prediction import VolumePrediction
 from segkit.statistics import PixelStatistics, entropy
 

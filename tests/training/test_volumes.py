@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import segkit
-from segkit.data.synthetic_volumes import draw_study, draw_volumes
 from segkit.errors import RecipeError
+from segkit.medical.synthetic_volumes import draw_study, draw_volumes
 from segkit.recipe import Recipe
 from segkit.suggestion.suggest import suggest
 from segkit.training.run import train

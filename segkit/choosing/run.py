@@ -10,13 +10,13 @@ import numpy as np
 
 from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
+from segkit.choosing.choice import Case, Choice, Trial, choose, passes
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.ensemble import Ensemble
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.report import check_fit
 from segkit.fitting.seen import check_unseen
 from segkit.model import Segmenter
-from segkit.postprocessing.choice import Case, Choice, Trial, choose, passes
 from segkit.postprocessing.settings import CHOSEN_ON, EVERY
 from segkit.postprocessing.targets import Spacing, of_picture
 from segkit.prediction.of_sample import predict_sample
@@ -83,7 +83,7 @@ def fit_postprocessing(
     """Choose what is done to a model's masks, and keep it with the model: smoothing, thresholds, parts, holes.
 
     Each step is tried by itself upon those before it, and kept only where the mean Dice over the cases rises and no
-    class's falls, also on cases that its value wasn't chosen on; see :mod:`segkit.postprocessing.judging`. What is kept
+    class's falls, also on cases that its value wasn't chosen on; see :mod:`segkit.choosing.judging`. What is kept
     is from then on done by every prediction, and scored by ``segkit.evaluate``. What the model did before is replaced.
 
     Args:

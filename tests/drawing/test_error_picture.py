@@ -1,6 +1,6 @@
 import numpy as np
 
-from segkit.prediction.error_picture import FOUND, IGNORED, INVENTED, MISSED, NOTHING, draw_errors
+from segkit.drawing.error_picture import FOUND, IGNORED, INVENTED, MISSED, NOTHING, draw_errors
 
 
 def colours(labels, target, background=None):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from segkit.prediction.palette import default_palette, distinct_colours
+from segkit.drawing.palette import default_palette, distinct_colours
 
 
 def test_the_first_seven_colours_are_okabe_and_itos():

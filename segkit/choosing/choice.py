@@ -7,17 +7,17 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.choosing import candidates
+from segkit.choosing.candidates import STEPS, Change, Step
+from segkit.choosing.judging import Ruling, Scores, class_means, mean_dice, rule
 from segkit.data.masks import Ids
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.scores import overlap_scores
-from segkit.postprocessing import candidates
-from segkit.postprocessing.candidates import STEPS, Change, Step
-from segkit.postprocessing.judging import Ruling, Scores, class_means, mean_dice, rule
+from segkit.labels import labels_of
 from segkit.postprocessing.labelling import Maps, smoothed
 from segkit.postprocessing.settings import EVERY, Postprocessing
 from segkit.postprocessing.steps import postprocess
 from segkit.postprocessing.targets import Scale, Spacing, foreground
-from segkit.prediction.labels import labels_of
 from segkit.task import Task
 
 Dice = dict[str, float | None]
@@ -96,7 +96,7 @@ def choose(
     background: int | None,
     threshold: float = 0.5,
 ) -> Choice:
-    """Try the steps in their order, each upon those kept so far; :func:`segkit.postprocessing.judging.rule` says which.
+    """Try the steps in their order, each upon those kept so far; :func:`segkit.choosing.judging.rule` says which.
 
     Smoothing is tried for all classes together, the other steps for each class by itself. Of a multiclass task without
     background only smoothing and thresholds are tried.

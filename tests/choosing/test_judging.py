@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segkit.postprocessing.judging import class_means, mean_dice, rule
+from segkit.choosing.judging import class_means, mean_dice, rule
 
 NAN = float("nan")
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from segkit.choosing.candidates import _rounded, size_quantiles, sizes
+from segkit.choosing.choice import Case, choose, passes
 from segkit.errors import DataError
-from segkit.postprocessing.candidates import _rounded, size_quantiles, sizes
-from segkit.postprocessing.choice import Case, choose, passes
 from segkit.postprocessing.settings import Postprocessing
 
 BINARY = {"task": "binary", "classes": ("background", "cell"), "background": 0}

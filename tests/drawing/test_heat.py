@@ -1,6 +1,6 @@
 import numpy as np
 
-from segkit.prediction.heat import draw_heat
+from segkit.drawing.heat import draw_heat
 
 
 def test_heat_rises_from_black_to_pale_yellow_and_is_clipped():

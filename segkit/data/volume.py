@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from segkit.medical.geometry import Geometry
+from segkit.data.geometry import Geometry
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from segkit.data import scaled as module
 from segkit.data.picture import open_picture
 from segkit.data.reader import Reader
+from segkit.data.scaled import scaled
 from segkit.errors import DataError
-from segkit.prediction import scaled as module
-from segkit.prediction.scaled import scaled
 
 
 def noise(*shape, dtype=np.uint16):

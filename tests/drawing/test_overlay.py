@@ -1,6 +1,6 @@
 import numpy as np
 
-from segkit.prediction.overlay import contour, draw_overlay
+from segkit.drawing.overlay import contour, draw_overlay
 
 RED, GREEN = [200, 0, 0], [0, 200, 0]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from medical.grids import random_grids
 
-from segkit.medical.geometry import PLANES, Geometry
+from segkit.data.geometry import PLANES, Geometry
 
 # Of each plane: where slices, rows and columns lead to. In RAS+, x grows to the right, y to the front, z to the top.
 LEFT, BACK, UP, DOWN = (-1, 0, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)

@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from bright_discs import built
 
 import segkit
 from segkit.cli.main import main
 from segkit.data.picture import open_picture
 from segkit.data.reader import Reader
+from segkit.data.scaled import scaled
 from segkit.errors import DataError, ModelError, UsageError
-from segkit.prediction.scaled import scaled
 from segkit.trusting.familiar import Range, properties_of, ranges_of, unlike
 
 CLASSES = ["background", "disc"]
@@ -28,21 +29,7 @@ class Shade(segkit.Segmenter):
 
 @pytest.fixture
 def model():
-    source = segkit.Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=CLASSES)
-    found = Shade(
-        source.backbone,
-        source.neck,
-        source.head,
-        classes=source.classes,
-        task="binary",
-        background=0,
-        reader=source.reader,
-        mean=[0] * 3,
-        std=[1] * 3,
-        architecture=source.architecture,
-    ).eval()
-    found.about = {"trained_on": {"dataset": "discs", "splits": "train"}, "predict": {"precision": "fp32"}}
-    return found
+    return built(Shade, CLASSES)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from segkit.data.geometry import Geometry
+from segkit.data.volume import Volume
 from segkit.errors import UsageError
-from segkit.medical.geometry import Geometry
 from segkit.medical.nifti import write_nifti
-from segkit.medical.volume import Volume
 
 CLASSES = ("background", "liver", "spleen")
 AIR, FAT, MUSCLE, LIVER, SPLEEN, BONE = -1000, -90, 45, 105, 125, 500

@@ -5,9 +5,9 @@ import json
 import pytest
 
 import segkit
+from segkit.choosing.run import fit_postprocessing
 from segkit.cli.main import main
 from segkit.errors import ModelError, UsageError
-from segkit.postprocessing.run import fit_postprocessing
 from segkit.postprocessing.settings import Postprocessing
 
 

@@ -1,0 +1,1 @@
+"""Steps after prediction, chosen on held-out pictures."""

@@ -1,0 +1,1 @@
+"""Pictures of results: masks over images, colours of classes, heat of a map, errors."""

@@ -1,0 +1,5 @@
+"""Models that see brightness, and discs for them."""
+
+from bright_discs import discs, model
+
+__all__ = ["discs", "model"]
