@@ -1,7 +1,6 @@
 """A small working folder, as a user's would be: a dataset, pictures, a trained model."""
 
 import os
-import shlex
 import shutil
 from pathlib import Path
 
@@ -94,14 +93,3 @@ def workplace(prepared, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setattr("segkit.suggestion.suggest.crops_per_second", lambda *_, **__: 20.0)
     return folder
-
-
-@pytest.fixture
-def words_of():
-    """The words of a command line, patterns replaced by the files that match, as a shell does."""
-
-    def words(line):
-        for word in shlex.split(line):
-            yield from sorted(map(str, Path().glob(word))) if "*" in word else [word]
-
-    return words

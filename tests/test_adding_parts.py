@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from page_blocks import words_of
 
 import segkit
 import segkit.training.run
@@ -76,7 +77,7 @@ def test_what_the_python_comment_says(own):
     assert list(run(SNIPPETS[0])(torch.rand(2, 3, 97, 130)).shape) == [2, 1, 97, 130]
 
 
-def test_training_prediction_and_loading_in_a_program_of_its_own_each(own, words_of, capsys):
+def test_training_prediction_and_loading_in_a_program_of_its_own_each(own, capsys):
     (commands,) = (text for kind, text in BLOCKS if kind == "bash")
     for line in commands.splitlines():
         program, *words = words_of(line)

@@ -2,13 +2,13 @@
 
 import importlib
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
+from page_blocks import TITLE, Page
 
 import segkit
 import segkit.data.synthetic
@@ -17,10 +17,7 @@ from segkit.cli.main import main
 from segkit.cli.models import catalogue
 from segkit.data.description import Description
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGE = (DOCS / "depth.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-TITLE = re.compile(r"# (\S+\.(?:py|yaml))\n")
+PAGE = Page("depth.md")
 PART = "# in dataset.yaml\n"
 SHORT = ["train.epochs=2", "train.batch=12", "train.workers=0", "data.crop=32"]
 
@@ -42,22 +39,8 @@ def reader(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_page_from_its_first_line_to_its_last(reader, words_of, capsys):
-    session = {}
-    for kind, text in BLOCKS:
-        title = TITLE.match(text)
-        if title:
-            (reader / title[1]).write_text(text)
-        elif kind == "python":
-            exec(compile(text, "depth.md", "exec"), session)
-        elif kind == "bash":
-            for line in text.splitlines():
-                program, *words = words_of(line)
-                if program == "python":
-                    exec(compile(Path(words[0]).read_text(), words[0], "exec"), {})
-                else:
-                    assert program == "segkit"
-                    assert main(words) == 0, capsys.readouterr().err
+def test_the_page_from_its_first_line_to_its_last(reader, capsys):
+    PAGE.follow(capsys)
     cell = (reader / "with" / "cells_080_depth.png", reader / "without" / "cells_080_mask.png")
     assert cv2.imread(str(cell[0])).shape == (32, 3 * 32 + 2 * 4, 3)
     assert cv2.imread(str(cell[1])) is not None
@@ -87,29 +70,18 @@ def test_printed_cells_are_as_flat_as_the_slide(reader):
 
 
 def test_the_keys_of_a_dataset_are_right():
-    parts = [text for kind, text in BLOCKS if kind == "yaml" and text.startswith(PART)]
+    parts = [text for kind, text in PAGE.blocks if kind == "yaml" and text.startswith(PART)]
     assert [Description(classes=("a", "b"), **yaml.safe_load(part)).depth_unit for part in parts] == ["mm", "relative"]
 
 
 def test_the_table_of_bridges_is_what_the_command_prints():
-    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \|$", PAGE.text, re.MULTILINE)
     printed = {row["name"]: f"{row['parameters']:,}" for row in catalogue()[0]["bridges"]}
     assert dict(rows) == printed
 
 
-def test_its_pictures_and_links_are_there():
-    named = re.findall(r"!\[[^]]+]\(([^)]+)\)", PAGE)
-    assert named == ["depth_data.png", "depth_change.png"]
-    for name in named:
-        assert cv2.imread(str(DOCS / name)) is not None
-    headings = {re.sub(r"[^\w -]", "", line).strip().replace(" ", "-").lower() for line in PAGE.split("\n#")}
-    anchors = {heading.split("\n")[0] for heading in headings}
-    for target in re.findall(r"]\(#([^)]+)\)", PAGE):
-        assert any(anchor.lstrip("-").startswith(target) for anchor in anchors), target
-
-
 def test_a_bridge_of_twenty_lines(tmp_path, monkeypatch):
-    page = (DOCS / "adding_parts.md").read_text(encoding="utf-8")
+    page = Page("adding_parts.md").text
     (text,) = re.findall(r"^```python\n# mypackage/bridges\.py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len([line for line in text.splitlines() if line.strip()]) <= 20
     (tmp_path / "bridge_of_the_page.py").write_text(text)
@@ -131,4 +103,4 @@ def test_a_bridge_of_twenty_lines(tmp_path, monkeypatch):
 
 
 def dict_of_files():
-    return {TITLE.match(text)[1]: text for _, text in BLOCKS if TITLE.match(text)}
+    return {TITLE.match(text)[1]: text for _, text in PAGE.blocks if TITLE.match(text)}

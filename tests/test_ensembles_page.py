@@ -1,21 +1,17 @@
 """The tutorial on ensembles: its files, commands and code, in order, on a small drawing of the same dataset."""
 
 import json
-import re
-from pathlib import Path
 
 import cv2
 import pytest
+from page_blocks import Page
 
 import segkit
 import segkit.data.synthetic
 import segkit.training.distill
 import segkit.training.run
-from segkit.cli.main import main
 
-PAGE = (Path(__file__).parent.parent / "docs" / "ensembles.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-TITLE = re.compile(r"# (\S+\.(?:py|yaml))\n")
+PAGE = Page("ensembles.md")
 SHORT = ["train.epochs=1", "train.batch=4", "train.workers=0", "data.crop=32"]
 
 
@@ -37,22 +33,8 @@ def reader(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_page_from_its_first_line_to_its_last(reader, words_of, capsys):
-    session = {}
-    for kind, text in BLOCKS:
-        title = TITLE.match(text)
-        if title:
-            (reader / title[1]).write_text(text)
-        elif kind == "python":
-            exec(compile(text.replace("cells_119", "cells_039"), "ensembles.md", "exec"), session)
-        else:
-            for line in text.splitlines():
-                program, *words = words_of(line)
-                if program == "python":
-                    exec(compile(Path(words[0]).read_text(), words[0], "exec"), {})
-                else:
-                    assert program == "segkit"
-                    assert main(words) == 0, capsys.readouterr().err
+def test_the_page_from_its_first_line_to_its_last(reader, capsys):
+    PAGE.follow(capsys, code=lambda text: text.replace("cells_119", "cells_039"))
     assert segkit.load("fitted").names == ("stem", "resnet", "swin")
     for picture in ("inside/agreement.png", "stress/robustness.png"):
         assert cv2.imread(picture) is not None
@@ -61,10 +43,3 @@ def test_the_page_from_its_first_line_to_its_last(reader, words_of, capsys):
     assert len(lines) == 40
     assert {line["trust"]["verdict"] for line in lines} <= {"accept", "review"}
     assert segkit.load("runs/small/model").disagrees
-
-
-def test_its_pictures_are_there():
-    named = re.findall(r"!\[[^]]+]\(([^)]+)\)", PAGE)
-    assert named == ["ensembles_agreement.png", "ensembles_picture.png", "ensembles_stress.png"]
-    for name in named:
-        assert cv2.imread(str(Path(__file__).parent.parent / "docs" / name)) is not None

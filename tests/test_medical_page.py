@@ -1,22 +1,18 @@
 """The page on medical images: its files, commands and code, in order, on small drawn bodies."""
 
 import re
-from pathlib import Path
 
 import highdicom
 import pytest
 import yaml
+from page_blocks import Page
 
 import segkit
 import segkit.medical.synthetic_volumes
 import segkit.training.run
-from segkit.cli.main import main
 from segkit.data.window_names import NAMED
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGE = (DOCS / "medical.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-TITLE = re.compile(r"# (\S+\.py)\n")
+PAGE = Page("medical.md")
 SMALL = {"shape": (32, 28, 8), "spacing": (10, 10, 20)}
 
 
@@ -41,22 +37,8 @@ def reader(tmp_path, monkeypatch):
 SMALLER = ("model.backbone={name: stem, width: 4}", "model.neck={name: unet, widths: [4]}")
 
 
-def test_the_page_from_its_first_line_to_its_last(reader, words_of, capsys):
-    session = {}
-    for kind, text in BLOCKS:
-        title = TITLE.match(text)
-        if title:
-            (reader / title[1]).write_text(text)
-        elif kind == "python":
-            exec(compile(text, "medical.md", "exec"), session)
-        elif kind == "bash":
-            for line in text.splitlines():
-                program, *words = words_of(line)
-                if program == "python":
-                    exec(compile(Path(words[0]).read_text(), words[0], "exec"), {})
-                else:
-                    assert program == "segkit"
-                    assert main(words) == 0, capsys.readouterr().err
+def test_the_page_from_its_first_line_to_its_last(reader, capsys):
+    PAGE.follow(capsys)
     said = capsys.readouterr()
     assert "3 of 3 pictures predicted into masks" in said.out
     assert "left out: study/damaged.dcm" in said.err
@@ -75,21 +57,12 @@ def test_the_part_of_a_recipe_is_what_init_writes(tmp_path, monkeypatch):
     segkit.medical.synthetic_volumes.draw_volumes("bodies", cases=20)
     from segkit.suggestion.suggest import suggest
 
-    (part,) = [yaml.safe_load(text) for kind, text in BLOCKS if kind == "yaml"]
+    (part,) = [yaml.safe_load(text) for kind, text in PAGE.blocks if kind == "yaml"]
     written = yaml.safe_load(suggest("bodies", hours=0.1).text)["data"]
     assert {key: written[key] for key in ("slices", "channels")} == {k: part["data"][k] for k in ("slices", "channels")}
     assert written["window"] == pytest.approx(part["data"]["window"], abs=1)
 
 
 def test_windows_by_name_are_all_there():
-    named = re.search(r"or a name from radiology: (.*?)\. It is kept", PAGE, re.DOTALL)[1]
+    named = re.search(r"or a name from radiology: (.*?)\. It is kept", PAGE.text, re.DOTALL)[1]
     assert re.findall(r"`(\w+)`", named) == list(NAMED)
-
-
-def test_its_links_lead_somewhere():
-    headings = {re.sub(r"[^\w -]", "", line).strip().replace(" ", "-").lower() for line in PAGE.split("\n#")}
-    anchors = {heading.split("\n")[0].lstrip("-") for heading in headings}
-    for target in re.findall(r"]\(#([^)]+)\)", PAGE):
-        assert any(anchor.startswith(target) for anchor in anchors), target
-    for target in re.findall(r"]\(([^)#]+\.md)\)", PAGE):
-        assert (DOCS / target).is_file()

@@ -2,20 +2,16 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from page_blocks import Page
 
 import segkit.data.synthetic
 import segkit.pretraining.run
 import segkit.training.run
-from segkit.cli.main import main
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGE = (DOCS / "pretraining.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-TITLE = re.compile(r"# (\S+\.(?:py|yaml))\n")
+PAGE = Page("pretraining.md")
 FEW = {
     'IMAGES = {"train": 250, "val": 40, "test": 80}': 'IMAGES = {"train": 12, "val": 4, "test": 4}',
     'SCENES = {"train": 16, "val": 16, "test": 64}': 'SCENES = {"train": 4, "val": 2, "test": 2}',
@@ -57,33 +53,22 @@ def reader(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_page_from_its_first_line_to_its_last(reader, words_of, capsys):
-    session = {}
-    for kind, text in BLOCKS:
-        title = TITLE.match(text)
-        if title:
-            for line, shorter in FEW.items():
-                assert title[1] != "shapes.py" or line in text
-                text = text.replace(line, shorter)
-            if kind == "yaml":
-                text = yaml.safe_dump(smaller(yaml.safe_load(text)))
-            (reader / title[1]).write_text(text)
-        elif kind == "python":
-            exec(compile(text, "pretraining.md", "exec"), session)
-        elif kind == "bash":
-            for line in text.splitlines():
-                program, *words = words_of(line)
-                if program == "python":
-                    exec(compile(Path(words[0]).read_text(), words[0], "exec"), {})
-                else:
-                    assert program == "segkit"
-                    words = [
-                        yaml.safe_dump(SMALL, default_flow_style=True).strip() if w == "resnet18" else w for w in words
-                    ]
-                    assert main(words) == 0, capsys.readouterr().err
+def shorter(title, text):
+    """The same file of few drawings and small networks."""
+    for line, few in FEW.items():
+        assert title != "shapes.py" or line in text
+        text = text.replace(line, few)
+    return yaml.safe_dump(smaller(yaml.safe_load(text))) if title.endswith(".yaml") else text
+
+
+def test_the_page_from_its_first_line_to_its_last(reader, capsys):
+    small = yaml.safe_dump(SMALL, default_flow_style=True).strip()
+    session = PAGE.follow(
+        capsys, files=shorter, words=lambda words: [small if word == "resnet18" else word for word in words]
+    )
     said = capsys.readouterr().out
     assert said.count("nearest neighbours") == 4
-    listed = re.search(r"runs/shapes/\n(.*?)```", PAGE, re.DOTALL)[1]
+    listed = re.search(r"runs/shapes/\n(.*?)```", PAGE.text, re.DOTALL)[1]
     for name in re.findall(r"\w+\.(?:\w+)|model/", listed):
         assert (reader / "runs" / "shapes" / name).exists(), name
     assert json.loads((reader / "probe.json").read_text())["level"]["index"] == 1
@@ -94,13 +79,8 @@ def test_its_recipes_are_valid_as_they_stand():
     from segkit.pretraining.recipe import PretrainRecipe
     from segkit.recipe import Recipe
 
-    recipes = [yaml.safe_load(text) for kind, text in BLOCKS if kind == "yaml"]
+    recipes = [yaml.safe_load(text) for kind, text in PAGE.blocks if kind == "yaml"]
     assert len(recipes) == 6
     for values in recipes:
         objective = {"classify", "colour_depth", "captions"} & values.keys()
         (PretrainRecipe if objective else Recipe).model_validate(values)
-
-
-def test_its_links_lead_somewhere():
-    for target in re.findall(r"]\(([^)#]+\.md)\)", PAGE):
-        assert (DOCS / target).is_file()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from page_blocks import words_of
 
 import segkit
 import segkit.training.run
@@ -61,7 +62,7 @@ def test_ci_takes_its_set_up_from_the_readme():
 
 
 @pytest.mark.parametrize("block", [text for text in blocks("bash") if not text.startswith(SET_UP)])
-def test_commands(block, readers_folder, words_of, capsys):
+def test_commands(block, readers_folder, capsys):
     for line in block.splitlines():
         program, *words = words_of(line)
         assert program == "segkit"

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from importing.layouts import nnunet_pictures
+from page_blocks import words_of
 from pretraining.conftest import SWIN, draw_colours
 from typer.main import get_command
 
@@ -23,7 +24,7 @@ def commands(group, path=()):
 
 
 @pytest.mark.parametrize("command", list(commands(get_command(app))), ids=" ".join)
-def test_the_example_in_the_help_runs(command, workplace, tiny, small_demo, words_of, capsys, monkeypatch):
+def test_the_example_in_the_help_runs(command, workplace, tiny, small_demo, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     assert main([*command, "--help"]) == 0
     found = EXAMPLE.findall(capsys.readouterr().out)
@@ -44,7 +45,7 @@ def test_the_example_in_the_help_runs(command, workplace, tiny, small_demo, word
     assert capsys.readouterr().out
 
 
-def test_the_example_leaves_what_it_says(workplace, words_of):
+def test_the_example_leaves_what_it_says(workplace):
     assert main(list(words_of("predict runs/demo/model images/*.png -o masks --overlay"))) == 0
     names = sorted(path.name for path in (workplace / "masks").iterdir())
     results = ["well_01_mask.png", "well_01_overlay.png", "well_02_mask.png", "well_02_overlay.png"]
