@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PLACES = {"segkit": "segkit", **{leaf: f"segkit.{leaf}" for leaf in ("backbones", "necks", "heads", "configs")}}
 
+LEAVES, MODELS = ("backbones", "necks", "heads"), ("model", "ensemble", "recipe")
 UPWARDS = {"data": {"medical"}}  # a file's suffix decides which reader is fetched, and all readers give data
 """Imports that aren't counted, for the reason given."""
 
@@ -72,3 +73,73 @@ def floors(parts: Imports) -> list[list[str]]:
         for part in ready:
             del above[part]
     return found
+
+
+def large(parts: Imports) -> Imports:
+    """The same of packages and the models alone; what is imported through a small module counts for who imports it."""
+    kept = {part for part in parts if (ROOT / "segkit" / part).is_dir() or part in (*LEAVES, *MODELS)}
+
+    def below(part: str) -> set[str]:
+        return {each for other in parts[part] for each in ({other} if other in kept else below(other))}
+
+    return {part: below(part) for part in parts if part in kept}
+
+
+def draw(path: Path) -> None:
+    """The house in one picture: each part above all that it imports, a line to those that no other line leads to."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    parts = large(imports())
+    lines = dict.fromkeys(parts, 0)
+    for module, file in modules().items():
+        if part_of(module) in lines:
+            lines[part_of(module)] += len(file.read_text(encoding="utf-8").splitlines())
+    levels = floors(parts)
+    places: dict[str, tuple[float, int]] = {}
+    for row, level in enumerate(levels):
+        for column, part in enumerate(sorted(level, key=lambda part: _lean(part, parts, places))):
+            places[part] = ((column + 0.5) / len(level) + 0.04 * (row % 2 - 0.5), row)
+    figure, axes = plt.subplots(figsize=(11, 10), dpi=100)
+    for part, below in _longest(parts).items():
+        for other in below:
+            arrow = {"arrowstyle": "-|>", "color": "#35618e", "linewidth": 0.9, "shrinkA": 12, "shrinkB": 14}
+            axes.annotate("", xy=places[other], xytext=places[part], arrowprops=arrow, zorder=1)
+    for part, (x, y) in places.items():
+        colour = "#fde3c8" if part in LEAVES else "#e6f0e6"
+        box = {"boxstyle": "round,pad=0.4", "facecolor": colour, "edgecolor": "#7a8a99", "linewidth": 0.7}
+        text = f"{part}\n{lines[part]:,} lines"
+        axes.text(x, y, text, ha="center", va="center", fontsize=9, zorder=3, bbox=box)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-0.5, len(levels) - 0.5)
+    axes.axis("off")
+    figure.tight_layout(pad=0.3)
+    figure.savefig(path, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _lean(part: str, parts: Imports, places: dict[str, tuple[float, int]]) -> tuple[float, str]:
+    """How far to the right what a part imports lies, so that arrows cross little."""
+    below = [places[other][0] for other in parts[part] if other in places]
+    return (sum(below) / len(below) if below else 0.5), part
+
+
+def _longest(parts: Imports) -> Imports:
+    """Imports that nothing between explains: of those that go through another import, only that one."""
+    reach: Imports = {}
+
+    def reached(part: str) -> set[str]:
+        if part not in reach:
+            reach[part] = set(parts[part]).union(*(reached(other) for other in parts[part]))
+        return reach[part]
+
+    return {
+        part: {other for other in below if not any(other in reached(between) for between in below)}
+        for part, below in parts.items()
+    }
+
+
+if __name__ == "__main__":
+    draw(Path(__file__).parent / "architecture.png")
