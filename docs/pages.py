@@ -74,6 +74,7 @@ def _table(keys: dict[str, Any]) -> list[str]:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, said in keys.items():
         default = f"`{json.dumps(said['default'])}`" if "default" in said else "required"
+        default = "its own" if "$ref" in said and "default" in said else default
         rows.append(f"| `{name}` | {_type(said)} | {default} | {said.get('description', '')} |".replace("\n", " "))
     return [*rows, ""]
 

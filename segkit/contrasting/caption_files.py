@@ -1,12 +1,8 @@
 """Images with captions: a folder with ``captions.csv``."""
 
-import csv
-import io
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +10,12 @@ from numpy.typing import NDArray
 from segkit.data.splits import hashed_groups
 from segkit.errors import DataError, UsageError
 from segkit.labelled.drawing import HELD_OUT
+from segkit.labelled.image_list import Line, check_one, check_there, read_list
 from segkit.labelled.images import SPLITS, LabelledImages
-from segkit.labelled.naming import ALIASES, image_names
+from segkit.labelled.naming import image_names
 from segkit.labelled.sources import Files
-from segkit.nearest import nearest
 
 LIST = "captions.csv"
-COLUMNS = ("file", "caption", "split")
-HEADER = "the first line names the columns: file,caption or file,caption,split"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,25 +50,18 @@ def open_captions(path: str | Path) -> CaptionedImages:
     path = path / LIST if path.is_dir() else path
     if not path.is_file():
         raise UsageError(f"{path}: no list of captions there; expected a CSV file with the columns file and caption")
-    rows, notes = _rows(path)
+    columns, lines, notes = read_list(path, "caption")
     captions: dict[str, list[str]] = {}
-    first: dict[str, _Row] = {}
-    for row in rows:
-        captions.setdefault(row.file, []).append(row.caption)
-        before = first.setdefault(row.file, row)
-        if before.split != row.split:
-            raise DataError(
-                f"{path}: line {row.line}: {row.file} is in the split {row.split!r} here, but in {before.split!r} in "
-                f"line {before.line}; an image is in one"
-            )
+    first: dict[str, Line] = {}
+    for line in lines:
+        if not line.said:
+            raise DataError(f"{path}: line {line.number}: no caption")
+        captions.setdefault(line.file, []).append(line.said)
+        before = first.setdefault(line.file, line)
+        check_one(path, line, before, "split", line.split, before.split)
+    check_there(path, list(first.values()))
     files = list(captions)
-    for file in files:
-        if not (path.parent / file).is_file():
-            raise DataError(
-                f"{path}: line {first[file].line}: there is no file {path.parent / file}. Paths are taken from the "
-                "list's own folder"
-            )
-    splits = {file: row.split for file, row in first.items()}
+    splits = {file: line.split if "split" in columns else "train" for file, line in first.items()}
     if "train" in splits.values() and "val" not in splits.values():
         chosen = _held_out([file for file in files if splits[file] == "train"])
         splits |= dict.fromkeys(chosen, "val")
@@ -93,67 +80,6 @@ def open_captions(path: str | Path) -> CaptionedImages:
         source=Files(path.parent, files),
     )
     return CaptionedImages(images, tuple(map(tuple, captions.values())))
-
-
-class _Row(NamedTuple):
-    """One caption, and the line that its row ends in."""
-
-    line: int
-    file: str
-    caption: str
-    split: str
-
-
-def _rows(path: Path) -> tuple[list[_Row], list[str]]:
-    """All rows, and what is to be said of them."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}); save it as CSV UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror})") from None
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count), strict=True
-    )
-    try:
-        columns = [column.strip().lower() for column in next(reader, [])]
-        notes = _check_columns(path, columns)
-        rows = [_row(path, reader.line_num, columns, values) for values in reader if any(values)]
-    except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: not CSV ({error})") from None
-    if not rows:
-        raise DataError(f"{path}: no captions in it; {HEADER}")
-    return rows, notes
-
-
-def _check_columns(path: Path, columns: Sequence[str]) -> list[str]:
-    """What is to be said of the columns; DataError where one is missing, there twice, or wrongly written."""
-    for column in columns:
-        if columns.count(column) > 1:
-            raise DataError(f"{path}: column {column!r} is there twice")
-        hint = nearest(column, [known for known in COLUMNS if known not in columns])
-        if column not in COLUMNS and "did you mean" in hint:
-            raise DataError(f"{path}: no column is called {column!r}{hint}")
-    for column in COLUMNS[:2]:
-        if column not in columns:
-            raise DataError(f"{path}: no column {column!r}; {HEADER}")
-    others = [column for column in columns if column not in COLUMNS]
-    return [f"columns that are not used: {', '.join(others)}"] if others else []
-
-
-def _row(path: Path, line: int, columns: Sequence[str], values: Sequence[str]) -> _Row:
-    if len(values) != len(columns):
-        raise DataError(
-            f"{path}: line {line}: {len(values)} values for {len(columns)} columns; put a caption with commas in quotes"
-        )
-    given = {"split": "train", **{column: value.strip() for column, value in zip(columns, values, strict=True)}}
-    for column in COLUMNS[:2]:
-        if not given[column]:
-            raise DataError(f"{path}: line {line}: no {column}")
-    split = ALIASES.get(given["split"].lower())
-    if split is None:
-        raise DataError(f"{path}: line {line}: no split {given['split']!r}{nearest(given['split'], SPLITS)}")
-    return _Row(line, os.path.normpath(given["file"].replace("\\", "/")), given["caption"], split)
 
 
 def _held_out(names: Sequence[str]) -> list[str]:

@@ -64,11 +64,11 @@ def test_other_separators_columns_and_spellings_of_splits(folder):
         ("file,text", ["pictures/0.png,a"], r"no column 'caption'; the first line names the columns"),
         ("file,captoin", ["pictures/0.png,a"], r"no column is called 'captoin'; did you mean 'caption'"),
         ("file,caption,caption", ["pictures/0.png,a,b"], r"column 'caption' is there twice"),
-        ("file,caption", [], r"no captions in it"),
+        ("file,caption", [], r"lists no images"),
         (
             "file,caption",
             ["pictures/0.png,a,b"],
-            r"line 2: 3 values for 2 columns; put a caption with commas in quotes",
+            r"line 2: 3 values for 2 columns; put a caption that has the separator",
         ),
         ("file,caption", ["pictures/0.png, "], r"line 2: no caption"),
         ("file,caption", [",a cat"], r"line 2: no file"),
@@ -77,7 +77,7 @@ def test_other_separators_columns_and_spellings_of_splits(folder):
         (
             "file,caption,split",
             ["pictures/0.png,a,train", "pictures/0.png,b,val"],
-            r"line 3: pictures/0.png is in the split 'val' here, but in 'train' in line 2",
+            r"line 3: pictures/0.png has split 'val' here, but 'train' in line 2",
         ),
         ("file,caption", ['pictures/0.png,"a cat'], r"not CSV"),
     ],

@@ -87,11 +87,15 @@ def test_a_line_that_is_there_twice_counts_once(listed):
         ("scans/0.png,a\n", "no column 'file'; the first line names the columns: file,label or file,label,split"),
         ("", "no column 'file'"),
         ("file,label,label\n", "column 'label' is there twice"),
-        ("file,label\nscans/0.png,a,b\n", "line 2: 3 values for 2 columns; put a value with a ',' in quotes"),
+        (
+            "file,label\nscans/0.png,a,b\n",
+            "line 2: 3 values for 2 columns; put a label that has the separator in it in quotes",
+        ),
         ("file,label\n,a\n", "line 2: no file"),
         ("file,label\n", "lists no images; the first line names the columns"),
         ("file,label\nscans/0.png,\n", "no line has a label"),
         ('file,label\n"scans/0.png,a\n', "line 2: not CSV"),
+        ('file,label\n"scans/0.png","a\nb"\nscans/x.png,a\n', r"line 4: there is no file .*scans/x\.png"),
     ],
 )
 def test_mistakes_are_named(listed, text, message):
@@ -100,4 +104,4 @@ def test_mistakes_are_named(listed, text, message):
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00file")
-    fails(tmp_path / "labels.csv", "not a readable text file")
+    fails(tmp_path / "labels.csv", r"not UTF-8 \(byte 0\)")
