@@ -98,7 +98,7 @@ def train_head(
                 view = torch.randint(count, (len(chosen),), generator=generator).to(device)
                 drawn = [views[view, chosen] for views in train.views]
                 optimizer.zero_grad()
-                F.cross_entropy(head(drawn), train.target[chosen]).backward()  # type: ignore[no-untyped-call]
+                F.cross_entropy(head(drawn), train.target[chosen]).backward()  # type: ignore[no-untyped-call]  # PyTorch's
                 optimizer.step()
                 schedule.step()
             head.eval()

@@ -102,7 +102,7 @@ class HuggingFaceText(TextEncoder):
         texts: Sequence[str],
         *,
         spell: float = 0.0,  # noqa: ARG002 - its tokenizer knows parts of words by itself
-        generator: np.random.Generator | None = None,  # noqa: ARG002
+        generator: np.random.Generator | None = None,  # noqa: ARG002 - the same
     ) -> Tokens:
         """Texts as the folder's tokenizer has them, with the tokens that it puts around them."""
         found = self._tokenizer.encode_batch(list(texts))

@@ -94,7 +94,7 @@ class DrawnMask:
         """None but the JSON, which was read."""
         return ()
 
-    def place(self, folder: Path, name: str, put: Put) -> Placed:  # noqa: ARG002
+    def place(self, folder: Path, name: str, put: Put) -> Placed:  # noqa: ARG002 - nothing is copied here
         """Draw it, larger objects first; what is not to be told apart is ignored where nothing else is drawn.
 
         Raises:

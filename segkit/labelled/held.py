@@ -122,9 +122,11 @@ class HeldImages:
             image = self._pixels.index_select(0, chosen.to(self.device, non_blocking=True))  # faster than [chosen]
             extent = torch.tensor(image.shape[-2:]).repeat(len(numbers), 1)
         else:
-            parts = read if read is not None else [self._pixels[number] for number in numbers]  # type: ignore[index]
-            extent = torch.tensor([part.shape[-2:] for part in parts])
-            image = _padded(parts, extent)
+            if read is None:
+                assert self._pixels is not None
+                read = [self._pixels[number] for number in numbers]
+            extent = torch.tensor([image.shape[-2:] for image in read])
+            image = _padded(read, extent)
             if self.device.type == "cuda":
                 image = image.pin_memory()
             image = image.to(self.device, non_blocking=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import gdcm  # type: ignore[import-untyped]
+import gdcm  # type: ignore[import-untyped]  # a library without hints
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset

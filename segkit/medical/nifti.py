@@ -127,7 +127,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         try:
             if packed:
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield unpacked  # type: ignore[misc]
+                    yield unpacked  # type: ignore[misc]  # it reads as a file does
             else:
                 yield file
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -246,7 +246,7 @@ def _read_voxels(header: Any, data: Path, stored: np.dtype[Any], shape: tuple[in
         view: Any = numbers.view(np.uint8)
         at = 0
         while at < wanted:
-            found = file.readinto(view[at : at + AT_A_TIME])  # type: ignore[attr-defined]
+            found = file.readinto(view[at : at + AT_A_TIME])  # type: ignore[attr-defined]  # files and GzipFile have it
             if not found:
                 raise cut_short(data)
             at += found

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from segkit.pretraining.classify import ClassifyObjective
 from segkit.pretraining.run import PretrainRun
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -78,3 +79,17 @@ def test_time_and_epochs_are_not_given_together(cifar10, capsys):
     with pytest.raises(SystemExit):
         cifar10("--epochs", "1", "--minutes", "1")
     assert "--minutes or --epochs, not both" in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_goes_on_by_the_same_recipe(cifar10, monkeypatch):
+    save = ClassifyObjective.save
+
+    def stop(objective, run):
+        save(objective, run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClassifyObjective, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        cifar10("--epochs", "2")
+    monkeypatch.setattr(ClassifyObjective, "save", save)
+    assert cifar10("--epochs", "2", "--resume")["cpu, epochs=2"]["epochs"] == 2
