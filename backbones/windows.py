@@ -115,8 +115,7 @@ class _TakeWindows(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        _, _, of_tokens, of_padding = inputs
-        ctx.save_for_backward(of_tokens, of_padding)
+        ctx.save_for_backward(*inputs[2:])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -137,8 +136,7 @@ class _PutBack(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        _, of_windows, _, of_padding = inputs
-        ctx.save_for_backward(of_windows, of_padding)
+        ctx.save_for_backward(inputs[1], inputs[3])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:

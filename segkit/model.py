@@ -42,7 +42,7 @@ from segkit.task import Task, output_maps
 from segkit.tensor_checks import check_depth, check_images
 
 METRES = DepthFormat(unit="m")
-AUXILIARY_STRIDE = 8  # of the depth backbone: half-way between detail and meaning
+AUXILIARY_STRIDE = 8  # of the depth backbone's level, or the nearest to that: half-way between detail and meaning
 
 
 class Segmenter(nn.Module):
@@ -110,7 +110,8 @@ class Segmenter(nn.Module):
         self.encoding = encoding
         self.depth_auxiliary = depth_auxiliary
         if depth_auxiliary and isinstance(backbone, Bridged):
-            self.auxiliary.append(nn.Conv2d(backbone.depth.channels[_own_level(backbone)], self.maps, 1))
+            own = nearest_level(AUXILIARY_STRIDE, backbone.depth.strides)
+            self.auxiliary.append(nn.Conv2d(backbone.depth.channels[own], self.maps, 1))
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
 
@@ -318,7 +319,7 @@ class Segmenter(nn.Module):
         further: list[Tensor] = []
         if self.depth_auxiliary and isinstance(backbone, Bridged):
             pyramid, own, present = backbone.with_depth_levels(*self._normalised(image, depth))
-            i = _own_level(backbone)
+            i = nearest_level(AUXILIARY_STRIDE, backbone.depth.strides)
             logits = torch.where(present.view(-1, 1, 1, 1), self.auxiliary[-1](own[i]), 0.0)
             further.append(_enlarged(logits, backbone.depth.strides[i], size))
         else:
@@ -378,11 +379,6 @@ class Segmenter(nn.Module):
         """What the backbone is given."""
         image = (image - self.mean) / self.std
         return image, None if depth is None or self.encoding is None else self.encoding(depth)
-
-
-def _own_level(backbone: Bridged) -> int:
-    """The depth backbone's level that its own head reads while training: of stride 8, or the nearest to that."""
-    return nearest_level(AUXILIARY_STRIDE, backbone.depth.strides)
 
 
 def _enlarged(logits: Tensor, stride: int, size: tuple[int, int]) -> Tensor:

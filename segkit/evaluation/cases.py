@@ -1,7 +1,8 @@
 """What is measured of one case at a time: a class's masks in it, and figures averaged over cases and over patients."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ Mask = NDArray[np.bool_]
 Spacing = Sequence[float] | None
 """Millimetres from one pixel to the next along each axis; None where they are unknown."""
 Box = tuple[slice, ...] | None
+Measured = TypeVar("Measured")
 
 
 def class_masks(
@@ -45,6 +47,41 @@ def class_masks(
     for k in kept:
         box = _union(guess_boxes[k], true_boxes[k], truth.ndim)
         yield k, guess[box] == k + 1, truth[box] == k + 1
+
+
+class CaseRows(ABC, Generic[Measured]):
+    """What is measured of every class in every case.
+
+    Args:
+        classes: names by id.
+        task: binary, multilabel or multiclass.
+        kept: ids of the classes that aren't background.
+    """
+
+    def __init__(self, classes: Sequence[str], task: Task, kept: Sequence[int]) -> None:
+        self.classes, self.task, self.kept = tuple(classes), task, list(kept)
+        self._units = Units()
+        self._rows: list[tuple[str, dict[str, Measured]]] = []  # name, and of each class what was measured
+
+    @abstractmethod
+    def measured(self, guess: Mask, truth: Mask, spacing: Spacing) -> Measured:
+        """What there is of one class in one case, by its predicted and its true mask."""
+
+    def update(self, name: str, labels: NDArray[Any], target: NDArray[Any], spacing: Spacing = None) -> None:
+        """Measure one case.
+
+        Args:
+            name: of the case.
+            labels: predicted ids, [H, W] or [I, J, K]; for multilabel 0/1 maps, [K, …].
+            target: the truth of the same shape; 255 is not counted.
+            spacing: millimetres from one pixel to the next along each axis of a mask, or None.
+
+        Raises:
+            DataError: the case has a spacing and those before it have none, or the other way round.
+        """
+        self._units.check(name, target.ndim - (self.task == "multilabel"), spacing)
+        masks = class_masks(labels, target, self.task, self.kept)
+        self._rows.append((name, {self.classes[k]: self.measured(guess, truth, spacing) for k, guess, truth in masks}))
 
 
 class Units:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segkit.errors import UsageError
-from segkit.evaluation.cases import Mask, Spacing, Units, averages, class_masks, unit_means, without_nan
+from segkit.evaluation.cases import CaseRows, Mask, Spacing, averages, unit_means, without_nan
 from segkit.evaluation.scores import Array, shares
 from segkit.task import Task
 
@@ -84,7 +84,7 @@ def find_lesions(guess: Mask, truth: Mask, rule: LesionRule, spacing: Spacing = 
     return Lesions(int(np.count_nonzero(true_sizes)), int(np.count_nonzero(predicted_sizes)), tuple(dice))
 
 
-class LesionCounts:
+class LesionCounts(CaseRows[Lesions]):
     """Lesions of every class in every case, and how many of them were found.
 
     Args:
@@ -95,27 +95,12 @@ class LesionCounts:
     """
 
     def __init__(self, classes: Sequence[str], task: Task, kept: Sequence[int], rule: LesionRule) -> None:
-        self.classes, self.task, self.kept, self.rule = tuple(classes), task, list(kept), rule
-        self._units = Units()
-        self._rows: list[tuple[str, dict[str, Lesions]]] = []
+        super().__init__(classes, task, kept)
+        self.rule = rule
 
-    def update(self, name: str, labels: NDArray[Any], target: NDArray[Any], spacing: Spacing = None) -> None:
-        """Count the lesions of one case.
-
-        Args:
-            name: of the case.
-            labels: predicted ids, [H, W] or [I, J, K]; for multilabel 0/1 maps, [K, …].
-            target: the truth of the same shape; 255 is not counted.
-            spacing: millimetres from one pixel to the next along each axis of a mask, or None.
-
-        Raises:
-            DataError: the case has a spacing and those before it have none, or the other way round.
-        """
-        self._units.check(name, target.ndim - (self.task == "multilabel"), spacing)
-        row = {}
-        for k, guess, truth in class_masks(labels, target, self.task, self.kept):
-            row[self.classes[k]] = find_lesions(guess, truth, self.rule, spacing)
-        self._rows.append((name, row))
+    def measured(self, guess: Mask, truth: Mask, spacing: Spacing) -> Lesions:
+        """The lesions of one class in one case."""
+        return find_lesions(guess, truth, self.rule, spacing)
 
     def compute(self, units: NDArray[np.int64], unit: str) -> dict[str, Any]:
         """All figures so far, ready for JSON; null is undefined.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from segkit.errors import UsageError
-from segkit.evaluation.cases import Mask, Spacing, Units, averages, class_masks, unit_means, without_nan
+from segkit.evaluation.cases import CaseRows, Mask, Spacing, averages, unit_means, without_nan
 from segkit.evaluation.scores import Array
 from segkit.task import Task
 
@@ -104,7 +104,7 @@ def require_monai() -> Any:
         raise UsageError("monai is not installed; surface distances need it: pip install 'segkit[surface]'") from None
 
 
-class SurfaceDistances:
+class SurfaceDistances(CaseRows[dict[str, Any]]):
     """Surface distances of every class in every case, and their averages.
 
     Args:
@@ -121,31 +121,16 @@ class SurfaceDistances:
         if not 0 <= tolerance < np.inf:
             raise UsageError(f"surface is {tolerance}; expected a tolerance of 0 or more, in mm (pixels of pictures)")
         require_monai()  # before hours of work
-        self.classes, self.task, self.kept, self.tolerance = tuple(classes), task, list(kept), float(tolerance)
-        self._units = Units()
-        self._rows: list[tuple[str, dict[str, dict[str, Any]]]] = []  # name, and of each class what was measured
+        super().__init__(classes, task, kept)
+        self.tolerance = float(tolerance)
 
-    def update(self, name: str, labels: NDArray[Any], target: NDArray[Any], spacing: Spacing = None) -> None:
-        """Measure one case.
-
-        Args:
-            name: of the case.
-            labels: predicted ids, [H, W] or [I, J, K]; for multilabel 0/1 maps, [K, …].
-            target: the truth of the same shape; 255 is not counted.
-            spacing: millimetres from one pixel to the next along each axis of a mask, or None.
-
-        Raises:
-            DataError: the case has a spacing and those before it have none, or the other way round.
-        """
-        self._units.check(name, target.ndim - (self.task == "multilabel"), spacing)
-        row = {}
-        for k, guess, truth in class_masks(labels, target, self.task, self.kept):
-            surface = surface_between(guess, truth, self.tolerance, spacing)
-            row[self.classes[k]] = {
-                "state": _state(guess, truth),
-                **{key: without_nan(value) for key, value in surface._asdict().items()},
-            }
-        self._rows.append((name, row))
+    def measured(self, guess: Mask, truth: Mask, spacing: Spacing) -> dict[str, Any]:
+        """The distances of one class in one case."""
+        surface = surface_between(guess, truth, self.tolerance, spacing)
+        return {
+            "state": _state(guess, truth),
+            **{key: without_nan(value) for key, value in surface._asdict().items()},
+        }
 
     def compute(self, units: NDArray[np.int64], unit: str) -> dict[str, Any]:
         """All figures so far, ready for JSON; null is undefined.

@@ -84,7 +84,34 @@ def predict_files(
     resume: bool = False,
     progress: Callable[[int, int, Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Predict many images and write what is asked for under ``out``; see ``Predictor.predict_files``."""
+    """Predict many images and write what is asked for under ``out``; return one outcome an image.
+
+    An image that can't be predicted has its error in its outcome, none of its outputs is left of an earlier run,
+    and the rest go on. No input is ever overwritten,
+    and of two inputs whose outputs would have one name (``x.png`` beside ``x.jpg``) the second is refused.
+
+    Args:
+        sources: files, folders (with their subfolders) and patterns, see :func:`segkit.prediction.sources.expand`.
+        out: the output folder; below it the inputs' folders are mirrored.
+        overlay, probability, entropy, disagreement: what to write beside the mask, see ``Prediction.save``.
+        threshold: as in ``Predictor.predict``.
+        depth: folder of the images' depth, or of another second modality that the model takes, by the stem of their
+            names; an image without is predicted without. With ``overlay``, a picture of it and of what it changed
+            is written too, which takes a second prediction.
+        depth_format: what its values mean; by default what they meant in training.
+        mpp: microns per pixel that all the pictures have, as in ``Predictor.predict``.
+        report: measure each class of each image, into ``measures.csv`` and ``measures.json``, draw
+            ``STEM_preview.png``, and put all of it into one page, ``index.html``, that needs no network.
+        pseudonymise: call all outputs by the content of their images in the place of their names.
+        resume: leave out what an earlier run into ``out`` wrote from the same picture with the same model and
+            settings, and what is still whole.
+        progress: called after each image with the number done, the number of all, and the outcome.
+
+    Raises:
+        DataError: the folder of depth isn't there, or has nothing for any of the images.
+        UsageError: ``disagreement`` of a single model, depth for a model of images alone, class names that can't
+            name files, or an ``out`` that is one of the folders named or can't be written into.
+    """
     if disagreement and not predictor.model.disagrees:
         why = getattr(predictor.model, "no_disagreement", "this model is a single one")
         raise UsageError(f"disagreement is between the members of an ensemble; {why}")

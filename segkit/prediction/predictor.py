@@ -1,7 +1,7 @@
 """Predictor: a trained model applied to images of any size, one or many."""
 
 import copy
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,7 @@ from segkit.prediction.prepared import compiled, prepared
 from segkit.prediction.protocol import Model
 from segkit.prediction.settings import Kept, settings_for
 from segkit.prediction.source import as_pixels, at_resolution, opened
-from segkit.prediction.stream import Frame, predict_stream
+from segkit.prediction.stream import predict_stream
 from segkit.prediction.sweep import Sweep
 from segkit.prediction.tiles import check_tiling
 from segkit.prediction.views import views_of
@@ -331,81 +331,8 @@ class Predictor:
             "judge": self.judge if labelling == self.labelling() else None,
         }
 
-    def predict_files(
-        self,
-        sources: str | Path | Iterable[str | Path],
-        out: str | Path,
-        *,
-        overlay: bool = False,
-        probability: bool = False,
-        entropy: bool = False,
-        disagreement: bool = False,
-        threshold: float | Kept = "kept",
-        depth: str | Path | None = None,
-        depth_format: DepthFormat | None = None,
-        mpp: float | None = None,
-        report: bool = False,
-        pseudonymise: bool = False,
-        resume: bool = False,
-        progress: Callable[[int, int, Outcome], None] | None = None,
-    ) -> list[Outcome]:
-        """Predict many images and write what is asked for under ``out``; return one outcome an image.
-
-        An image that can't be predicted has its error in its outcome, none of its outputs is left of an earlier run,
-        and the rest go on. No input is ever overwritten,
-        and of two inputs whose outputs would have one name (``x.png`` beside ``x.jpg``) the second is refused.
-
-        Args:
-            sources: files, folders (with their subfolders) and patterns, see :func:`segkit.prediction.sources.expand`.
-            out: the output folder; below it the inputs' folders are mirrored.
-            overlay, probability, entropy, disagreement: what to write beside the mask, see ``Prediction.save``.
-            threshold: as in :meth:`predict`.
-            depth: folder of the images' depth, or of another second modality that the model takes, by the stem of their
-                names; an image without is predicted without. With ``overlay``, a picture of it and of what it changed
-                is written too, which takes a second prediction.
-            depth_format: what its values mean; by default what they meant in training.
-            mpp: microns per pixel that all the pictures have, as in :meth:`predict`.
-            report: measure each class of each image, into ``measures.csv`` and ``measures.json``, draw
-                ``STEM_preview.png``, and put all of it into one page, ``index.html``, that needs no network.
-            pseudonymise: call all outputs by the content of their images in the place of their names.
-            resume: leave out what an earlier run into ``out`` wrote from the same picture with the same model and
-                settings, and what is still whole.
-            progress: called after each image with the number done, the number of all, and the outcome.
-
-        Raises:
-            DataError: the folder of depth isn't there, or has nothing for any of the images.
-            UsageError: ``disagreement`` of a single model, depth for a model of images alone, class names that can't
-                name files, or an ``out`` that is one of the folders named or can't be written into.
-        """
-        return predict_files(
-            self,
-            sources,
-            out,
-            overlay=overlay,
-            probability=probability,
-            entropy=entropy,
-            disagreement=disagreement,
-            threshold=threshold,
-            depth=depth,
-            depth_format=depth_format,
-            mpp=mpp,
-            report=report,
-            pseudonymise=pseudonymise,
-            resume=resume,
-            progress=progress,
-        )
-
-    def stream(self, frames: Iterable[Frame], *, threshold: float | Kept = "kept") -> Generator[Prediction, None, None]:
-        """Predictions of frames as they come, in order, from a camera, a video or any other iterable.
-
-        One frame is read ahead while the model works; :mod:`segkit.prediction.video` has frames of files and cameras.
-
-        Args:
-            frames: each anything that :meth:`predict` takes, or a pair of that and its depth; arrays are named
-                ``frame_000000`` and so on.
-            threshold: as in :meth:`predict`.
-        """
-        return predict_stream(self, frames, threshold=threshold)
+    predict_files = predict_files
+    stream = predict_stream
 
     def labelling(self, threshold: float | Kept = "kept") -> Labelling:
         """How labels come of probabilities: as is kept with the model, or at a threshold.

@@ -26,11 +26,17 @@ Frame = Shown | tuple[Shown, Given | None]
 def predict_stream(
     predictor: "Predictor", frames: Iterable[Frame], *, threshold: float | Kept = "kept"
 ) -> Generator[Prediction, None, None]:
-    """Yield the prediction of each frame, in order; the next frame is read in a thread while the model works.
+    """Predictions of frames as they come, in order, from a camera, a video or any other iterable.
 
-    No further frame is taken than the one after that whose prediction was asked for. Frames that are arrays are named
-    ``frame_000000`` and so on. What the iterable or a frame raises is raised when it is that frame's turn. Closing the
-    generator closes the frames, where they can be closed.
+    One frame is read ahead while the model works; :mod:`segkit.prediction.video` has frames of files and cameras. No
+    further frame is taken than the one after that whose prediction was asked for. What the iterable or a frame raises
+    is raised when it is that frame's turn. Closing the generator closes the frames, where they can be closed.
+
+    Args:
+        predictor: which predicts.
+        frames: each anything that ``Predictor.predict`` takes, or a pair of that and its depth; arrays are named
+            ``frame_000000`` and so on.
+        threshold: as in ``Predictor.predict``.
     """
     if isinstance(frames, str | Path):
         raise UsageError(

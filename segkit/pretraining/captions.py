@@ -19,6 +19,7 @@ from segkit.labelled.batch_augmentation import BatchAugmentation, stream
 from segkit.labelled.held import HeldImages
 from segkit.labelled.statistics import channel_statistics
 from segkit.labelled.view import View
+from segkit.pretraining.augmented import AugmentedImages
 from segkit.pretraining.backbone_file import write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
@@ -169,33 +170,20 @@ def create(recipe: PretrainRecipe, device: torch.device) -> CaptionsObjective:
     return CaptionsObjective(recipe, device)
 
 
-class _Epoch:
+class _Epoch(AugmentedImages):
     """The batches of one epoch: ``image`` float32 [B, C, h, w] in 0..1, ``tokens``, and ``group`` int64 [B]."""
 
     def __init__(self, of: CaptionsObjective, held: HeldImages, augment: BatchAugmentation, number: int) -> None:
-        train = of.recipe.train
-        self._of, self._augment, self._seed, self._number = of, augment, train.seed, number
-        self._numbers = of.numbers()
-        self._batches = held.batches(
-            train.batch,
-            seed=train.seed,
-            epoch=number,
-            shuffle=True,
-            drop_last=True,  # a last batch of one pair would have no negatives
-            workers=loader_workers(train.workers),
-        )
-
-    def __len__(self) -> int:
-        return len(self._batches)
+        super().__init__(held, augment, of.recipe.train, number)
+        self._of, self._numbers = of, of.numbers()
 
     def __iter__(self) -> Iterator[Batch]:
         captions, text = self._of.captioned.captions, self._of.image_text.text
-        for number, batch in enumerate(self._batches):
-            step = (self._seed, self._number, number)
+        for step, batch, augmented in self.images():
             draws = stream(step, CAPTIONS)
             own = [captions[index] for index in batch["index"].tolist()]
             said = [texts[draws.integers(len(texts))] for texts in own]
-            image = self._augment(batch, step).contiguous(memory_format=torch.channels_last)
+            image = augmented.contiguous(memory_format=torch.channels_last)
             device = image.device
             yield {
                 "image": image,

@@ -22,6 +22,7 @@ from segkit.labelled.mixing import Mixing
 from segkit.labelled.opening import open_labelled
 from segkit.labelled.statistics import channel_statistics
 from segkit.labelled.view import View
+from segkit.pretraining.augmented import AugmentedImages
 from segkit.pretraining.backbone_file import write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
@@ -147,30 +148,18 @@ def create(recipe: PretrainRecipe, device: torch.device) -> ClassifyObjective:
     return ClassifyObjective(recipe, device)
 
 
-class _Epoch:
+class _Epoch(AugmentedImages):
     """The batches of one epoch: ``image`` float32 [B, C, h, w] in 0..1, ``target`` int64 [B] or float32 [B, K]."""
 
     def __init__(
         self, held: HeldImages, augment: BatchAugmentation, mix: Mixing | None, recipe: PretrainRecipe, number: int
     ) -> None:
-        train = recipe.train
-        self._augment, self._mix, self._seed, self._number = augment, mix, train.seed, number
-        self._batches = held.batches(
-            train.batch,
-            seed=train.seed,
-            epoch=number,
-            shuffle=True,
-            drop_last=True,  # a last batch of one image would break batch statistics
-            workers=loader_workers(train.workers),
-        )
-
-    def __len__(self) -> int:
-        return len(self._batches)
+        super().__init__(held, augment, recipe.train, number)
+        self._mix = mix
 
     def __iter__(self) -> Iterator[Batch]:
-        for number, batch in enumerate(self._batches):
-            step = (self._seed, self._number, number)
-            image, target = self._augment(batch, step), batch["target"]
+        for step, batch, image in self.images():
+            target = batch["target"]
             if self._mix is not None:
                 image, target = self._mix(image, target, step)
             image = image.contiguous(memory_format=torch.channels_last)

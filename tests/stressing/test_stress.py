@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from bright_discs import built
 
 import segkit
 from segkit.cli.main import main
@@ -102,18 +103,7 @@ def test_an_attack_lowers_the_score_more_than_noise(cells):
         def forward(self, image, depth=None):
             return 30 * (0.7 - image.mean(1, keepdim=True))
 
-    source = segkit.Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=["background", "cell"])
-    model = Bright(
-        source.backbone,
-        source.neck,
-        source.head,
-        classes=source.classes,
-        task="binary",
-        background=0,
-        reader=source.reader,
-        mean=[0] * 3,
-        std=[1] * 3,
-    ).eval()
+    model = built(Bright)
     found = segkit.stress(model, cells, kinds=["fgsm", "noise"], precision="fp32")
     attacked = [value for _, value in found.curves["fgsm"]["model"]]
     assert found.clean["fgsm"]["model"] > attacked[0] > attacked[2] > attacked[4]

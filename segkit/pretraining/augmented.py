@@ -1,0 +1,38 @@
+"""The images of one epoch, augmented on the device."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from segkit.labelled.batch_augmentation import BatchAugmentation
+from segkit.labelled.held import Batch as Read
+from segkit.labelled.held import HeldImages
+from segkit.pretraining.recipe import PretrainTrainRecipe
+from segkit.training.trainer import loader_workers
+
+Step = tuple[int, int, int]
+"""Seed, epoch and number of a batch, by which it is drawn."""
+
+
+class AugmentedImages:
+    """The batches of one epoch, in an order and by draws that follow from seed and epoch alone."""
+
+    def __init__(self, held: HeldImages, augment: BatchAugmentation, train: PretrainTrainRecipe, number: int) -> None:
+        self._augment, self._seed, self._number = augment, train.seed, number
+        self._batches = held.batches(
+            train.batch,
+            seed=train.seed,
+            epoch=number,
+            shuffle=True,
+            drop_last=True,  # a last batch of one would break batch statistics, and has no negatives
+            workers=loader_workers(train.workers),
+        )
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def images(self) -> Iterator[tuple[Step, Read, Tensor]]:
+        """Each batch's step, what was read, and its images float32 [B, C, h, w] in 0..1."""
+        for number, batch in enumerate(self._batches):
+            step = (self._seed, self._number, number)
+            yield step, batch, self._augment(batch, step)
