@@ -220,6 +220,11 @@ KINDS: dict[str, Kind] = {
         "note", "pictures without depth among pictures with depth", "A model is told that nothing is measured there."
     ),
     "unlisted": Kind("note", "pictures in no split", "They are not used."),
+    "nothing_drawn": Kind(
+        "note",
+        "pictures with masks of background alone",
+        "Right where nothing is to be seen; draw the others, or they teach that there is nothing.",
+    ),
     "again": Kind("note", "pictures that are in their split twice, pixel for pixel", "They count twice."),
     "other_files": Kind("note", "files of types that aren't read here", "They are not used."),
 }

@@ -160,19 +160,36 @@ def check_classes(seen: Survey, facts: Sequence[Facts], coding: Coding, pixels: 
         for split in training
         if seen.splits[split] and (pixels.pixels[split] > 0).sum() < least
     ]
-    ignored = []
+    ignored, blank, background = [], [], _background(seen, coding)
     for one in facts:
         counts = class_counts(seen, one, coding)
-        if one.masks and all(mask.fits for mask in one.masks) and seen.description.task != "multilabel":
-            known = counts.sum() - counts[NO_CLASS]
-            if known == counts[IGNORE]:
-                ignored.append(Place(one.name))
+        if not one.masks or not all(mask.fits for mask in one.masks):
+            continue
+        highest = max(mask.values.max(initial=0) for mask in one.masks)  # from 256 on of no class
+        if seen.description.task != "multilabel" and counts.sum() - counts[NO_CLASS] == counts[IGNORE]:
+            ignored.append(Place(one.name))
+        elif background is not None and highest <= IGNORE and not np.delete(counts[:IGNORE], background).any():
+            blank.append(Place(one.name))
     return [
         *finding("nothing_to_learn", dull),
         *finding("only_elsewhere", elsewhere),
         *finding("absent", absent),
         *finding("ignored", ignored),
+        *finding("nothing_drawn", blank),
     ]
+
+
+def _background(seen: Survey, coding: Coding) -> list[int] | None:
+    """Ids of what is no object: none in multilabel; None where no class is known to be background."""
+    named = seen.description.background
+    if seen.description.task == "multilabel":
+        return []
+    if isinstance(named, int):
+        return [named]
+    if named is None and (seen.description.task == "binary" or len(coding.classes) == 2):
+        return [0]
+    named = named or "background"
+    return [coding.classes.index(named)] if named in coding.classes else None
 
 
 def check_alignment(judgement: Judgement) -> list[Finding]:

@@ -115,6 +115,17 @@ def test_a_training_split_of_one_class_teaches_nothing(cells, found):
     assert told["nothing_to_learn"] == ["train (only background)"]
 
 
+def test_pictures_where_nothing_is_drawn_are_noted(cells, found):
+    name = cells.val[0]
+    cells.write(f"masks/{name}.png", 0 * cells.mask(name))
+    assert found(cells.path) == {}
+    assert found(cells.path, notes=True) == {"nothing_drawn": [name]}
+    cells.describe(classes=["sky", "cell", "dust"], task="multiclass")
+    assert "nothing_drawn" not in found(cells.path, notes=True)
+    cells.describe(classes=["sky", "cell", "dust"], task="multiclass", background="sky")
+    assert found(cells.path, notes=True)["nothing_drawn"] == [name]
+
+
 def test_a_picture_in_which_nothing_counts(cells, found):
     for name in (*cells.train, *cells.val, *cells.test):
         cells.write(f"fov/{name}.png", np.full((64, 64), name != cells.train[0], np.uint8))
