@@ -12,6 +12,7 @@ from segkit.errors import RecipeError, UsageError
 from segkit.nearest import nearest
 from segkit.recipe import Recipe
 from segkit.sections import RunRecipe
+from segkit.yaml_text import parse_keys
 
 AnyRecipe = TypeVar("AnyRecipe", bound=RunRecipe)
 OWN = {  # sections that recipes of one command have, and of no other
@@ -115,15 +116,7 @@ def _command_of(values: Mapping[str, Any]) -> str | None:
 
 
 def _parse(where: str, text: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        raise RecipeError(f"{where}:{line} not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(values, dict):
-        raise RecipeError(f"{where}: expected keys like 'name:' and 'model:', found {type(values).__name__}")
-    return values
+    return parse_keys(text, where, "'name:' and 'model:'", RecipeError)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -178,7 +171,8 @@ def _explain(where: str, error: ValidationError, kind: type[BaseModel]) -> str:
         else:
             message = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "string_pattern_mismatch":
-                message = "expected letters, digits, '_', '-' and '.' alone, a letter or digit first"
+                marks = "'_', '-' and '.'" if "." in problem["ctx"]["pattern"] else "'_' and '-'"
+                message = f"expected letters, digits, {marks} alone, a letter or digit first"
             shown = repr(problem["input"])
             found = f" (found {shown})" if len(shown) <= 60 and problem["type"] != "value_error" else ""
             if key in lines:

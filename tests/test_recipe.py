@@ -131,6 +131,10 @@ def test_the_data_argument_wins_over_the_file(write):
             "cells: input_size and output_size are of whole pictures; set predict.tile=null",
         ),
         ({"name": "../x", "model": {"backbone": "b"}}, "name: expected letters, digits, '_', '-' and '.' alone"),
+        (
+            {"name": "x", "ensemble": {"members": [{"name": "a.b", "backbone": "b"}]}},
+            r"members\.0\.name: expected letters, digits, '_' and '-' alone, a letter",
+        ),
         ("name: x\n  model: [", r"recipe\.yaml: line 2: not valid YAML"),
         ("just words", r"recipe\.yaml: expected keys like 'name:' and 'model:', found str"),
     ],

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
@@ -14,6 +13,7 @@ from segkit.data.depth_format import Unit
 from segkit.errors import DataError
 from segkit.nearest import nearest
 from segkit.task import Task
+from segkit.yaml_text import parse_keys
 
 Colour = tuple[int, int, int]
 
@@ -167,16 +167,16 @@ def describe(path: Path) -> tuple[Description, list[str]]:
         DataError: the file can't be read, or it isn't YAML with keys.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        raise DataError(f"{path}:{line} not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable text file ({error})") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: expected keys like 'classes:' and 'splits:', found {type(values).__name__}")
-    faults: list[str] = []
+    given = parse_keys(text, path, "'classes:' and 'splits:'", DataError)
+    values = {key: value for key, value in given.items() if isinstance(key, str)}  # unquoted no, null and 1 are no text
+    faults = [
+        f"no key {key}, which YAML doesn't read as text{nearest(str(key), Description.model_fields)}"
+        for key in given
+        if key not in values
+    ]
     while True:
         try:
             description = Description.model_validate(values)

@@ -6,6 +6,7 @@ from PIL import Image
 from segkit.data.camera import Intrinsics
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.depth_format import DepthFormat
+from segkit.data.description import describe
 from segkit.data.folder import open_dataset
 from segkit.data.reader import Reader
 from segkit.errors import DataError, UsageError
@@ -235,6 +236,19 @@ def test_broken_yaml_names_the_line(maker):
     (path / "dataset.yaml").write_text("just words")
     with pytest.raises(DataError, match="expected keys like 'classes:'"):
         open_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "read"),
+    [("no", "False"), ("on", "True"), ("null", "None"), ("2024-01-05", "2024-01-05"), ("1", "1"), ("1.5", "1.5")],
+)
+def test_a_key_that_yaml_does_not_read_as_text_is_told_and_the_rest_used(tmp_path, key, read):
+    (tmp_path / "dataset.yaml").write_text(f"{key}: [a]\nclasses: [x, y]\nclases: [z]\n")
+    description, faults = describe(tmp_path / "dataset.yaml")
+    assert description.classes == ("x", "y")
+    strange, unknown = faults
+    assert strange.startswith(f"no key {read}, which YAML doesn't read as text; there are: name, task, classes, ")
+    assert unknown == "no key 'clases'; did you mean 'classes'?"
 
 
 def test_missing_folders_files_and_splits_are_named(maker, tmp_path):
