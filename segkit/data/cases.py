@@ -4,7 +4,9 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,27 +140,43 @@ def _called(volume: Volume) -> str:
 
 
 class Cases:
-    """The volumes of one dataset, each read once; beyond some memory they lie in files that go with this object."""
+    """The volumes of one dataset, each read once; beyond some memory they lie in files that go with this object.
+
+    Several threads may ask it at a time; they get one volume after the other.
+    """
 
     def __init__(self, folder: "DatasetFolder") -> None:
         self._folder = folder
+        self._lock = RLock()
         self._last: tuple[Path, Volume] | None = None
+        self._grids: dict[Path, Geometry] = {}
         self._cases: dict[tuple[Path, Window | None], Case] = {}
         self._masks: dict[tuple[Path, bool], Ids] = {}
         self._taken = 0
         self._files: tempfile.TemporaryDirectory[str] | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> "tuple[type[Cases], tuple[DatasetFolder]]":
         """Without what was read: another process reads what it needs."""
-        return {**vars(self), "_last": None, "_cases": {}, "_masks": {}, "_taken": 0, "_files": None}
+        return Cases, (self._folder,)
+
+    def volume(self, sample: "Sample") -> Volume:
+        """A sample's volume as its file has it. The one read last is held: its case or mask is asked for next."""
+        from segkit.medical.reading import read_volume
+
+        with self._lock:
+            if self._last is None or self._last[0] != sample.image:
+                self._last = sample.image, read_volume(sample.image)
+                self._grids[sample.image] = self._last[1].geometry
+            return self._last[1]
 
     def case(self, sample: "Sample", reader: Reader) -> Case:
         """A sample's volume, whole, as a reader's model sees it."""
         key = (sample.image, reader.window)
-        if key not in self._cases:
-            found = case_of(self._volume(sample), reader)
-            self._cases[key] = replace(found, values=self._kept(found.values))
-        return replace(self._cases[key], reader=reader)
+        with self._lock:
+            if key not in self._cases:
+                found = case_of(self.volume(sample), reader)
+                self._cases[key] = replace(found, values=self._kept(found.values))
+            return replace(self._cases[key], reader=reader)
 
     def picture(self, sample: "Sample", reader: Reader) -> NDArray[np.float32]:
         """A slice as a reader's model sees it: float32 [H, W, channels] in 0..1."""
@@ -188,52 +206,43 @@ class Cases:
             DataError: the mask is missing, unreadable, on another grid, or holds values that are no class.
         """
         key = (sample.image, inside_roi)
-        if key not in self._masks:
-            self._masks[key] = self._kept(self._read_mask(sample, inside_roi))
-        ids = self._masks[key]
+        with self._lock:
+            if key not in self._masks:
+                self._masks[key] = self._kept(self._read_mask(sample, inside_roi))
+            ids, geometry = self._masks[key], self._geometry(sample)
         if sample.plane is None:
             return ids
-        turn = self._geometry(sample).turn(sample.plane)
+        turn = geometry.turn(sample.plane)
         if ids.ndim == 3:
             return np.ascontiguousarray(turn.of(ids)[sample.index])
         return np.stack([turn.of(each)[sample.index] for each in ids])
 
     def _read_mask(self, sample: "Sample", inside_roi: bool) -> Ids:
-        folder, volume = self._folder, self._volume(sample)
+        folder = self._folder
         if sample.mask is None:
             raise DataError(f"{folder.path}: {sample.name} has no mask")
         if suffix_of(sample.mask) == DICOM:
             from segkit.medical.dicom_seg_read import read_seg
 
+            volume = self.volume(sample)
             ids = read_seg(sample.mask, volume, folder.classes, task=folder.task, background=folder.background).labels
         elif sample.mask.is_dir():
             files = class_files(sample.mask, folder.classes)
-            ids = np.stack([self._ids(file, volume, folder.coding.table, 2) for file in files])
+            ids = np.stack([self._ids(file, sample, folder.coding.table, 2) for file in files])
         else:
-            ids = self._ids(sample.mask, volume, folder.coding.table, len(folder.classes))
+            ids = self._ids(sample.mask, sample, folder.coding.table, len(folder.classes))
         if sample.roi is not None and inside_roi:
-            inside = on_grid(sample.roi, volume) > 0
+            inside = on_grid(sample.roi, sample.image, self._geometry(sample)) > 0
             ids = np.where(inside, ids, np.uint8(IGNORE))
         return ids
 
-    def _ids(self, file: Path, volume: Volume, table: Ids, classes: int) -> Ids:
-        values = on_grid(file, volume)
+    def _ids(self, file: Path, sample: "Sample", table: Ids, classes: int) -> Ids:
+        values = on_grid(file, sample.image, self._geometry(sample))
         flat = apply_table(values.reshape(-1, values.shape[-1]), table, file, classes)
         return flat.reshape(values.shape)
 
     def _geometry(self, sample: "Sample") -> Geometry:
-        for (path, _), case in self._cases.items():
-            if path == sample.image:
-                return case.geometry
-        return self._volume(sample).geometry
-
-    def _volume(self, sample: "Sample") -> Volume:
-        """The one read last is held: its mask is asked for next."""
-        from segkit.medical.reading import read_volume
-
-        if self._last is None or self._last[0] != sample.image:
-            self._last = sample.image, read_volume(sample.image)
-        return self._last[1]
+        return self._grids[sample.image] if sample.image in self._grids else self.volume(sample).geometry
 
     def _kept(self, values: NDArray[Any]) -> NDArray[Any]:
         """The values, in a file where there are many already."""
@@ -242,14 +251,14 @@ class Cases:
             return values
         if self._files is None:
             self._files = tempfile.TemporaryDirectory(prefix="segkit-volumes-", ignore_cleanup_errors=True)
-        path = Path(self._files.name) / f"{len(self._cases)}_{len(self._masks)}.npy"
+        path = Path(self._files.name) / f"{uuid4().hex}.npy"  # processes that were forked share the folder
         np.save(path, values)
         found: NDArray[Any] = np.load(path, mmap_mode="r")
         return found
 
 
-def on_grid(file: Path, volume: Volume) -> Values:
-    """The whole numbers [I, J, K] of a mask's file that lies on a volume's grid.
+def on_grid(file: Path, image: Path, geometry: Geometry) -> Values:
+    """The whole numbers [I, J, K] of a mask's file that lies on its picture's grid.
 
     Raises:
         DataError: it doesn't, or holds fractions or channels.
@@ -257,10 +266,10 @@ def on_grid(file: Path, volume: Volume) -> Values:
     from segkit.medical.reading import read_volume
 
     mask = read_volume(file)
-    difference = volume.geometry.difference(mask.geometry)
+    difference = geometry.difference(mask.geometry)
     if difference is not None:
         raise DataError(
-            f"{file}: not on the grid of its picture {volume.path.name}: {difference}; resample it to the picture, "
+            f"{file}: not on the grid of its picture {image.name}: {difference}; resample it to the picture, "
             "by nearest neighbours"
         )
     if mask.channels != 1:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.masks import IGNORE
 from segkit.data.reader import Reader, own_window
 from segkit.data.slices import PLANES, Plane, Slices
 from segkit.errors import DataError
-from segkit.medical.reading import read_volume
 
 VOLUMES = 60  # looked at, evenly spread
 THICK = 1.7  # times as far from slice to slice as from pixel to pixel: slices of other planes would be strips
@@ -71,14 +71,14 @@ def measure_volumes(folder: DatasetFolder, samples: Sequence[Sample]) -> VolumeF
     steps, windows, lowest = [], [], []
     channels: dict[int, Sample] = {}
     for sample in samples[:: -(-len(samples) // VOLUMES)]:
-        volume = read_volume(sample.image)
+        volume = folder.cases.volume(sample)
         turn = volume.geometry.turn("axial")  # slices, rows and columns: from bottom, front and right
         spacing = [volume.geometry.spacing[axis] for axis in turn.axes][::-1]
         steps.append(spacing)
         channels.setdefault(volume.channels, sample)
         lowest.append(float(volume.values.min()))
         ids = folder.cases.mask(sample)
-        inside = (ids == 1).any(axis=0) if ids.ndim == 4 else (ids != (folder.background or 0)) & (ids != 255)
+        inside = (ids == 1).any(axis=0) if ids.ndim == 4 else (ids != (folder.background or 0)) & (ids != IGNORE)
         if inside.any():
             windows.append(own_window(volume.values[inside]))
     if len(channels) > 1:

@@ -1,5 +1,9 @@
 """Volumes of a dataset: what a model is shown of them, and that their masks stay where they are."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+
 import nibabel
 import numpy as np
 import pytest
@@ -198,6 +202,46 @@ def test_many_volumes_lie_in_files(tmp_path, monkeypatch):
         found = cases.case(sample, reader).values
         assert isinstance(found, np.memmap)
         np.testing.assert_array_equal(found, values)
+
+
+def test_threads_get_each_their_own_volume_and_mask(tmp_path, monkeypatch):
+    folder = segkit.open_dataset(write(tmp_path, list("abcdefgh")))
+    samples, reader = folder.samples("train"), Reader(channels=1, window=(0, 200))
+
+    def slowly(path):
+        found = read_volume(path)
+        sleep(0.003)  # long enough for the other threads to come
+        return found
+
+    monkeypatch.setattr("segkit.medical.reading.read_volume", slowly)
+    monkeypatch.setattr("segkit.data.cases.KEPT", 0)
+    cases = Cases(folder)
+    with ThreadPoolExecutor(8) as pool:
+        masks = list(pool.map(cases.mask, 2 * samples))
+        found = list(pool.map(lambda sample: cases.case(sample, reader), 2 * samples))
+    for mask, case, sample in zip(masks, found, 2 * samples, strict=True):
+        np.testing.assert_array_equal(mask, nibabel.load(sample.mask).get_fdata())
+        np.testing.assert_allclose(case.values[..., 0], nibabel.load(sample.image).get_fdata() / 200, rtol=1e-6)
+
+
+def test_another_process_reads_what_it_needs(tmp_path):
+    folder = segkit.open_dataset(write(tmp_path, ["a"]))
+    [sample] = folder.samples("train")
+    expected = folder.cases.mask(sample)
+    for copied in (pickle.loads(pickle.dumps(folder)).cases, pickle.loads(pickle.dumps(folder.cases))):
+        np.testing.assert_array_equal(copied.mask(sample), expected)
+
+
+def test_an_image_is_read_once_for_itself_and_for_its_mask(tmp_path, monkeypatch):
+    folder = segkit.open_dataset(write(tmp_path, ["a", "b"]))
+    read = []
+    monkeypatch.setattr("segkit.medical.reading.read_volume", lambda path: read.append(path) or read_volume(path))
+    samples, reader = folder.samples("train"), Reader(channels=1, window=(0, 200))
+    slices = folder.slices(samples, reader)
+    for sample in slices:
+        folder.cases.mask(sample)
+        folder.cases.mask(sample, inside_roi=False)
+    assert sorted(read) == sorted([sample.image for sample in samples] + 2 * [sample.mask for sample in samples])
 
 
 def test_a_mask_on_another_grid_is_refused(tmp_path):
