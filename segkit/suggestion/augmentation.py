@@ -25,7 +25,7 @@ def augmentation(facts: Facts, *, passes: float) -> Choice:
         reason = "no side is favoured by any class: any way up"
     reason += f"; every pixel seen {passes:,.0f} times: {'strong' if strong else 'light'}"
     transforms = [*flips, *(_strong(facts, turn) if strong else _light(turn))]
-    if facts.channels == 3 and not facts.grey:
+    if facts.channels == 3 and not facts.grey and facts.volumes is None:  # channels of volumes are no colours
         shift = {"hue_shift_limit": 8, "sat_shift_limit": 20, "val_shift_limit": 12, "p": 0.5 if strong else 0.3}
         transforms.append({"HueSaturationValue": shift})
     return Choice(transforms, reason)

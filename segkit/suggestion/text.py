@@ -20,8 +20,8 @@ def to_yaml(name: str, path: str, choices: Choices, heading: Sequence[str]) -> s
         choices: what it holds.
         heading: lines for the comment at its top.
     """
-    lines = [f"# {line}".rstrip() for line in heading]
-    lines += [f"name: {name}", "", "data:", *_entry("path", Choice(path), 2), *_section(choices.data, 2), ""]
+    lines = [f"# {' '.join(line.split())}".rstrip() for line in heading]  # names may have line breaks
+    lines += [f"name: {_flow(name)}", "", "data:", *_entry("path", Choice(path), 2), *_section(choices.data, 2), ""]
     if len(choices.members) == 1:
         [member] = choices.members.values()
         lines += [f"model:  # {choices.members_reason}", *_section(member, 2)]

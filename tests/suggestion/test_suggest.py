@@ -14,6 +14,7 @@ from segkit.suggestion.choices import choose
 from segkit.suggestion.facts import Facts
 from segkit.suggestion.suggest import suggest
 from segkit.suggestion.text import to_yaml
+from segkit.suggestion.volume_facts import VolumeFacts
 
 VESSELS = Facts(
     pictures=20,
@@ -102,6 +103,21 @@ def test_grey_pictures_are_one_channel_and_not_coloured():
     data = changed(grey=True, channels=1).data
     assert data.channels == 1
     assert not any("HueSaturationValue" in transform for transform in data.augment)
+
+
+def test_channels_of_volumes_are_no_colours():
+    volumes = VolumeFacts(cases=5, channels=3, spacing=(1, 1, 3), unlike=False, hounsfield=False, window=None)
+    data = changed(volumes=volumes, window="picture").data
+    assert data.channels == 9
+    assert not any("HueSaturationValue" in transform for transform in data.augment)
+
+
+@pytest.mark.parametrize("name", ["2024", "on", "null", "12_3", "1e5", "0x1f", "2024-01-05"])
+def test_names_that_yaml_would_take_for_something_else_are_quoted(name):
+    choices = choose(VESSELS, task="binary", splits=SPLITS, device="cpu", minutes=60, speed=lambda *_: 10)
+    text = to_yaml(name, name, choices, ["For Line 1\nLine 2: 3 pictures."])
+    recipe = Recipe.model_validate(yaml.safe_load(text))
+    assert (recipe.name, recipe.data.path) == (name, name)
 
 
 def test_pictures_with_a_way_up_are_not_turned_over():
