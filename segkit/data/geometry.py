@@ -72,11 +72,6 @@ class Geometry:
         i, j, k = (float(length) for length in np.linalg.norm(self.affine[:3, :3], axis=0))
         return i, j, k
 
-    @cached_property
-    def voxel_volume(self) -> float:
-        """Cubic millimetres of a voxel."""
-        return float(abs(np.linalg.det(self.affine[:3, :3])))
-
     @property
     def orientation(self) -> str:
         """Where I, J and K lead to, by the closest letters of L/R, P/A and I/S: ``"RAS"``."""

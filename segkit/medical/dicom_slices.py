@@ -58,11 +58,6 @@ class Place:
         normal: NDArray[np.float64] = np.cross(self.along[0], self.along[1])
         return normal
 
-    @cached_property
-    def distance(self) -> float:
-        """Millimetres along the normal."""
-        return float(self.corner @ self.normal)
-
 
 @dataclass(frozen=True, eq=False)
 class Slice:

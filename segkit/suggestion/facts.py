@@ -30,8 +30,7 @@ class Facts:
 
     Attributes:
         pictures: how many there are.
-        looked_at: how many of them were read.
-        smallest, median: (height, width) in pixels, each side by itself.
+        median: (height, width) in pixels, each side by itself.
         grey: every picture has one channel, or three that are equal.
         channels: of the pictures where they are not grey; 3 where grey and colour are mixed.
         type: of the pixels, such as uint8; more than one joined by " and ".
@@ -39,7 +38,6 @@ class Facts:
             pictures differ too much for any; else None.
         shares: of all counted pixels, for each class.
         background: id of the class that is background, if any.
-        presence: share of the pictures that have the class.
         width: of the thinnest class's structures, in pixels, median over pictures; None without foreground. Classes
             below 2 % of the pixels count only where there is no other.
         upright: the classes lie differently in the upper and the lower half: pictures have a way up.
@@ -49,8 +47,6 @@ class Facts:
     """
 
     pictures: int
-    looked_at: int
-    smallest: tuple[int, int]
     median: tuple[int, int]
     grey: bool
     channels: int
@@ -58,7 +54,6 @@ class Facts:
     window: Window | None
     shares: tuple[float, ...]
     background: int | None
-    presence: tuple[float, ...]
     width: float | None
     upright: bool
     sided: bool
@@ -95,7 +90,7 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
     with ThreadPoolExecutor() as pool:
         looks = list(pool.map(lambda sample: _look(folder, sample, reader), chosen))
 
-    sizes = np.array([look.size for look in looks])
+    height, width = np.median([look.size for look in looks], axis=0)
     counts = np.stack([look.counts for look in looks])
     grey = all(look.grey for look in looks)
     widths = np.array([look.widths for look in looks])[:, _counting_for_width(counts, folder.background)]
@@ -103,16 +98,13 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
     types = sorted({look.type for look in looks})
     return Facts(
         pictures=len(samples),
-        looked_at=len(looks),
-        smallest=_pair(sizes.min(0)),
-        median=_pair(np.median(sizes, 0)),
+        median=(int(height), int(width)),
         grey=grey,
         channels=_channels(looks, chosen),
         type=" and ".join(types),
         window=_window(looks, types) if volumes is None else volumes.window or "picture",
         shares=tuple((counts.sum(0) / max(1, counts.sum())).tolist()),
         background=folder.background,
-        presence=tuple((counts > 0).mean(0).tolist()),
         width=min(medians, default=None),
         upright=_lean_in_a_plane(looks, [sample.plane for sample in chosen], lambda look: look.vertical),
         sided=_lean_in_a_plane(looks, [sample.plane for sample in chosen], lambda look: look.horizontal),
@@ -233,7 +225,3 @@ def _leans(leans: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
         if counted and len(present) > 1 and abs(present.mean()) > max(LEAN, LEANING * present.std()):
             return True
     return False
-
-
-def _pair(values: NDArray[np.float64]) -> tuple[int, int]:
-    return int(values[0]), int(values[1])

@@ -27,15 +27,14 @@ class VolumeFacts:
         spacing: median millimetres between voxels along the patient's axes: from right to left, front to back, bottom
             to top.
         unlike: spacings within slices differ so much that no one zoom fits.
-        hounsfield: the values are Hounsfield units, by their range.
-        window: (low, high) of Hounsfield units in which the foreground of all cases lies; None for other units.
+        window: (low, high) of Hounsfield units in which the foreground of all cases lies; None where the values, by
+            their range, are of other units.
     """
 
     cases: int
     channels: int
     spacing: tuple[float, float, float]
     unlike: bool
-    hounsfield: bool
     window: tuple[float, float] | None
 
     @property
@@ -95,6 +94,5 @@ def measure_volumes(folder: DatasetFolder, samples: Sequence[Sample]) -> VolumeF
         channels=next(iter(channels)),
         spacing=(x, y, z),
         unlike=bool(wide > UNLIKE * narrow),
-        hounsfield=bool(hounsfield),
         window=(float(low), float(high)) if hounsfield and windows else None,
     )

@@ -72,7 +72,7 @@ def test_slices_rise_along_their_normal_whichever_way_the_series_was_acquired(tm
     down = one(write_series(tmp_path / "down", slice_step=-3))
     for series in (up, down):
         for before, after in pairwise(series.slices):
-            assert after.place.distance - before.place.distance == pytest.approx(3)
+            assert (after.place.corner - before.place.corner) @ after.place.normal == pytest.approx(3)
 
 
 def test_the_given_order_of_files_does_not_matter(tmp_path):

@@ -63,19 +63,17 @@ def test_a_rare_thin_class_decides_nothing_beside_a_common_one(length, width, tm
     assert facts_of(folder).width == pytest.approx(width, abs=1.5)
 
 
-def test_sizes_types_shares_and_presence(tmp_path):
+def test_sizes_types_and_shares(tmp_path):
     masks = [np.zeros((40, 60), np.uint8), np.zeros((30, 50), np.uint8), np.zeros((40, 80), np.uint8)]
     masks[0][:20] = 1  # 1200 of 2400, 1500 and 3200 pixels
     folder = write(tmp_path, [np.full((*mask.shape, 3), 7, np.uint8) for mask in masks], masks)
     facts = facts_of(folder)
-    assert (facts.pictures, facts.looked_at) == (3, 3)
-    assert facts.smallest == (30, 50)
+    assert facts.pictures == 3
     assert facts.median == (40, 60)
     assert facts.grey
     assert facts.type == "uint8"
     assert facts.window is None
     assert facts.shares == pytest.approx((5900 / 7100, 1200 / 7100))
-    assert facts.presence == pytest.approx((1, 1 / 3))
 
 
 def test_the_window_of_16_bit_pictures_is_where_their_values_lie(tmp_path):

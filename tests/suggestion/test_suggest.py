@@ -18,8 +18,6 @@ from segkit.suggestion.volume_facts import VolumeFacts
 
 VESSELS = Facts(
     pictures=20,
-    looked_at=20,
-    smallest=(584, 565),
     median=(584, 565),
     grey=False,
     channels=3,
@@ -27,7 +25,6 @@ VESSELS = Facts(
     window=None,
     shares=(0.875, 0.125),
     background=0,
-    presence=(1.0, 1.0),
     width=4.3,
     upright=False,
     sided=False,
@@ -106,7 +103,7 @@ def test_grey_pictures_are_one_channel_and_not_coloured():
 
 
 def test_channels_of_volumes_are_no_colours():
-    volumes = VolumeFacts(cases=5, channels=3, spacing=(1, 1, 3), unlike=False, hounsfield=False, window=None)
+    volumes = VolumeFacts(cases=5, channels=3, spacing=(1, 1, 3), unlike=False, window=None)
     data = changed(volumes=volumes, window="picture").data
     assert data.channels == 9
     assert not any("HueSaturationValue" in transform for transform in data.augment)
@@ -152,7 +149,7 @@ def test_what_is_blank_outside_is_learnt():
 
 
 def test_rare_classes_weigh_more_where_all_classes_count():
-    facts = dataclasses.replace(VESSELS, shares=(0.64, 0.35, 0.01), background=None, presence=(1.0, 1.0, 0.5))
+    facts = dataclasses.replace(VESSELS, shares=(0.64, 0.35, 0.01), background=None)
     recipe, text = recipe_of(facts, task="multiclass")
     first, second, third = recipe.class_weights
     assert third / first == pytest.approx(8, rel=2e-3)  # √(0.64 / 0.01)
@@ -161,7 +158,7 @@ def test_rare_classes_weigh_more_where_all_classes_count():
 
 
 def test_beside_a_background_rare_classes_are_sought_but_weigh_no_more():
-    facts = dataclasses.replace(VESSELS, shares=(0.89, 0.1, 0.01), presence=(1.0, 1.0, 0.5))
+    facts = dataclasses.replace(VESSELS, shares=(0.89, 0.1, 0.01))
     recipe, text = recipe_of(facts, task="multiclass")
     assert recipe.class_weights is None
     assert "weights would draw rare classes too large" in text
