@@ -1,4 +1,4 @@
-"""The order of an epoch's items, dealt out to several processes."""
+"""The order of an epoch's items."""
 
 from collections.abc import Iterator
 
@@ -7,24 +7,16 @@ from torch.utils.data import Sampler
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """(epoch, index) pairs of one epoch, shuffled by (seed, epoch), every ``world_size``-th of them from ``rank``.
-
-    Every rank gets equally many: the first few of the order come again where the length does not divide.
+    """(epoch, index) pairs of one epoch, shuffled by (seed, epoch).
 
     Args:
         length: of the dataset.
         seed: of the order.
-        shuffle: off: in order.
-        rank: this process, from 0.
-        world_size: number of processes.
     """
 
-    def __init__(self, length: int, *, seed: int = 0, shuffle: bool = True, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, length: int, *, seed: int = 0) -> None:
         self.length = length
         self.seed = seed
-        self.shuffle = shuffle
-        self.rank = rank
-        self.world_size = world_size
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -32,11 +24,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.length // self.world_size)
+        return self.length
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.arange(self.length)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        order = np.resize(order, len(self) * self.world_size)  # repeats from the start
-        return iter([(self.epoch, int(index)) for index in order[self.rank :: self.world_size]])
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        return iter([(self.epoch, int(index)) for index in order])

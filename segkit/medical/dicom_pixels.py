@@ -26,9 +26,8 @@ from pydicom.uid import (
 from segkit.data.claims import jpeg_segments
 from segkit.errors import DataError
 from segkit.medical.dicom_streams import SCAN, check_streams, jpeg_size, streams_of
-from segkit.medical.dicom_tags import count_of, text_of
+from segkit.medical.dicom_tags import GREY, count_of, text_of
 
-GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 PALETTE = "PALETTE COLOR"
 

@@ -12,6 +12,7 @@ from pydicom import Dataset
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SegmentationStorage
 
+from segkit.data.masks import IGNORE
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import group_of
@@ -24,7 +25,6 @@ LABEL_MAPS = "1.2.840.10008.5.1.4.1.1.66.7"
 """The class of Segmentation objects whose pixels are the segments' numbers; younger than pydicom 3.0."""
 Marked = tuple[int, int, NDArray[np.bool_]]
 """A frame counted from 0, the number of a segment, and its pixels [rows, columns]."""
-UNLABELLED = 255  # no class: pixels that nothing learns from
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,22 +34,10 @@ class SegMasks:
     Attributes:
         labels: uint8 [I, J, K], indices of ``names``; [C, I, J, K] of 0 and 1 where they may overlap.
         names: of the classes.
-        overlaps: whether a voxel is in two classes.
     """
 
     labels: NDArray[np.uint8]
     names: tuple[str, ...]
-    overlaps: bool
-
-
-def is_seg(path: str | Path) -> bool:
-    """Whether a file is a DICOM Segmentation object."""
-    quiet()
-    try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-    except Exception:  # pydicom raises what it likes
-        return False
-    return dataset.get("SOPClassUID") in (SegmentationStorage, LABEL_MAPS)
 
 
 def read_seg(
@@ -174,8 +162,7 @@ def _apart(
     masks = np.zeros((len(names), *placed.shape), np.uint8)
     for number, segment, where in marked:
         masks[names.index(labels[segment])][placed.voxels(number, where)] = 1
-    overlaps = any(bool((slab.sum(axis=0) > 1).any()) for slab in masks.transpose(3, 0, 1, 2))
-    return SegMasks(masks, tuple(names), overlaps)
+    return SegMasks(masks, tuple(names))
 
 
 def _together(
@@ -186,12 +173,12 @@ def _together(
     background: int | None,
     path: Path,
 ) -> SegMasks:
-    if len(names) > UNLABELLED:
-        raise DataError(f"{path}: {len(names)} classes; one mask holds at most {UNLABELLED}")
-    masks = np.full(placed.shape, UNLABELLED, np.uint8)
+    if len(names) > IGNORE:
+        raise DataError(f"{path}: {len(names)} classes; one mask holds at most {IGNORE}")
+    masks = np.full(placed.shape, IGNORE, np.uint8)
     for number, segment, where in marked:
         voxels, this = placed.voxels(number, where), names.index(labels[segment])
-        other = next((int(n) for n in np.unique(masks[voxels]) if n not in (UNLABELLED, this)), None)
+        other = next((int(n) for n in np.unique(masks[voxels]) if n not in (IGNORE, this)), None)
         if other is not None:
             raise DataError(
                 f"{path}: segments {names[other]!r} and {names[this]!r} overlap; "
@@ -199,5 +186,5 @@ def _together(
             )
         masks[voxels] = this
     if background is not None:
-        masks[masks == UNLABELLED] = background
-    return SegMasks(masks, tuple(names), overlaps=False)
+        masks[masks == IGNORE] = background
+    return SegMasks(masks, tuple(names))

@@ -13,6 +13,9 @@ from pydicom.datadict import tag_for_keyword
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import group_of
 
+GREY = ("MONOCHROME1", "MONOCHROME2")
+"""What the tag of the photometric interpretation says of images of one channel, whose numbers are intensities."""
+
 GROUPS = {
     "ImagePositionPatient": "PlanePositionSequence",
     "ImageOrientationPatient": "PlaneOrientationSequence",

@@ -11,10 +11,8 @@ from pydicom.pixels.processing import apply_modality_lut
 
 from segkit.errors import DataError
 from segkit.medical.dicom_slices import Slice
-from segkit.medical.dicom_tags import count_of, named, number_of, text_of, value_of
+from segkit.medical.dicom_tags import GREY, count_of, named, number_of, text_of, value_of
 from segkit.medical.stored import KEPT
-
-GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from segkit.medical.dicom_pixels import PALETTE, stored_frames
 from segkit.medical.dicom_series import Series
 from segkit.medical.dicom_tags import count_of, quiet, text_of
 from segkit.medical.dicom_values import Meaning, is_negative, meaning_of, stacked
-from segkit.medical.stored import check_claim
+from segkit.medical.stored import check_values
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 TEXT = "names or dates may be burned into its pixels: look at them before you give them to others"
@@ -64,7 +64,7 @@ def read_series(series: Series, *, limit: int = LIMIT) -> Volume:
     _check_limit(series, limit)
     images, datasets = _read(series)
     values = stacked([image.values for image in images])
-    check_claim(series.path, values.shape, values.dtype, limit)
+    check_values(series.path, values.shape, values.dtype, limit)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise DataError(f"{series.path}: holds values that are not finite (NaN or infinity)")
     remarks = [*series.notes, *_remarks(series), *_fill(values, [image.padding for image in images])]
@@ -90,7 +90,7 @@ def _check_limit(series: Series, limit: int) -> None:
     if text_of(tags, "PhotometricInterpretation", path) == PALETTE:
         samples = 3
     stored = np.dtype(f"u{_bytes(count_of(tags, 'BitsAllocated', path), path)}")
-    check_claim(series.path, (columns, rows, len(series.slices), samples), stored, limit)
+    check_values(series.path, (columns, rows, len(series.slices), samples), stored, limit)
 
 
 def _bytes(bits: int, path: Path) -> int:

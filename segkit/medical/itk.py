@@ -21,7 +21,7 @@ from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
 from segkit.medical.itk_header import TextHeader, check_whole, read_text_header
 from segkit.medical.muted import muted
-from segkit.medical.stored import check_claim, plain_values
+from segkit.medical.stored import check_values, plain_values
 
 sitk: Any = SimpleITK  # whose functions have no types
 
@@ -83,7 +83,7 @@ def read_itk(path: str | Path, *, limit: int = LIMIT) -> Volume:
         if len(size) not in (2, 3, 4) or (len(size) == 4 and components > 1):
             told = f"{len(size)} axes" + (f" and {components} values a voxel" if components > 1 else "")
             raise DataError(f"{path}: {told}; a volume has 3 axes, or 4 with channels last: save one of them")
-        check_claim(path, (*size, components), stored, limit)
+        check_values(path, (*size, components), stored, limit)
         _geometry(_grid(reader), size, path)
         check_whole(header, prod(size) * components * _item(header, stored))
         with _muted():

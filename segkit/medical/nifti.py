@@ -20,7 +20,7 @@ from segkit.data.listing import stem_of, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.files import atomic_path
-from segkit.medical.stored import check_claim, check_file, cut_short, plain_values
+from segkit.medical.stored import check_file, check_values, cut_short, plain_values
 
 HEADERS: dict[int, Any] = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
 """By the bytes that they take, which a file begins with."""
@@ -57,7 +57,7 @@ def read_nifti(path: str | Path, *, limit: int = LIMIT) -> Volume:
     header, data = _read_header(path)
     shape = _shape(header, path)
     stored = _type(header, path)
-    check_claim(path, (*shape, 3) if stored.names else shape, stored["R"] if stored.names else stored, limit)
+    check_values(path, (*shape, 3) if stored.names else shape, stored["R"] if stored.names else stored, limit)
     geometry, about = _geometry(header, shape, path)
     try:
         slope, intercept = header.get_slope_inter()

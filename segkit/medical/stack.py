@@ -21,7 +21,7 @@ from segkit.errors import DataError
 from segkit.files import atomic_path
 from segkit.medical.muted import muted
 from segkit.medical.stack_spacing import StackGrid, grid_in_file, grid_of
-from segkit.medical.stored import check_claim, check_file, cut_short, plain_values
+from segkit.medical.stored import check_file, check_values, cut_short, plain_values
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file is said in our one line
 
@@ -139,7 +139,7 @@ def _values(file: tifffile.TiffFile, path: Path, limit: int) -> NDArray[Any]:
         )
     lengths = [(axis, int(length)) for axis, length in zip(series.axes, series.shape, strict=True)]
     _check_axes(lengths, path)
-    check_claim(path, series.shape, series.dtype, limit)
+    check_values(path, series.shape, series.dtype, limit)
     _check_pages(file, path, limit)
     stored, axes = _decoded(file, path), series.axes
     page = series.keyframe

@@ -14,7 +14,7 @@ KEPT = (np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.uint16))
 """Types that stay what they are; others become float32."""
 
 
-def check_claim(path: Path, shape: Sequence[int], stored: np.dtype[Any], limit: int) -> None:
+def check_values(path: Path, shape: Sequence[int], stored: np.dtype[Any], limit: int) -> None:
     """Refuse (DataError) values that are no intensities, or take more than ``limit`` bytes, stored or given out."""
     if stored.kind not in "buif":
         kind = "complex numbers" if stored.kind == "c" else f"of type {stored}"

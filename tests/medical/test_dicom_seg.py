@@ -127,7 +127,6 @@ def test_a_mask_drawn_at_known_places_comes_back_there(tmp_path, acquisition, mu
     masks = read_seg(tmp_path / "seg.dcm", volume)
     np.testing.assert_array_equal(masks.labels, labels)
     assert masks.names == ("background", "vessel")
-    assert not masks.overlaps
 
 
 def test_frames_lie_on_the_slices_that_they_name(tmp_path):
@@ -173,7 +172,6 @@ def test_overlapping_classes_are_kept_apart_or_refused(tmp_path):
     masks = read_seg(tmp_path / "seg.dcm", volume, task="multilabel")
     np.testing.assert_array_equal(masks.labels, labels)
     assert masks.names == ("liver", "lesion")
-    assert masks.overlaps
     assert pydicom.dcmread(tmp_path / "seg.dcm").SegmentsOverlap == "YES"
     with pytest.raises(DataError, match=r"seg\.dcm: segments 'liver' and 'lesion' overlap; make the task multilabel"):
         read_seg(tmp_path / "seg.dcm", volume)

@@ -14,7 +14,7 @@ from segkit.data.geometry import Geometry
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.medical.dicom_frames import datasets_of
-from segkit.medical.dicom_seg_read import is_seg, read_seg
+from segkit.medical.dicom_seg_read import read_seg
 from segkit.medical.dicom_seg_write import write_seg
 from segkit.medical.dicom_series import find_series
 from segkit.medical.dicom_volume import read_series
@@ -129,7 +129,6 @@ def test_label_maps_and_compressed_objects(seg, volume, labels, tmp_path):
     masks = found(theirs, volume, tmp_path)
     np.testing.assert_array_equal(masks.labels, labels)
     assert masks.names == ("background", "liver", "tumour")
-    assert is_seg(tmp_path / "theirs.dcm")
 
     probabilities = np.eye(3, dtype=np.float32)[labels].transpose(3, 0, 1, 2)
     write_seg(tmp_path / "fractional.dcm", labels, volume, probabilities=probabilities, **OF)
@@ -247,14 +246,13 @@ def test_files_that_are_no_objects_are_told(volume, tmp_path):
         read_seg(tmp_path / "text.dcm", volume)
     with pytest.raises(DataError, match="isn't a DICOM Segmentation object"):
         read_seg(volume.files[0], volume)
-    assert not any(is_seg(path) for path in (tmp_path / "none.dcm", tmp_path / "text.dcm", volume.files[0], tmp_path))
 
 
 def test_real_objects_are_read_on_their_grid_and_other_files_refused(tmp_path):
     volume = images(tmp_path / "images")
     read = 0
     for path in sorted((Path(DATA_ROOT) / "test_files").glob("*.dcm")):  # others would be fetched
-        if not is_seg(path):
+        if not path.name.startswith("liver"):
             with pytest.raises(DataError) as caught:
                 read_seg(path, volume)
             assert "\n" not in str(caught.value)
