@@ -1,10 +1,10 @@
 """What is done to a model's masks, chosen on a split of a dataset that it wasn't trained on."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +12,13 @@ from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
 from segkit.choosing.choice import Case, Choice, Trial, choose, passes
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
-from segkit.ensemble import Ensemble
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.report import check_fit
-from segkit.fitting.seen import check_unseen
-from segkit.model import Segmenter
+from segkit.evaluation.scores import written
+from segkit.fitting.seen import check_unseen, kept_with
 from segkit.postprocessing.settings import CHOSEN_ON, EVERY
-from segkit.postprocessing.targets import Spacing, of_picture
-from segkit.prediction.of_sample import predict_sample
+from segkit.postprocessing.targets import Spacing
+from segkit.prediction.of_sample import predict_sample, spacing_of
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.predictor import Predictor
 from segkit.trusting.verdict import KEY
@@ -50,7 +49,7 @@ class Postprocessed:
         ]
         kept = self.choice.settings.described() or "nothing helps: masks are left as they are"
         means = ", ".join(
-            f"{name} {_written(before)} → {_written(self.choice.after[name])}"
+            f"{name} {written(before)} → {written(self.choice.after[name])}"
             for name, before in self.choice.before.items()
         )
         return "\n".join([*lines, f"kept: {kept}", f"Dice, mean over {self.choice.cases} cases: {means}"])
@@ -102,7 +101,7 @@ def fit_postprocessing(
     """
     folder = open_dataset(data)
     check_fit(model, folder)
-    for name, about in _known(model).items():
+    for name, about in kept_with(model).items():
         check_unseen(name, about, folder.name, split)
     samples = folder.samples(*split.split("+"))
     predictor = Predictor(model, postprocess=None, **how)
@@ -164,16 +163,10 @@ class _Looks:
             spacing = whole.spacing if whole.volume.spaced else None
         else:
             prediction = predict_sample(self._predictor, self._folder, sample)
-            spacing = of_picture(self._predictor.model.reader.mpp)
+            spacing = spacing_of(self._predictor, sample)
         shape = prediction.labels.shape
         truth = self._folder.read_mask(sample, shape[-2:]).reshape(shape)  # of a volume it comes as one tall picture
         return Case(sample.name, np.asarray(prediction.probabilities), truth, spacing, group)
-
-
-def _known(model: AnyModel) -> dict[str, Mapping[str, Any]]:
-    """What is kept with the model, and with each of its members."""
-    members = zip(model.names, model.members, strict=True) if isinstance(model, Ensemble) else ()
-    return {"the model": model.about, **{name: cast("Segmenter", member).about for name, member in members}}
 
 
 def _row(trial: Trial) -> tuple[str, str, str, str, str, str, str]:
@@ -181,7 +174,3 @@ def _row(trial: Trial) -> tuple[str, str, str, str, str, str, str]:
     of = f"{len(trial.tried)} tried" if len(trial.tried) > 1 else ""
     name = "every class" if trial.name == EVERY else trial.name
     return trial.step, name, trial.value, of, dice, "kept" if trial.kept else "no", trial.reason
-
-
-def _written(dice: float | None) -> str:
-    return "–" if dice is None else f"{dice:.4f}"

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segkit.evaluation.scores import written
+
 SCORES = {
     "top1": "top-1",
     "top5": "top-5",
@@ -33,11 +35,6 @@ def classification_table(metrics: Mapping[str, Any]) -> str:
     if metrics["notes"]:
         lines += ["", *(f"note: {note}" for note in metrics["notes"])]
     return "\n".join(lines)
-
-
-def written(value: float | None) -> str:
-    """A score with four digits, or a dash where it is undefined."""
-    return "–" if value is None else f"{value:.4f}"
 
 
 def _classes(metrics: Mapping[str, Any]) -> list[str]:

@@ -47,6 +47,7 @@ def export(
 
     if images is not None and int8 is None:
         raise UsageError("--images is for --int8, which chooses ranges by pictures; name their folder by --int8")
+    model = model.resolve()  # of "." too
     path = out or (model.with_suffix(SUFFIXES[to]) if model.is_file() else model.with_name(model.name + SUFFIXES[to]))
     done = run_export(load_segmentation(model), path, to, pixels=pixels, int8=int8, **told(images=images))
     if as_json:

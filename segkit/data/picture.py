@@ -88,6 +88,12 @@ class Picture:
         noted.notes = (*self.notes, note)
         return noted
 
+    def at(self, mpp: float) -> "Picture":
+        """The same picture, said to have so many microns per pixel."""
+        told = copy.copy(self)
+        told.mpp = (mpp, mpp)
+        return told
+
 
 def open_picture(
     path: str | Path, *, limit: int = LIMIT, mpp: float | None = None, own: float | None = None
@@ -110,7 +116,7 @@ def open_picture(
     path = Path(path)
     own, mpp = checked_mpp(own), checked_mpp(mpp)
     picture = None
-    if _begins_as_tiff(path):
+    if begins_as_tiff(path):
         from segkit.medical.slide import open_slide
 
         picture = open_slide(path, mpp=mpp, limit=limit, own=own)
@@ -132,7 +138,8 @@ def checked_mpp(mpp: float | None) -> float | None:
     raise UsageError(f"mpp={mpp!r}: expected microns per pixel, above 0")
 
 
-def _begins_as_tiff(path: Path) -> bool:
+def begins_as_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF does, whatever its name says."""
     try:
         with path.open("rb") as file:
             return is_tiff(file.read(4))

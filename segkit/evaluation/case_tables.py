@@ -1,12 +1,12 @@
 """What surface distances and lesions look like in a report: cells of a CSV file, and tables for text and page."""
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import groupby
 from typing import Any
 
-from segkit.evaluation.score_rows import written
+from segkit.evaluation.scores import written
 
 Metrics = Mapping[str, Any]
 Row = Callable[[Metrics, str], list[str]]  # of one model's figures and a class
@@ -41,20 +41,20 @@ def case_parts(metrics: Metrics, members: Mapping[str, Metrics]) -> list[str]:
     parts = []
     for table in case_tables(metrics, members):
         over = "".join(
-            f"<th scope=colgroup colspan={len(list(columns))}>{_text(group)}</th>"
+            f"<th scope=colgroup colspan={len(list(columns))}>{escape(group)}</th>"
             for group, columns in groupby(table.columns, key=lambda column: column[0])
         )
-        heads = "".join(f"<th scope=col>{_text(name)}</th>" for name in (table.first, *(n for _, n in table.columns)))
+        heads = "".join(f"<th scope=col>{escape(name)}</th>" for name in (table.first, *(n for _, n in table.columns)))
         lines = "".join(
-            f"<tr><th scope=row>{_text(name)}</th>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>"
+            f"<tr><th scope=row>{escape(name)}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
             for name, *cells in table.rows
         )
-        parts += [f"<h2>{_text(table.title.capitalize())}</h2>"] if table.definitions else []
+        parts += [f"<h2>{escape(table.title.capitalize())}</h2>"] if table.definitions else []
         parts.append(
             f"<div class=card><table class=wide><thead><tr><th></th>{over}</tr><tr>{heads}</tr></thead>"
             f"<tbody>{lines}</tbody></table></div>"
         )
-        terms = "".join(f"<dt>{_text(name)}</dt><dd>{_text(words)}</dd>" for name, words in table.definitions.items())
+        terms = "".join(f"<dt>{escape(name)}</dt><dd>{escape(words)}</dd>" for name, words in table.definitions.items())
         parts += [f"<dl>{terms}</dl>"] if terms else []
     return parts
 
@@ -158,10 +158,6 @@ def _case_table(
         return CaseTable(title, foreground, columns, rows, {})
     kept = [name for k, name in enumerate(metrics["classes"]) if k != metrics["background"]]
     return CaseTable(title, "class", columns, [[name, *row(metrics, name)] for name in kept], {})
-
-
-def _text(words: str) -> str:
-    return html.escape(words)
 
 
 def _defined(tables: list[CaseTable], definitions: Mapping[str, str]) -> list[CaseTable]:

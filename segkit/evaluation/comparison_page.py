@@ -1,13 +1,14 @@
 """The comparison of models on the same images as a page: differences with their intervals, image by image."""
 
-import html
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import segkit
 from segkit.evaluation.figures import interval_chart, pair_chart
 from segkit.evaluation.report_page import notes_card, score_table
-from segkit.evaluation.score_rows import score_rows, title_line, written
+from segkit.evaluation.score_rows import score_rows, title_line
+from segkit.evaluation.scores import written
 from segkit.evaluation.table import comparison_remarks
 from segkit.page import document
 
@@ -21,14 +22,14 @@ def comparison_page(models: Mapping[str, Metrics], pairs: Mapping[str, Metrics])
     first, metrics = next(iter(models.items()))
     letters = {name: chr(ord("A") + i) if i < 26 else f"model {i + 1}" for i, name in enumerate(models)}
     keys = "".join(
-        f"<dt>{letters[name]} &nbsp;{_text(name)}</dt><dd>{_text(title_line(each))}. "
+        f"<dt>{letters[name]} &nbsp;{escape(name)}</dt><dd>{escape(title_line(each))}. "
         f'<a href="model_{i}/index.html">Its own report</a></dd>'
         for i, (name, each) in enumerate(models.items(), start=1)
     )
     notes = {note: None for each in models.values() for note in each["notes"]}
     body = [
-        f"<h1>{len(models)} models on {_text(metrics['data'])}</h1>",
-        "".join(f"<p class=lead>{_text(_lead(letters[first], letters[name], p))}</p>" for name, p in pairs.items()),
+        f"<h1>{len(models)} models on {escape(metrics['data'])}</h1>",
+        "".join(f"<p class=lead>{escape(_lead(letters[first], letters[name], p))}</p>" for name, p in pairs.items()),
         f"<dl>{keys}</dl>",
         notes_card(list(notes)),
         *(part for name, pair in pairs.items() for part in _pair(letters[first], letters[name], pair)),
@@ -65,9 +66,9 @@ def _pair(a: str, b: str, pair: Metrics) -> list[str]:
         zero=True,
         what=f"{b} minus {a}: right of the dashed line {b} is better",
     )
-    lines = "".join(f"<tr><th scope=row>{_text(name)}</th>{_cells(row)}</tr>" for name, row in rows)
+    lines = "".join(f"<tr><th scope=row>{escape(name)}</th>{_cells(row)}</tr>" for name, row in rows)
     heads = "".join(f"<th scope=col>{head}</th>" for head in (a, b, f"{b} − {a}", "p"))
-    remarks = _text(" ".join(_renamed(comparison_remarks(pair), a, b)))
+    remarks = escape(" ".join(_renamed(comparison_remarks(pair), a, b)))
     both = [
         (image["name"], image["first"], image["second"])
         for image in pair["images"]
@@ -97,7 +98,7 @@ def _most(both: Sequence[tuple[str, float, float]], a: str, b: str) -> str:
     for better, rows in ((b, [r for r in ordered[::-1] if r[2] > r[1]]), (a, [r for r in ordered if r[1] > r[2]])):
         if rows:
             lines = "".join(
-                f"<tr><th scope=row>{_text(name)}</th><td>{written(x)}</td><td>{written(y)}</td></tr>"
+                f"<tr><th scope=row>{escape(name)}</th><td>{written(x)}</td><td>{written(y)}</td></tr>"
                 for name, x, y in rows[:LISTED]
             )
             parts.append(
@@ -126,7 +127,3 @@ def _short(row: Metrics) -> str:
 def _renamed(remarks: Sequence[str], a: str, b: str) -> list[str]:
     """The remarks with the letters of this page's models in the place of A and B."""
     return [remark.replace(" B on ", f" {b} on ").replace(" A is ", f" {a} is ") for remark in remarks]
-
-
-def _text(words: str) -> str:
-    return html.escape(words)

@@ -30,7 +30,8 @@ from segkit.evaluation.thresholds import ThresholdCounts
 from segkit.labels import at_temperature, labels_of
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.steps import postprocess
-from segkit.postprocessing.targets import of_picture
+from segkit.postprocessing.targets import Spacing
+from segkit.prediction.of_sample import spacing_of
 from segkit.prediction.predictor import Predictor
 from segkit.statistics import entropy, maximum_entropy
 
@@ -132,8 +133,11 @@ def looks_of_model(
             unsure.append(np.rint(nats * (255 / largest)).clip(0, 255).astype(np.uint8))
         case = image if isinstance(image, Case) else None
         maps = np.concatenate(probabilities, axis=1) if probabilities else None
+        spacing: Spacing | None = None
+        if any(tally.steps is not None for tally in tallies):
+            spacing = spacing_of(predictor, sample) if case is None else case.spacing
         whole = [
-            _after(tally, model, maps, np.concatenate(found, axis=-2), case)
+            _after(tally, model, maps, np.concatenate(found, axis=-2), case, spacing)
             for tally, found in zip(tallies, labels, strict=True)
         ]
         if isinstance(image, Case):
@@ -144,7 +148,12 @@ def looks_of_model(
 
 
 def _after(
-    tally: Tally, model: AnyModel, probabilities: NDArray[np.float32] | None, labels: Ids, case: Case | None
+    tally: Tally,
+    model: AnyModel,
+    probabilities: NDArray[np.float32] | None,
+    labels: Ids,
+    case: Case | None,
+    spacing: Spacing | None,
 ) -> Ids:
     """A tally's labels after its steps; those of a volume come, and go, as one tall picture."""
     if tally.steps is None:
@@ -157,7 +166,7 @@ def _after(
         task=model.task,
         classes=model.classes,
         background=model.background,
-        spacing=of_picture(model.reader.mpp) if case is None else case.spacing,
+        spacing=spacing,
         threshold=tally.threshold,
     )
     return found.reshape(labels.shape)

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from segkit.data.masks import IGNORE
 from segkit.errors import DataError, UsageError
+from segkit.evaluation.scores import defined, mean_of_defined, overlap_scores
 from segkit.task import Task
 
 Counts = NDArray[np.int64]
+MEANS = ("mean_iou", "mean_iou_without_background", "mean_dice", "mean_dice_without_background")
 
 
 class SegmentationMetrics:
@@ -88,14 +90,15 @@ class SegmentationMetrics:
         Keys: ``pooled``, ``mean_over_images``, ``confusion`` (None for multilabel), ``images``, ``definitions``, and
         the settings ``task``, ``classes``, ``background``, ``threshold``.
         """
-        tp, fp, fn, tn = self._pooled
-        iou, dice = _overlaps(self._pooled)
-        precision, recall = _shares(tp, tp + fp), _shares(tp, tp + fn)
+        tp, _, fn, tn = self._pooled
+        scores = {name: defined(np.atleast_1d(each)) for name, each in overlap_scores(self._pooled, self.kept).items()}
         if self.task == "multilabel":
             right, all_counted = int((tp + tn).sum()), int(self._pooled.sum())
         else:
             right, all_counted = int(np.trace(self._confusion)), int(self._confusion.sum())
-        has_background = self.background is not None
+        means = dict.fromkeys(MEANS) | {name: each[0] for name, each in scores.items() if name in MEANS}
+        if self.background is None:
+            means |= {name: None for name in MEANS if name.endswith("_without_background")}
         return {
             "task": self.task,
             "classes": list(self.classes),
@@ -104,18 +107,12 @@ class SegmentationMetrics:
             "pooled": {
                 "per_class": {
                     name: {
-                        "iou": iou[k],
-                        "dice": dice[k],
-                        "precision": precision[k],
-                        "recall": recall[k],
+                        **{score: scores[score][k] for score in ("iou", "dice", "precision", "recall")},
                         "support": int(tp[k] + fn[k]),
                     }
                     for k, name in enumerate(self.classes)
                 },
-                "mean_iou": _mean(iou),
-                "mean_iou_without_background": _mean([iou[k] for k in self.kept]) if has_background else None,
-                "mean_dice": _mean(dice),
-                "mean_dice_without_background": _mean([dice[k] for k in self.kept]) if has_background else None,
+                **means,
                 "pixel_accuracy": right / all_counted if all_counted else None,
             },
             "mean_over_images": {"per_class": self._means_over_images()},
@@ -167,16 +164,15 @@ class SegmentationMetrics:
             raise DataError(f"{what} holds class id {wrong}; classes are 0..{len(self.classes) - 1} ({names})")
 
     def _means_over_images(self) -> dict[str, dict[str, float | int | None]]:
-        scores = [_overlaps(counts) for _, counts, _ in self._rows]
-        means: dict[str, dict[str, float | int | None]] = {}
-        for k, name in enumerate(self.classes):
-            ious, dices = [iou[k] for iou, _ in scores], [dice[k] for _, dice in scores]
-            occurs = sum(iou is not None for iou in ious)
-            means[name] = {"iou": _mean(ious), "dice": _mean(dices), "images": occurs}
-        return means
+        counts = np.stack([counts for _, counts, _ in self._rows]) if self._rows else np.zeros((0, *self._pooled.shape))
+        scores = overlap_scores(counts, self.kept)
+        iou, dice = (defined(mean_of_defined(scores[name].T)) for name in ("iou", "dice"))
+        occurs = (~np.isnan(scores["iou"])).sum(0)
+        return {name: {"iou": iou[k], "dice": dice[k], "images": int(occurs[k])} for k, name in enumerate(self.classes)}
 
     def _row(self, name: str, counts: Counts, pixels: int) -> dict[str, Any]:
-        iou, dice = (dict(zip(self.classes, scores, strict=True)) for scores in _overlaps(counts))
+        scores = overlap_scores(counts, self.kept)
+        iou, dice = (dict(zip(self.classes, defined(scores[each]), strict=True)) for each in ("iou", "dice"))
         return {"name": name, "dice": dice, "iou": iou, "pixels": pixels}
 
     def _definitions(self) -> dict[str, str]:
@@ -220,22 +216,6 @@ def headline(result: dict[str, Any]) -> tuple[str, float]:
     else:
         name, value = "mean IoU without background, pooled", pooled["mean_iou_without_background"]
     return name, float("nan") if value is None else value
-
-
-def _overlaps(counts: Counts) -> tuple[list[float | None], list[float | None]]:
-    """IoU and Dice of every class from its TP, FP, FN and TN, [4, K]."""
-    tp, fp, fn, _ = counts
-    return _shares(tp, tp + fp + fn), _shares(2 * tp, 2 * tp + fp + fn)
-
-
-def _shares(parts: Counts, wholes: Counts) -> list[float | None]:
-    return [part / whole if whole else None for part, whole in zip(parts.tolist(), wholes.tolist(), strict=True)]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Mean of the defined values; None where there is none."""
-    defined = [value for value in values if value is not None]
-    return sum(defined) / len(defined) if defined else None
 
 
 def _as_array(values: NDArray[Any] | Tensor) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """The report of one evaluation as a page: scores with their definitions, calibration, threshold, the worst images."""
 
-import html
 from collections.abc import Mapping, Sequence
+from html import escape
 from statistics import mean, median
 from typing import Any
 
@@ -24,8 +24,8 @@ from segkit.evaluation.score_rows import (
     selective_rows,
     settings_line,
     title_line,
-    written,
 )
+from segkit.evaluation.scores import written
 from segkit.evaluation.worst import Example
 from segkit.page import ERROR_LEGEND, UNCERTAINTY_LEGEND, document, figure
 
@@ -39,13 +39,13 @@ def report_page(metrics: Metrics, members: Mapping[str, Metrics], worst: Sequenc
     """The page as text; every value is escaped, figures are SVG, pictures are in it."""
     models = {"ensemble" if members else "model" if metrics["settings"] else "masks": metrics, **members}
     body = [
-        f"<h1>{_text(_called(metrics))} on {_text(metrics['data'])}</h1>",
-        f"<p class=lead>{_text(_lead(metrics))}</p>",
-        f"<p class=soft>{_text('; '.join(filter(None, (title_line(metrics), settings_line(metrics)))))}.</p>",
+        f"<h1>{escape(_called(metrics))} on {escape(metrics['data'])}</h1>",
+        f"<p class=lead>{escape(_lead(metrics))}</p>",
+        f"<p class=soft>{escape('; '.join(filter(None, (title_line(metrics), settings_line(metrics)))))}.</p>",
         notes_card(metrics["notes"]),
         "<h2>Scores</h2>",
         score_table(models, score_rows(metrics)),
-        f"<p class=soft>{_text(interval_remark(metrics['intervals']))}</p>",
+        f"<p class=soft>{escape(interval_remark(metrics['intervals']))}</p>",
         *_classes(metrics),
         *case_parts(metrics, members),
         *_calibration(models),
@@ -62,9 +62,9 @@ def report_page(metrics: Metrics, members: Mapping[str, Metrics], worst: Sequenc
 
 def score_table(models: Mapping[str, Metrics], rows: Sequence[ScoreRow]) -> str:
     """One row a score with its definition, one column a model; below a figure its interval."""
-    heads = "".join(f"<th scope=col>{_text(name)}</th>" for name in models)
+    heads = "".join(f"<th scope=col>{escape(name)}</th>" for name in models)
     lines = [
-        f"<tr><th scope=row>{_text(row.name)}<small>{_text(row.definition)}</small></th>"
+        f"<tr><th scope=row>{escape(row.name)}<small>{escape(row.definition)}</small></th>"
         + "".join(_cell(*row.of(metrics)) for metrics in models.values())
         + "</tr>"
         for row in rows
@@ -77,7 +77,7 @@ def score_table(models: Mapping[str, Metrics], rows: Sequence[ScoreRow]) -> str:
 
 def notes_card(notes: Sequence[str]) -> str:
     """What has to be known before a figure is believed; empty where there is nothing."""
-    lines = "".join(f"<p>{_text(note[0].upper() + note[1:])}.</p>" for note in notes)
+    lines = "".join(f"<p>{escape(note[0].upper() + note[1:])}.</p>" for note in notes)
     return f'<div class="card notes">{lines}</div>' if notes else ""
 
 
@@ -118,12 +118,12 @@ def _classes(metrics: Metrics) -> list[str]:
     if metrics["task"] == "binary":
         return []
     columns = class_rows(metrics, metrics["classes"][0])
-    heads = "".join(f"<th scope=col>{_text(column.name)}</th>" for column in columns)
+    heads = "".join(f"<th scope=col>{escape(column.name)}</th>" for column in columns)
     lines = []
     for name in metrics["classes"]:
         cells = "".join(_cell(*row.of(metrics)) for row in class_rows(metrics, name))
-        lines.append(f"<tr><th scope=row>{_text(name)}</th>{cells}</tr>")
-    definitions = "".join(f"<dt>{_text(column.name)}</dt><dd>{_text(column.definition)}</dd>" for column in columns)
+        lines.append(f"<tr><th scope=row>{escape(name)}</th>{cells}</tr>")
+    definitions = "".join(f"<dt>{escape(column.name)}</dt><dd>{escape(column.definition)}</dd>" for column in columns)
     dice = [(name, *class_rows(metrics, name)[0].of(metrics)) for name in metrics["classes"]]
     chart = interval_chart(dice, zero=False, what="Dice, pooled, with its interval")
     return [
@@ -154,11 +154,11 @@ def _calibration(models: Mapping[str, Metrics]) -> list[str]:
         f"{what} On the dashed line probabilities mean what they say; below it they are too high. Hollow dots stand "
         f"for less than 0.01 % of the pixels. Below: the share of pixels of each probability ({first}, logarithmic)."
     )
-    legend = "".join(f'<li><i class="key s{i}"></i>{_text(label)}</li>' for i, label in enumerate(list(curves)[:6]))
+    legend = "".join(f'<li><i class="key s{i}"></i>{escape(label)}</li>' for i, label in enumerate(list(curves)[:6]))
     return [
         "<h2>Calibration</h2>",
         f"<div class='card chart'><figure>{diagram}</figure><figure><ul class=legend>{legend}</ul>"
-        f"<figcaption>{_text(caption.strip())}</figcaption></figure></div>",
+        f"<figcaption>{escape(caption.strip())}</figcaption></figure></div>",
         score_table(models, calibration_rows(metrics)),
     ]
 
@@ -168,7 +168,7 @@ def _selective(models: Mapping[str, Metrics]) -> list[str]:
     if metrics["selective"] is None or not metrics["selective"]["curve"]:
         return []
     curves = {label: each["selective"]["curve"] for label, each in list(models.items())[:6]}
-    legend = "".join(f'<li><i class="key s{i}"></i>{_text(label)}</li>' for i, label in enumerate(curves))
+    legend = "".join(f'<li><i class="key s{i}"></i>{escape(label)}</li>' for i, label in enumerate(curves))
     caption = (
         "Pixels in the order of their entropy, the most certain first: the share of errors among as many of them as "
         "coverage says. A line that stays low and rises only at its right end knows where it is wrong."
@@ -176,7 +176,7 @@ def _selective(models: Mapping[str, Metrics]) -> list[str]:
     return [
         "<h2>Errors and uncertainty</h2>",
         f"<div class='card chart'><figure>{risk_coverage(curves)}</figure><figure><ul class=legend>{legend}</ul>"
-        f"<figcaption>{_text(caption)}</figcaption></figure></div>",
+        f"<figcaption>{escape(caption)}</figcaption></figure></div>",
         score_table(models, selective_rows(metrics)),
     ]
 
@@ -188,8 +188,8 @@ def _threshold(metrics: Metrics) -> list[str]:
     split, here, before = chosen["split"], metrics["split"], chosen["before"]
     parts = [
         "<h2>Threshold</h2>",
-        f"<p>Chosen on {_text(split)} (images: {chosen['images']}), where its pooled Dice is highest of all multiples "
-        f"of 1/1024, and judged on {_text(here)}, which had no say in it.</p>",
+        f"<p>Chosen on {escape(split)} (images: {chosen['images']}), where its pooled Dice is highest of all multiples "
+        f"of 1/1024, and judged on {escape(here)}, which had no say in it.</p>",
     ]
     for name, each in chosen["per_class"].items():
         curves = {
@@ -197,13 +197,13 @@ def _threshold(metrics: Metrics) -> list[str]:
             f"{here}, where it is judged": each["curve_here"],
         }
         svg = threshold_curves(curves, {"so far": before, "chosen": each["threshold"]})
-        legend = "".join(f'<li><i class="key s{i}"></i>{_text(label)}</li>' for i, label in enumerate(curves))
+        legend = "".join(f'<li><i class="key s{i}"></i>{escape(label)}</li>' for i, label in enumerate(curves))
         there = (
             f"{written(each['dice_there_before'])} at {before:g} and {written(each['dice_there'])} at the chosen one"
         )
         parts.append(
-            f"<div class='card chart'><figure>{svg}</figure><figure><h3>{_text(name)}: {each['threshold']:.4f}</h3>"
-            f"<ul class=legend>{legend}</ul><figcaption>On {_text(split)} the Dice is {there}.</figcaption>"
+            f"<div class='card chart'><figure>{svg}</figure><figure><h3>{escape(name)}: {each['threshold']:.4f}</h3>"
+            f"<ul class=legend>{legend}</ul><figcaption>On {escape(split)} the Dice is {there}.</figcaption>"
             "</figure></div>"
         )
     at_chosen = {**metrics, **{key: chosen[key] for key in ("pooled", "mean_over_images", "intervals")}}
@@ -216,7 +216,7 @@ def _threshold(metrics: Metrics) -> list[str]:
 def _confusion(metrics: Metrics) -> list[str]:
     if metrics["task"] != "multiclass":
         return []
-    heads = "".join(f"<th scope=col>{_text(name)}</th>" for name in metrics["classes"])
+    heads = "".join(f"<th scope=col>{escape(name)}</th>" for name in metrics["classes"])
     lines = []
     for name, row in zip(metrics["classes"], metrics["confusion"], strict=True):
         total = sum(row)
@@ -227,7 +227,7 @@ def _confusion(metrics: Metrics) -> list[str]:
             else "<td>–</td>"
             for count in row
         )
-        lines.append(f"<tr><th scope=row>{_text(name)}</th>{cells}</tr>")
+        lines.append(f"<tr><th scope=row>{escape(name)}</th>{cells}</tr>")
     return [
         "<h2>What is taken for what</h2>",
         f'<div class=card><table class="wide confusion"><thead><tr><th></th>{heads}</tr></thead>'
@@ -253,7 +253,7 @@ def _every_image(metrics: Metrics) -> list[str]:
         lines.append(
             f"{missing} image{'s have' if missing > 1 else ' has'} no such score: nothing there, nothing found."
         )
-    remarks = "<br>".join(_text(line) for line in lines)
+    remarks = "<br>".join(escape(line) for line in lines)
     return [
         "<h2>Every image by itself</h2>",
         f"<div class='card chart'><figure>{score_histogram(scores, by)}</figure>"
@@ -285,7 +285,7 @@ def _worst(metrics: Metrics, worst: Sequence[Example]) -> list[str]:
             figure(picture, caption, f"{example.name}: {caption}", photo=caption not in ("errors", "uncertainty"))
             for caption, picture in example.pictures.items()
         )
-        title = f"<h3>{_text(example.name)} <small>{_text(by)} {example.score:.4f}</small></h3>"
+        title = f"<h3>{escape(example.name)} <small>{escape(by)} {example.score:.4f}</small></h3>"
         articles.append(f"<article>{title}<div class=strip>{pictures}</div></article>")
     count = "image" if len(worst) == 1 else f"{len(worst)} images"
     return [f"<h2>The worst {count}</h2>", f"<ul class=legend>{legend}</ul>", _class_legend(metrics), *articles]
@@ -295,7 +295,7 @@ def _class_legend(metrics: Metrics) -> str:
     """The colours of the classes in truth and prediction."""
     palette = default_palette(metrics["task"], len(metrics["classes"]), metrics["background"])
     keys = "".join(
-        f'<li><i style="background:rgb({",".join(map(str, colour))})"></i>{_text(name)}</li>'
+        f'<li><i style="background:rgb({",".join(map(str, colour))})"></i>{escape(name)}</li>'
         for k, (name, colour) in enumerate(zip(metrics["classes"], palette.tolist(), strict=True))
         if k != metrics["background"]
     )
@@ -305,7 +305,3 @@ def _class_legend(metrics: Metrics) -> str:
 def _cell(value: float | None, interval: Sequence[float] | None) -> str:
     within = f"<small>{interval[0]:.3f}–{interval[1]:.3f}</small>" if interval else ""
     return f"<td class=number>{written(value)}{within}</td>"
-
-
-def _text(words: str) -> str:
-    return html.escape(words)

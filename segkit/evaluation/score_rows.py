@@ -98,11 +98,6 @@ def settings_line(metrics: Metrics) -> str:
     return ", ".join([*how, settings["precision"]]) + after
 
 
-def written(score: float | None) -> str:
-    """A score as text: four digits, or a dash where it is undefined."""
-    return "–" if score is None else f"{score:.4f}"
-
-
 def _at(values: Any, path: Path) -> Any:
     for key in path:
         if not isinstance(values, Mapping) or key not in values:

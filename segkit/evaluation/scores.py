@@ -50,6 +50,11 @@ def image_score_name(task: Task, classes: Sequence[str], background: int | None)
     return "mean IoU" if background is None else "mean IoU without background"
 
 
+def written(score: float | None) -> str:
+    """A score as text: four digits, or a dash where it is undefined."""
+    return "–" if score is None else f"{score:.4f}"
+
+
 def shares(parts: Array, wholes: Array) -> Array:
     """Parts of wholes, NaN where a whole is 0."""
     undefined = np.full(np.broadcast_shapes(parts.shape, wholes.shape), np.nan)
@@ -59,5 +64,10 @@ def shares(parts: Array, wholes: Array) -> Array:
 
 def mean_of_defined(values: Array) -> Array:
     """Mean over the last axis of what is not NaN; NaN where nothing is defined."""
-    defined = ~np.isnan(values)
-    return shares(np.where(defined, values, 0).sum(-1), defined.sum(-1).astype(np.float64))
+    there = ~np.isnan(values)
+    return shares(np.where(there, values, 0).sum(-1), there.sum(-1).astype(np.float64))
+
+
+def defined(values: Array) -> list[float | None]:
+    """Scores [N] ready for JSON, None where one is undefined."""
+    return [None if np.isnan(value) else float(value) for value in values]

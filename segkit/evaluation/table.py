@@ -12,8 +12,8 @@ from segkit.evaluation.score_rows import (
     selective_rows,
     settings_line,
     title_line,
-    written,
 )
+from segkit.evaluation.scores import written
 
 Metrics = Mapping[str, Any]
 

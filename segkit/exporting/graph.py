@@ -47,7 +47,7 @@ def pixel_type(reader: Reader) -> PixelType:
     if not isinstance(reader.window, tuple):
         return "uint8"
     low, high = reader.window
-    if low < 0 or high > FULL["uint16"]:
+    if low < 0 or high > FULL["uint16"] or low % 1 or high <= 1:  # fractions, or pixels that are some
         return "float32"
     return "uint8" if high <= FULL["uint8"] else "uint16"
 

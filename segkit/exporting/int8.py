@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
-from segkit.data.masks import Ids
 from segkit.data.model_input import check_modality, read_input
 from segkit.data.reader import PICTURES
 from segkit.ensemble import Ensemble
@@ -40,14 +39,14 @@ class Pictures:
     Attributes:
         calibration: what the ranges are chosen by.
         held_out: what the cost is measured on, none of them among the first.
-        masks: the truth of each held-out one, where the folder is a dataset.
-        dataset: where their second modality is, where the model takes one.
+        dataset: where the truth of the held-out ones is, if they are a dataset's.
+        depth: whether the model takes a second modality, which is there too.
     """
 
     calibration: list[Path]
     held_out: list[Path]
-    masks: list[Ids] | None = None
     dataset: DatasetFolder | None = None
+    depth: bool = False
 
     def sample(self, path: Path) -> Sample:
         """The dataset's sample of a picture."""
@@ -63,7 +62,7 @@ class Cost:
         pictures: how many it was measured on.
         truth: ``masks``, or ``fp32`` where there are none: the labels of the file in float32 are then the truth.
         score: name of the score.
-        fp32, int8: that score of each; 1 for fp32 where its own labels are the truth.
+        fp32, int8: that score of each, NaN where it is undefined; 1 for fp32 where its own labels are the truth.
         fp32_seconds, int8_seconds: median time of one tile.
     """
 
@@ -109,8 +108,8 @@ def pictures_for(folder: Path, count: int, model: Segmenter | Ensemble) -> Pictu
         return Pictures(
             [sample.image for sample in first],
             [sample.image for sample in second],
-            [dataset.read_mask(sample) for sample in second],
-            dataset if model.reader.depth_channels else None,
+            dataset,
+            bool(model.reader.depth_channels),
         )
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; int8 needs a folder of pictures like those to come, or a dataset")
@@ -184,7 +183,7 @@ def last_layers(graph: Any) -> list[str]:
 
 def inputs_of(paths: Sequence[Path], pictures: Pictures, model: OnnxModel) -> Iterator[dict[str, NDArray[np.float32]]]:
     """What the graph is given of the middle of each picture: the image, and depth [1, h, w, C + 1] if it is taken."""
-    if pictures.dataset is None:
+    if pictures.dataset is None or not pictures.depth:
         for image in images_of(paths, model):
             yield {IMAGE: image}
         return
@@ -216,12 +215,15 @@ def cost_of(exact: OnnxModel, small: OnnxModel, pictures: Pictures) -> Cost:
     """What int8 costs on the held-out pictures, predicted by the settings kept with the model, but of one view."""
     scores = [SegmentationMetrics(exact.classes, exact.task, exact.background) for _ in range(2)]
     predictors = [Predictor(model, tta=None) for model in (exact, small)]
-    for number, path in enumerate(pictures.held_out):
+    for path in pictures.held_out:
         labels = [_predicted(predictor, path, pictures).labels for predictor in predictors]
-        truth = pictures.masks[number] if pictures.masks is not None else labels[0]
+        truth = labels[0]
+        if pictures.dataset is not None:  # at the resolution that the model takes
+            truth = pictures.dataset.read_mask(pictures.sample(path), truth.shape[-2:])
         for score, found in zip(scores, labels, strict=True):
             score.update(path.name, found, truth)
-    (first, name), (second, _) = (_headline(score) for score in scores)
+    nothing = 1.0 if pictures.dataset is None else float("nan")  # of labels that agree that nothing is there
+    (first, name), (second, _) = (_headline(score, nothing) for score in scores)
     inputs = next(inputs_of(pictures.held_out, pictures, exact))
     image = torch.from_numpy(inputs[IMAGE])
     depth = torch.from_numpy(inputs[DEPTH]).permute(0, 3, 1, 2) if DEPTH in inputs else None
@@ -233,7 +235,7 @@ def cost_of(exact: OnnxModel, small: OnnxModel, pictures: Pictures) -> Cost:
             taken.append(time.perf_counter() - start)
     return Cost(
         pictures=len(pictures.held_out),
-        truth="fp32" if pictures.masks is None else "masks",
+        truth="fp32" if pictures.dataset is None else "masks",
         score=name,
         fp32=first,
         int8=second,
@@ -243,21 +245,21 @@ def cost_of(exact: OnnxModel, small: OnnxModel, pictures: Pictures) -> Cost:
 
 
 def _predicted(predictor: Predictor, path: Path, pictures: Pictures) -> Prediction:
-    if pictures.dataset is None:
+    if pictures.dataset is None or not pictures.depth:
         return predictor.predict(path)
     return predict_sample(predictor, pictures.dataset, pictures.sample(path))
 
 
-def _headline(scores: SegmentationMetrics) -> tuple[float, str]:
+def _headline(scores: SegmentationMetrics, nothing: float) -> tuple[float, str]:
     """One pooled Dice, and its name: the foreground's, or the mean over the classes that aren't background."""
     pooled = scores.compute()["pooled"]
     if scores.task == "binary":
         name = scores.classes[1]
         found = pooled["per_class"][name]["dice"]
-        return (1.0 if found is None else found), f"Dice of {name}"
+        return (nothing if found is None else found), f"Dice of {name}"
     key = "mean_dice" if scores.background is None else "mean_dice_without_background"
     found = pooled[key]
-    return (1.0 if found is None else found), key.replace("_", " ").replace("dice", "Dice")
+    return (nothing if found is None else found), key.replace("_", " ").replace("dice", "Dice")
 
 
 def _spread(items: Sequence[Any], count: int) -> list[Any]:

@@ -139,7 +139,7 @@ def inspect(
         return inside
     folder = open_dataset(data)
     check_fit(ensemble, folder)
-    samples = folder.samples(split)
+    samples = folder.samples(*split.split("+"))
     done = iter(range(1, len(samples) + 1))
 
     def tell(name: str) -> None:

@@ -86,7 +86,7 @@ def fit(
     _check(weights, of)
     folder = open_dataset(data)
     check_fit(ensemble, folder)
-    samples = folder.samples(split)
+    samples = folder.samples(*split.split("+"))
     if weights in ("gate", "stack") and any(sample.volume for sample in samples):
         raise UsageError(
             f"weights={weights!r}: looks at the pixels around each, of pictures alone; take member or class"

@@ -1,9 +1,12 @@
 """Whether pictures to fit on were trained on."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+from segkit.artifact import AnyModel
+from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
+from segkit.model import Segmenter
 
 
 def check_unseen(name: str, about: Mapping[str, Any], dataset: str, split: str) -> None:
@@ -16,3 +19,9 @@ def check_unseen(name: str, about: Mapping[str, Any], dataset: str, split: str) 
                 f"{name} was trained on split {each!r} of {dataset}: what is fitted there favours whoever learnt "
                 "it by heart; name a split that no model has seen"
             )
+
+
+def kept_with(model: AnyModel) -> dict[str, Mapping[str, Any]]:
+    """What is kept with the model, and with each of its members."""
+    members = zip(model.names, model.members, strict=True) if isinstance(model, Ensemble) else ()
+    return {"the model": model.about, **{name: cast("Segmenter", member).about for name, member in members}}

@@ -4,21 +4,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
-from segkit.ensemble import Ensemble
 from segkit.errors import DataError, UsageError
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.report import check_fit
 from segkit.evaluation.scores import mean_of_defined, overlap_scores
-from segkit.fitting.seen import check_unseen
-from segkit.model import Segmenter
+from segkit.fitting.seen import check_unseen, kept_with
 from segkit.prediction.of_sample import predict_sample, seen_of
 from segkit.prediction.predictor import Predictor
 from segkit.recipe import PredictRecipe
@@ -82,7 +80,7 @@ def trust(
             raise UsageError(f"{name}={value:g}: expected a share, above 0 and below 1")
     folder = open_dataset(data)
     check_fit(model, folder)
-    known = _known(model)
+    known = kept_with(model)
     for name, about in known.items():
         check_unseen(name, about, folder.name, split)
     samples = folder.samples(*split.split("+"))
@@ -136,12 +134,6 @@ def trust(
     )
     model.about = {**model.about, KEY: judge.model_dump(mode="json")}
     return Trusted(model, judge, tuple(_notes(judge, model, folder, split)))
-
-
-def _known(model: AnyModel) -> dict[str, Mapping[str, Any]]:
-    """What is kept with the model, and with each of its members."""
-    members = zip(model.names, model.members, strict=True) if isinstance(model, Ensemble) else ()
-    return {"the model": model.about, **{name: cast("Segmenter", member).about for name, member in members}}
 
 
 def _trained_on(known: Iterable[Mapping[str, Any]], folder: DatasetFolder) -> Sequence[Sample]:

@@ -1,7 +1,7 @@
 """A run over pictures or volumes as one page: what was found in each, what was left out, and what it was made with."""
 
-import html
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -81,16 +81,16 @@ def write_run_page(
     gone = [*((case.name, case.error) for case in cases if case.error is not None), *left_out]
     done = [case for case in cases if case.error is None]
     body = [
-        f"<h1>{_text(title)}</h1>",
-        f"<p class=lead>{_text(_lead(done, gone))}</p>",
-        f"<p class=soft>{_text(NOT_A_DEVICE)}</p>",
+        f"<h1>{escape(title)}</h1>",
+        f"<p class=lead>{escape(_lead(done, gone))}</p>",
+        f"<p class=soft>{escape(NOT_A_DEVICE)}</p>",
         _warnings(warnings),
         _table(done),
         _left_out(gone),
         _previews(folder, done, colours),
-        *(["<h2>Notes</h2>", "<ul>", *(f"<li>{_text(note)}</li>" for note in notes), "</ul>"] if notes else []),
+        *(["<h2>Notes</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in notes), "</ul>"] if notes else []),
         _made_with(model, digest, settings),
-        f"<footer>segkit {_text(segkit.__version__)}. {_text(NOT_A_DEVICE)}</footer>",
+        f"<footer>segkit {escape(segkit.__version__)}. {escape(NOT_A_DEVICE)}</footer>",
         SORTING,
     ]
     with atomic_path(folder / PAGE) as path:
@@ -107,7 +107,7 @@ def _lead(done: Sequence[Case], gone: Sequence[tuple[str, str]]) -> str:
 
 
 def _warnings(warnings: Sequence[str]) -> str:
-    lines = "".join(f"<p>{_text(warning)}</p>" for warning in warnings)
+    lines = "".join(f"<p>{escape(warning)}</p>" for warning in warnings)
     return f'<div class="card notes">{lines}</div>' if lines else ""
 
 
@@ -124,8 +124,8 @@ def _table(cases: Sequence[Case]) -> str:
     headings = _heading("case", COLUMNS["case"], "left") + _heading("class", "that the figures are of", "left")
     headings += "".join(_heading(_titled(column), COLUMNS[column]) for column in columns)
     lines = [
-        f'<tr><th scope=row><a href="#c{number}">{_text(row["case"])}</a></th>'
-        f"<td style='text-align:left'>{_text(row['class'] or '')}</td>"
+        f'<tr><th scope=row><a href="#c{number}">{escape(row["case"])}</a></th>'
+        f"<td style='text-align:left'>{escape(row['class'] or '')}</td>"
         f"{''.join(_cell(row.get(column)) for column in columns)}</tr>"
         for number, row in rows
     ]
@@ -139,7 +139,7 @@ def _table(cases: Sequence[Case]) -> str:
 
 
 def _heading(title: str, meaning: str, side: str = "right") -> str:
-    return f'<th scope=col style="cursor:pointer;text-align:{side}" title="{_text(meaning)}">{_text(title)}</th>'
+    return f'<th scope=col style="cursor:pointer;text-align:{side}" title="{escape(meaning)}">{escape(title)}</th>'
 
 
 def _titled(column: str) -> str:
@@ -153,7 +153,7 @@ def _cell(value: Any) -> str:
         return "<td>–</td>"
     if isinstance(value, str):
         emphasis = " style='color:#d55e00;font-weight:600'" if value == "review" else ""
-        return f"<td{emphasis}>{_text(value)}</td>"
+        return f"<td{emphasis}>{escape(value)}</td>"
     shown = f"{value:,}" if isinstance(value, int) else f"{value:#.4g}" if abs(value) < 1e3 else f"{value:,.0f}"
     return f'<td data-v="{value}">{shown}</td>'
 
@@ -165,7 +165,7 @@ def _previews(folder: Path, cases: Sequence[Case], colours: Mapping[str, Sequenc
     first = sorted(range(len(cases)), key=lambda number: cases[number].verdict != "review")[:ENOUGH]
     width = next(width for most, width in WIDTHS.items() if len(first) <= most)
     legend = "".join(
-        f'<li><i style="background:rgb({",".join(str(int(part)) for part in colour)})"></i>{_text(name)}</li>'
+        f'<li><i style="background:rgb({",".join(str(int(part)) for part in colour)})"></i>{escape(name)}</li>'
         for name, colour in colours.items()
     )
     shown = set(first)
@@ -182,16 +182,16 @@ def _previews(folder: Path, cases: Sequence[Case], colours: Mapping[str, Sequenc
 def _card(folder: Path, case: Case, number: int, width: int) -> str:
     """A case: its preview, at most ``width`` wide or as a link, and what has to be known of it."""
     trust = case.trust or {}
-    verdict = f" <small>{_text(case.verdict)}, expected Dice {trust['predicted_dice']:.2f}</small>" if trust else ""
-    parts = [f'<article id="c{number}" style="margin:0"><h3>{_text(case.name)}{verdict}</h3>']
+    verdict = f" <small>{escape(case.verdict)}, expected Dice {trust['predicted_dice']:.2f}</small>" if trust else ""
+    parts = [f'<article id="c{number}" style="margin:0"><h3>{escape(case.name)}{verdict}</h3>']
     if case.preview is not None:
         link = quote(case.preview.relative_to(folder).as_posix())
         picture = _thumbnail(case.preview, width) if width else None
-        inside = f'<img src="{embedded(picture, photo=True)}" alt="{_text(case.name)}">' if picture is not None else ""
+        inside = f'<img src="{embedded(picture, photo=True)}" alt="{escape(case.name)}">' if picture is not None else ""
         parts.append(f'<a href="./{link}">{inside or "preview"}</a>')
     said = [*case.notes, *trust.get("unlike", ())]
     said += [each["notes"] for each in (case.measures or {}).values() if each.get("notes")]
-    parts += [f"<p class=soft style='margin:.5rem 0 0'><small>{_text('; '.join(said))}</small></p>"] if said else []
+    parts += [f"<p class=soft style='margin:.5rem 0 0'><small>{escape('; '.join(said))}</small></p>"] if said else []
     return "".join(parts) + "</article>"
 
 
@@ -212,7 +212,8 @@ def _left_out(gone: Sequence[tuple[str, str]]) -> str:
     if not gone:
         return ""
     lines = "".join(
-        f'<tr><th scope=row>{_text(name)}</th><td style="text-align:left;white-space:normal">{_text(reason)}</td></tr>'
+        f"<tr><th scope=row>{escape(name)}</th>"
+        f'<td style="text-align:left;white-space:normal">{escape(reason)}</td></tr>'
         for name, reason in gone
     )
     return f"<h2>Left out</h2>\n<div class=card><table><tbody>{lines}</tbody></table></div>"
@@ -221,15 +222,11 @@ def _left_out(gone: Sequence[tuple[str, str]]) -> str:
 def _made_with(model: str, digest: str, settings: Mapping[str, Any]) -> str:
     facts = {"model": model, "SHA-256 of the model": digest, **settings}
     lines = "".join(
-        f'<tr><th scope=row>{_text(name)}</th><td style="white-space:normal;overflow-wrap:anywhere">'
-        f"{_text('none' if value is None else value)}</td></tr>"
+        f'<tr><th scope=row>{escape(name)}</th><td style="white-space:normal;overflow-wrap:anywhere">'
+        f"{escape('none' if value is None else str(value))}</td></tr>"
         for name, value in facts.items()
     )
     return f"<h2>Made with</h2>\n<div class=card><table><tbody>{lines}</tbody></table></div>"
-
-
-def _text(words: object) -> str:
-    return html.escape(str(words))
 
 
 SORTING = """<script>

@@ -16,9 +16,15 @@ Spacing = tuple[float, ...]
 """Distance of neighbouring pixels along each axis, in mm."""
 
 
-def of_picture(mpp: float | None) -> Spacing | None:
-    """The spacing of pictures that were brought to so many microns per pixel; None where they are as they came."""
-    return None if mpp is None else (mpp / 1000, mpp / 1000)
+def of_picture(own: tuple[float, float] | None, mpp: float | None) -> Spacing | None:
+    """The spacing of a picture; None where nobody knows it.
+
+    Args:
+        own: microns per pixel, down and across, as its file says.
+        mpp: those that the model takes pictures to have.
+    """
+    down, across = own or (mpp, mpp)
+    return None if down is None or across is None else (down / 1000, across / 1000)
 
 
 def foreground(task: Task, classes: Sequence[str], background: int | None) -> dict[str, int]:

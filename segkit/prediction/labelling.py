@@ -32,7 +32,7 @@ class Labelling:
         steps = self.steps
         if steps is not None and model.task != "multiclass":
             steps = steps.without("thresholds")
-        return Labelling(threshold, steps)
+        return Labelling(threshold, steps if steps is not None and steps.steps else None)
 
     def kept(self) -> dict[str, Any] | None:
         """The steps, ready for JSON; None where there are none."""

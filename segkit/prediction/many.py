@@ -22,7 +22,7 @@ from segkit.prediction.depth_folder import DepthFolder
 from segkit.prediction.fingerprint import fingerprint
 from segkit.prediction.manifest import MANIFEST, Entry, Manifest, file_hash, files_hash
 from segkit.prediction.prediction import Prediction, output_kinds
-from segkit.prediction.pseudonyms import pseudonymised, without_names
+from segkit.prediction.pseudonyms import NameHiding, pseudonymised
 from segkit.prediction.run_report import measures_of, write_preview, write_report
 from segkit.prediction.settings import Kept
 from segkit.prediction.sources import Source, expand, without_collisions
@@ -120,18 +120,19 @@ def predict_files(
     kinds += ["preview"] if report else []
     targets = [*kinds, "depth"] if overlay and depth is not None else kinds
     images = expand(sources, out)
+    depths = _depths(predictor, images, depth)
     if pseudonymise:
-        images = pseudonymised(images, Path(out))
+        named, images = images, pseudonymised(images, Path(out))
+        depths = {ours.place: depths[own.place] for own, ours in zip(named, images, strict=True) if own.place in depths}
     planned = without_collisions(images, partial(_targets, predictor.model, kinds=targets))
-    depths = _depths(predictor, planned, depth)
     out = output_folder(out)
     reader = predictor.model.reader
     meaning = None if depth is None else (depth_format or reader.depth)
     run = fingerprint(predictor, threshold=threshold, kinds=kinds, depth_format=meaning, mpp=checked_mpp(mpp))
     with Manifest(out / MANIFEST, resume=resume) as manifest:
         remove_temporary(out)  # left by a killed run: no other writes here while the manifest is held
-        hidden = tuple(planned) if pseudonymise else ()
-        line = _Line(predictor, kinds, threshold, depths, meaning, mpp, out, run, manifest, hidden)
+        hidden = NameHiding(planned) if pseudonymise else None
+        line = _Line(predictor, kinds, targets, threshold, depths, meaning, mpp, out, run, manifest, hidden)
         outcomes, entries = [], []
         with closing(line.through(planned)) as finished:
             for source, (entry, kept) in zip(planned, finished, strict=True):
@@ -186,6 +187,7 @@ class _Line:
 
     predictor: "Predictor"
     kinds: list[str]
+    targets: list[str]  # and the pictures of depth, where there will be any
     threshold: float | Kept
     depths: dict[str, Path]
     depth_format: DepthFormat | None
@@ -193,7 +195,7 @@ class _Line:
     out: Path
     run: str
     manifest: Manifest
-    hidden: tuple[Source, ...] = ()  # whose names may not be told
+    hidden: NameHiding | None = None  # of what may not be told
 
     def through(self, planned: list[Source]) -> Generator[tuple[Entry, bool], None, None]:
         """The entry of each image when it is in the manifest, and whether an earlier run had done it."""
@@ -286,14 +288,15 @@ class _Line:
                 error = f"{step.source.path}: can't write its results ({one_line(problem)})"
         if error is not None and step.source.found:
             # What an earlier run left under these names isn't of the picture as it is now.
-            for path in _targets(self.predictor.model, step.source, kinds=[*self.kinds, "depth"]):
+            for path in _targets(self.predictor.model, step.source, kinds=self.targets):
                 if path.is_file():
                     path.unlink()
+            paths = []
         if step.scratch is not None:
             rmtree(step.scratch, ignore_errors=True)
         skipped = step.source.skipped
-        if error is not None and self.hidden:
-            error = without_names(error, self.hidden)
+        if error is not None and self.hidden is not None:
+            error = self.hidden.of(error)
         entry = Entry(
             input=step.source.place,
             sha256=step.sha256,

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.model_input import depth_for
-from segkit.data.picture import open_picture
+from segkit.data.picture import begins_as_tiff, open_picture
 from segkit.data.scaled import Scaled, scaled
+from segkit.postprocessing.targets import Spacing, of_picture
 from segkit.prediction.depth import Measured
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.volume_maps import tall_scaled
@@ -34,6 +35,13 @@ def predict_sample(predictor: "Predictor", folder: DatasetFolder, sample: Sample
     picture = open_picture(sample.image, limit=predictor.limit, mpp=reader.mpp)
     depth = depth_for(folder, sample, reader, (picture.shape[0], picture.shape[1]))
     return predictor.predict(picture, depth=Measured(depth))
+
+
+def spacing_of(predictor: "Predictor", sample: Sample) -> Spacing | None:
+    """The spacing of a dataset's picture as it is predicted; None where nobody knows it."""
+    mpp = predictor.model.reader.mpp
+    own = open_picture(sample.image, limit=predictor.limit, mpp=mpp).mpp if begins_as_tiff(sample.image) else None
+    return of_picture(own, mpp)
 
 
 def seen_of(folder: DatasetFolder, sample: Sample, reader: "Reader") -> Scaled:

@@ -235,27 +235,26 @@ class Predictor:
             UsageError: out of GPU memory, an ``out`` that can't be written into, or depth for a model of images alone.
             RecipeError: the postprocessing has sizes in mm, but nothing says how large pixels are.
         """
-        labelling = self.labelling(threshold)
+        labelling, reader = self.labelling(threshold), self.model.reader
         if isinstance(source, str | Path):
-            source = opened(Path(source), self.limit, self.model.reader, mpp)
+            source = opened(Path(source), self.limit, reader, mpp)
+        elif not isinstance(source, Volume):
+            source = at_resolution(source if isinstance(source, Picture) else as_pixels(source), reader, mpp)
         if isinstance(source, Volume):
             for name, given_too in (("depth", depth), ("mpp", mpp)):
                 if given_too is not None:
                     raise UsageError(f"{name}: is of pictures; leave it out for a volume")
             return self._predict_volume(source, out, labelling)
-        reader = self.model.reader
-        pixels = at_resolution(source if isinstance(source, Picture) else as_pixels(source), reader, mpp)
-        path = pixels.path if isinstance(pixels, Picture) else None
+        path = source.path if isinstance(source, Picture) else None
         name = path.stem if path is not None else "image"
         folder = output_folder(out) if out is not None else None
-        image = scaled(pixels, reader, str(path or name))
+        image = scaled(source, reader, str(path or name))
         second = depth_of(depth, reader, image.size, str(path or name), depth_format, self.limit)
         given = rows_with(image.rows, second, reader, image.size[1])
         rows = self._sweep.picture(self._blendable, given, image.size)
         arrays = self._collected(rows, image.size, name, path, labelling, folder)
         keep = None if folder is None else partial(npy_of, path=folder / f"{name}_labels.npy")
-        own = pixels.mpp if isinstance(pixels, Picture) else None  # (down, across), in microns
-        spacing = (own[0] / 1000, own[1] / 1000) if own is not None else of_picture(reader.mpp)
+        spacing = of_picture(source.mpp if isinstance(source, Picture) else None, reader.mpp)
         maps, labels = arrays["probabilities"], arrays["labels"]
         arrays["labels"] = labelling.labels(maps, labels, self.model, spacing=spacing, keep=keep)
         found: dict[str, Any] = {"disagreement": None, **arrays}

@@ -33,41 +33,49 @@ def pseudonymised(sources: list[Source], out: Path) -> list[Source]:
         if again and source.found:
             named[alias] = replace(named[alias], skipped=COPY)
     renamed = list(named.values())
+    hiding = NameHiding(renamed)
     return [
         replace(
             source,
-            error=None if source.error is None else without_names(source.error, renamed),
-            skipped=None if source.skipped is None else without_names(source.skipped, renamed),
+            error=None if source.error is None else hiding.of(source.error),
+            skipped=None if source.skipped is None else hiding.of(source.skipped),
         )
         for source in renamed
     ]
 
 
-def without_names(text: str, sources: Iterable[Source]) -> str:
-    """A text with the sources' aliases in the place of their paths and of the names of their files and folders."""
-    words: dict[str, str] = {}
-    stems: dict[str, str] = {}
-    folders: dict[str, str] = {}
-    for source in sources:
-        alias = source.alias or ""
-        for file in source.files:
-            words |= dict.fromkeys((str(file), file.name), alias)
-            folders |= dict.fromkeys(map(str, file.parents), "…")
-        if source.series is None:
-            stems[stem_of(source.path)] = alias
-        else:
-            words[source.series.name] = alias
-            if source.path not in source.files:
-                folders[str(source.path)] = alias
-    words = {name: alias for name, alias in words.items() if not NUMBER.fullmatch(name)}
-    folders = {name: alias for name, alias in folders.items() if name not in (".", "..", "/")}
-    for pattern, names in ((WORD, words), (STEM, stems), (FOLDER, folders)):
-        text = _replaced(text, pattern, names)
-    return text
+class NameHiding:
+    """Takes the names of sources out of texts."""
 
+    def __init__(self, sources: Iterable[Source]) -> None:
+        words: dict[str, str] = {}
+        stems: dict[str, str] = {}
+        folders: dict[str, str] = {}
+        for source in sources:
+            alias = source.alias or ""
+            for file in source.files:
+                words |= dict.fromkeys((str(file), file.name), alias)
+                folders |= dict.fromkeys(map(str, file.parents), "…")
+            if source.series is None:
+                stems[stem_of(source.path)] = alias
+            else:
+                words[source.series.name] = alias
+                if source.path not in source.files:
+                    folders[str(source.path)] = alias
+        words = {name: alias for name, alias in words.items() if not NUMBER.fullmatch(name)}
+        folders = {name: alias for name, alias in folders.items() if name not in (".", "..", "/")}
+        self._names = [
+            (_compiled(pattern, names), names) for pattern, names in ((WORD, words), (STEM, stems), (FOLDER, folders))
+        ]
 
-def _replaced(text: str, pattern: str, names: dict[str, str]) -> str:
-    longest_first = sorted(filter(None, names), key=len, reverse=True)
-    if not longest_first:
+    def of(self, text: str) -> str:
+        """The text with aliases in the place of the sources' paths and of the names of their files and folders."""
+        for pattern, names in self._names:
+            if pattern is not None:
+                text = pattern.sub(lambda found, names=names: names[found[0]], text)  # type: ignore[misc]  # bound now
         return text
-    return re.sub(pattern.format("|".join(map(re.escape, longest_first))), lambda found: names[found[0]], text)
+
+
+def _compiled(pattern: str, names: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(filter(None, names), key=len, reverse=True)
+    return re.compile(pattern.format("|".join(map(re.escape, longest_first)))) if longest_first else None

@@ -21,13 +21,15 @@ def opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> Picture
 
 
 def at_resolution(pixels: Pixels | Picture, reader: Reader, mpp: float | None) -> Pixels | Picture:
-    """The same at the resolution that a reader wants; ``mpp``: what an array, or a picture that doesn't say it, has."""
-    if reader.mpp is None and mpp is None:
+    """The same at the resolution that a reader wants; ``mpp``: what it has, whatever a picture's file says."""
+    own = checked_mpp(mpp)
+    if reader.mpp is None and own is None:
         return pixels
     if not isinstance(pixels, Picture):
-        own = checked_mpp(mpp)
         array = pixels[..., None] if pixels.ndim == 2 else pixels
-        pixels = Picture(None, array, mpp=None if own is None else (own, own))
+        pixels = Picture(None, array)
+    if own is not None:
+        pixels = pixels.at(own)
     if reader.mpp is None:
         return pixels
     from segkit.medical.slide_resampling import brought_to

@@ -94,11 +94,12 @@ def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[
     except ValueError:
         raise UsageError("the images are on different drives; predict those of each drive by themselves") from None
     places = {place.relative_to(root): file for place, file in found.items()}
-    dicom = [file for file in places.values() if suffix_of(file) not in PICTURES and file.is_file() and is_dicom(file)]
-    images = [
-        _source(file, out / place.parent, place.as_posix()) for place, file in places.items() if file not in set(dicom)
-    ]
-    return images + (_of_series(dicom, root, out) if dicom else []) + nothing
+    dicom = {
+        file: None for file in places.values() if suffix_of(file) not in PICTURES and file.is_file() and is_dicom(file)
+    }
+    pictures = {place: file for place, file in places.items() if file not in dicom}
+    images = [_source(file, out / place.parent, place.as_posix()) for place, file in pictures.items()]
+    return images + (_of_series(list(dicom), root, out) if dicom else []) + nothing
 
 
 def _of_series(files: Sequence[Path], root: Path, out: Path) -> list[Source]:

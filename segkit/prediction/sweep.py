@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
@@ -45,6 +45,7 @@ class Sweep:
     batches: Batches
     own_batch: bool
     whole_rows: bool
+    of_sides: dict[int, Batches] = field(default_factory=dict)  # for slices, by a tile's side
 
     def volume(self, function: Callable[[Tensor], Tensor], case: Case) -> Generator[NDArray[np.float32], None, None]:
         """Maps of a volume's voxels as those of one tall picture, [C', h, K] of I · J rows."""
@@ -55,7 +56,9 @@ class Sweep:
     ) -> Generator[NDArray[np.float32], None, None]:
         """Maps [C', H, W] of each of several pictures [H, W, C] of one size, several at a time."""
         side = max(min(self.tile or side, side) for side in size)
-        batches = Batches(batch_for(self.device, side)) if self.own_batch else self.batches
+        batches = self.batches
+        if self.own_batch:
+            batches = self.of_sides.setdefault(side, Batches(batch_for(self.device, side)))
         while together := list(islice(pictures, batches.size)):
             stack = np.stack(together).transpose(0, 3, 1, 2)  # [B, C, H, W]
             strips = Strips(size, len(stack), partial(_rows_of, stack))

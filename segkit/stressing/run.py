@@ -29,6 +29,7 @@ from segkit.files import atomic_path
 from segkit.labels import at_temperature, labels_of
 from segkit.nearest import nearest
 from segkit.prediction.evaluating import evaluating
+from segkit.prediction.of_sample import spacing_of
 from segkit.prediction.predictor import Predictor
 from segkit.stressing.corruptions import STRENGTHS, corrupted
 from segkit.stressing.fgsm import STRENGTHS as ATTACKS
@@ -136,7 +137,7 @@ def stress(
     Args:
         model: a model.
         data: the dataset's folder.
-        split: its pictures.
+        split: its pictures; several are joined by ``+``.
         kinds: of corruptions: fgsm, noise, blur, contrast, jpeg.
         most: so many pictures at most, evenly spread over the split.
         seed: of the noise.
@@ -155,7 +156,7 @@ def stress(
         raise UsageError(f"most={most}, seed={seed}: expected at least one kind and one picture, and a seed from 0 on")
     folder = open_dataset(data)
     check_fit(model, folder)
-    samples = folder.samples(split)
+    samples = folder.samples(*split.split("+"))
     samples = [samples[i] for i in np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)]
     predictor = Predictor(model, **how)
     if any(sample.volume for sample in samples):
@@ -193,7 +194,7 @@ class _Scoring:
         self.model, self.predictor, self.folder = model, predictor, folder
         members = model.names if isinstance(model, Ensemble) else ()
         self.names = ("ensemble", *members) if members else ("model",)
-        self.threshold = predictor.threshold
+        self.labelling = predictor.labelling()
         self._metrics: dict[tuple[str, int, str], SegmentationMetrics] = {}
         self._loss = build_loss({"cross_entropy": 1.0}, task=folder.task, classes=len(folder.classes))
 
@@ -265,8 +266,13 @@ class _Scoring:
             raise ModelError(f"{sample.name}: {name} gives values that are not finite; was its training finite?")
         key, task = (kind, place, name), self.folder.task
         if key not in self._metrics:
-            self._metrics[key] = SegmentationMetrics(self.folder.classes, task, self.folder.background, self.threshold)
-        self._metrics[key].update(sample.name, labels_of(maps, task, self.threshold), target)
+            threshold = self.labelling.threshold
+            self._metrics[key] = SegmentationMetrics(self.folder.classes, task, self.folder.background, threshold)
+        labels = labels_of(maps, task, self.labelling.threshold)
+        if name == self.names[0]:  # steps are the whole's, members are scored as they are
+            spacing = spacing_of(self.predictor, sample) if self.labelling.steps is not None else None
+            labels = self.labelling.labels(maps, labels, self.model, spacing=spacing)
+        self._metrics[key].update(sample.name, labels, target)
 
 
 def _shown(kind: str, strength: float) -> float:

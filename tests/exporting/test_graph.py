@@ -44,3 +44,8 @@ def test_random_pixels_fill_the_window():
     drawn = random_pixels(Reader(channels=1, window=(300, 400)), "uint16", (1, 64, 64), seed=0).numpy()
     assert (drawn.min(), drawn.max()) == (300, 400)
     assert drawn.dtype == np.uint16
+
+
+@pytest.mark.parametrize("window", [(0.0, 1.0), (0.2, 0.8), (0.5, 200.0)])
+def test_pixels_that_are_fractions_stay_fractions(window):
+    assert pixel_type(Reader(window=window)) == "float32"

@@ -121,8 +121,9 @@ def test_a_single_slice_has_an_area_and_a_volume():
 
 
 def test_pictures_at_a_resolution_have_a_spacing():
-    assert of_picture(None) is None
-    assert of_picture(0.5) == (0.0005, 0.0005)
+    assert of_picture(None, None) is None
+    assert of_picture(None, 0.5) == (0.0005, 0.0005)
+    assert of_picture((0.25, 0.5), 1.0) == (0.00025, 0.0005)
 
 
 AREA, VOLUME = Scale((4, 5), (1, 1)), Scale((4, 5, 6), (1, 1, 1))

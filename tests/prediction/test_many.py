@@ -165,3 +165,36 @@ def test_a_name_that_is_no_text_is_refused_and_the_others_go_on(binary, folder):
         errors = [outcome.error for outcome in outcomes if outcome.error is not None]
         assert errors[-1] == "bad\\xff.png: the name is no text in UTF-8; rename the file"
         assert [line["status"] for line in lines(folder)] == ["ok", "error", "error", "ok"]
+
+
+def test_a_picture_that_fails_takes_no_file_along_that_was_never_its_output(tmp_path, binary):
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for name in ("x", "y"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+    whole = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(whole[:-20])
+    (tmp_path / "x_depth.png").write_bytes(whole)
+    sources = [tmp_path / "x.png", tmp_path / "y.png"]
+    first, second = Predictor(binary).predict_files(sources, tmp_path)
+    assert first.error is not None
+    assert second.error is None
+    assert (tmp_path / "x_depth.png").read_bytes() == whole
+
+
+def test_a_preview_that_can_not_be_written_is_that_pictures_error_alone(tmp_path, binary, monkeypatch):
+    for name in ("x", "y"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    draw = many.write_preview
+
+    def full(path, prediction):
+        if path.name.startswith("x"):
+            raise OSError(28, "No space left on device")
+        draw(path, prediction)
+
+    monkeypatch.setattr(many, "write_preview", full)
+    out = tmp_path / "out"
+    first, second = Predictor(binary).predict_files([tmp_path / "x.png", tmp_path / "y.png"], out, report=True)
+    assert "can't write its results" in first.error
+    assert second.error is None
+    assert not list(out.glob("x_*"))
+    assert (out / "y_preview.png").is_file()

@@ -7,6 +7,8 @@ import tifffile
 import torch
 from PIL import Image
 
+from segkit.data.picture import open_picture
+from segkit.data.reader import Reader
 from segkit.drawing.overlay import draw_overlay
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, UsageError
@@ -456,3 +458,12 @@ def test_a_tiffs_parts_give_what_the_whole_gives(monkeypatch, build, tmp_path):
     parts, whole = (predictor.predict(source) for source in (tmp_path / "x.tif", pixels))
     assert np.array_equal(parts.probabilities, whole.probabilities)
     assert np.array_equal(parts.overlay(), whole.overlay())
+
+
+def test_an_opened_picture_has_the_resolution_that_is_said(tmp_path, binary):
+    binary.reader = Reader(channels=3, mpp=1.0)
+    file = tmp_path / "x.png"
+    cv2.imwrite(str(file), np.zeros((64, 64, 3), np.uint8))
+    predictor = Predictor(binary, precision="fp32")
+    for given in (file, open_picture(file), np.zeros((64, 64, 3), np.uint8)):
+        assert predictor.predict(given, mpp=0.5).labels.shape == (32, 32)

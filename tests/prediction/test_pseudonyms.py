@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import nibabel
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from medical.dicom_files import write_series
 from prediction.test_volumes import Bright
 
 import segkit
+from segkit.data.depth_format import DepthFormat
 from segkit.data.slices import Slices
-from segkit.prediction.pseudonyms import pseudonymised, without_names
+from segkit.prediction.pseudonyms import NameHiding, pseudonymised
 from segkit.prediction.sources import Source, expand
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
@@ -88,4 +90,19 @@ def test_words_and_numbers_stay_where_files_are_called_so(tmp_path):
         Source(tmp_path / name, tmp_path, name, alias=f"case_{number}") for number, name in enumerate(("a.nii", "5"))
     ]
     text = f"{tmp_path}/a.nii: a step of 2.5 mm, others 5 mm: a.img isn't there"
-    assert without_names(text, sources) == "case_0: a step of 2.5 mm, others 5 mm: case_0.img isn't there"
+    assert NameHiding(sources).of(text) == "case_0: a step of 2.5 mm, others 5 mm: case_0.img isn't there"
+
+
+def test_depth_is_found_by_the_names_that_are_not_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place, value in (("in/x.png", 10), ("in/a/x.png", 20), ("depth/x.png", 1), ("depth/a/x.png", 2)):
+        file = tmp_path / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), np.full((32, 32), value, np.uint8))
+    stem = {"name": "stem", "width": 4}
+    model = segkit.Segmenter.create(stem, depth=stem, neck="unet", classes=2, depth_format=DepthFormat(unit="m"))
+    predictor = segkit.Predictor(model)
+    plain = predictor.predict_files("in", "plain", depth="depth")
+    hidden = predictor.predict_files("in", "hidden", depth="depth", pseudonymise=True)
+    assert [outcome.depth for outcome in hidden] == [outcome.depth for outcome in plain]
+    assert {outcome.depth.as_posix() for outcome in hidden} == {"depth/x.png", "depth/a/x.png"}
