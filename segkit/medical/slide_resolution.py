@@ -7,16 +7,13 @@ from xml.etree import ElementTree
 import tifffile
 
 from segkit.data.picture import Resolution
+from segkit.medical.lengths import nanometres_in
 
 EQUAL = 0.05
 """Share by which two resolutions may differ and count as equal.
 
 No scanner meets its nominal one, and bringing a picture from 0.2527 to 0.25 microns would blur it, for nothing.
 """
-
-MICRONS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0}
-MICRONS |= {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "å": 1e-4, "pm": 1e-6}
-"""Microns in a unit, by the names that OME and ImageJ give it."""
 
 INCH, CENTIMETRE = 2, 3
 TAG_MICRONS = {INCH: 25_400.0, CENTIMETRE: 10_000.0}
@@ -56,8 +53,8 @@ def _of_ome(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Resolution | No
 
 def _length(pixels: ElementTree.Element, key: str) -> float | None:
     value = _number(pixels.get(key, ""))
-    microns = MICRONS.get(_unit(pixels.get(f"{key}Unit", "µm")))
-    return None if value is None or microns is None else value * microns
+    nanometres = nanometres_in(pixels.get(f"{key}Unit", "µm"))
+    return None if value is None or nanometres is None else value * (nanometres / 1e3)
 
 
 def _of_aperio(page: tifffile.TiffPage) -> Resolution | None:
@@ -75,9 +72,11 @@ def _of_philips(file: tifffile.TiffFile) -> Resolution | None:
 
 
 def _of_imagej(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Resolution | None:
-    microns = MICRONS.get(_unit(str((file.imagej_metadata or {}).get("unit", ""))))
-    per_unit = _per_unit(page)
-    return None if microns is None or per_unit is None else (microns / per_unit[0], microns / per_unit[1])
+    unit = str((file.imagej_metadata or {}).get("unit", ""))
+    nanometres, per_unit = nanometres_in(unit), _per_unit(page)
+    if nanometres is None or per_unit is None or nanometres == nanometres_in("inch"):  # inches are those of the tags
+        return None
+    return nanometres / 1e3 / per_unit[0], nanometres / 1e3 / per_unit[1]
 
 
 def _of_tags(page: tifffile.TiffPage) -> Resolution | None:
@@ -94,11 +93,6 @@ def _per_unit(page: tifffile.TiffPage) -> Resolution | None:
     if across is None or down is None or not all((*across, *down)):
         return None
     return down[0] / down[1], across[0] / across[1]
-
-
-def _unit(name: str) -> str:
-    """In one spelling: there are two letters µ, and ImageJ writes one of them as an escape."""
-    return name.strip().replace("\\u00B5", "µ").replace("\\u00b5", "µ").replace("\u03bc", "µ").lower()
 
 
 def _number(text: str) -> float | None:

@@ -8,15 +8,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
-MILLIMETRES = {
-    **dict.fromkeys(("nm", "nanometer"), 1e-6),
-    **dict.fromkeys(("um", "micron", "microns", "micrometer", "\u00b5m", "\u03bcm", "\\u00b5m", "\\u03bcm"), 1e-3),
-    **dict.fromkeys(("mm", "millimeter"), 1.0),
-    **dict.fromkeys(("cm", "centimeter"), 10.0),
-    **dict.fromkeys(("m", "meter"), 1000.0),
-    **dict.fromkeys(("in", "inch"), 25.4),
-}
-"""Of units by their names in small letters; ImageJ writes a µ as an escape. Pixels are no unit of length."""
+from segkit.medical.lengths import nanometres_in
 
 Resolution = float | tuple[int, int]
 
@@ -39,7 +31,7 @@ class StackGrid:
     def millimetres(self) -> tuple[float, float, float]:
         """From column to column, row to row and slice to slice."""
         x, y = (1 / _number(each) for each in self.resolution)
-        scale = MILLIMETRES[self.unit.lower()]
+        scale = (nanometres_in(self.unit) or math.nan) / 1e6
         return x * scale, y * scale, self.spacing * scale
 
 
@@ -54,7 +46,7 @@ def grid_in_file(file: tifffile.TiffFile) -> StackGrid | None:
     The resolution tags alone, in dots per inch, tell of a printer, not of a specimen.
     """
     grid = _ome(file.ome_metadata) if file.ome_metadata else _imagej(file)
-    if grid is None or grid.unit.lower() not in MILLIMETRES:
+    if grid is None or nanometres_in(grid.unit) is None:
         return None
     numbers = (*(_number(each) for each in grid.resolution), grid.spacing)
     return grid if all(math.isfinite(number) and number > 0 for number in numbers) else None
@@ -88,9 +80,10 @@ def _ome(text: str) -> StackGrid | None:
         size, unit = pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")
         if size is None and axis == "Z" and pixels.get("SizeZ") == "1":
             size, unit = "1", "µm"
-        if size is None or unit.lower() not in MILLIMETRES or not _positive(size):
+        nanometres = nanometres_in(unit)
+        if size is None or nanometres is None or not _positive(size):
             return None
-        sizes.append(float(size) * MILLIMETRES[unit.lower()] / MILLIMETRES["um"])
+        sizes.append(float(size) * (nanometres / 1e3))
     return StackGrid("um", (1 / sizes[0], 1 / sizes[1]), sizes[2])
 
 

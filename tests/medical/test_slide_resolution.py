@@ -68,7 +68,7 @@ def test_philips_says_it_in_millimetres(tmp_path, monkeypatch):
     assert who == "Philips' description"
 
 
-@pytest.mark.parametrize(("unit", "scale"), [("micron", 1), ("um", 1), ("nm", 1e-3), ("mm", 1e3)])
+@pytest.mark.parametrize(("unit", "scale"), [("micron", 1), ("um", 1), ("nanometer", 1e-3), ("millimeter", 1e3)])
 def test_imagej_says_its_unit(unit, scale, tmp_path):
     grey = PIXELS[..., 0]
     tifffile.imwrite(tmp_path / "a.tif", grey, imagej=True, resolution=(4, 2), metadata={"unit": unit})
@@ -77,10 +77,11 @@ def test_imagej_says_its_unit(unit, scale, tmp_path):
     assert who == "ImageJ's description"
 
 
-def test_micro_may_be_written_in_three_ways():
-    from segkit.medical.slide_resolution import MICRONS, _unit
-
-    assert [MICRONS[_unit(text)] for text in ("\u00b5m", "\u03bcm", "\\u00B5m")] == [1, 1, 1]
+def test_inches_of_imagej_are_those_of_the_tags(tmp_path):
+    for dots, expected in ((72, None), (25_400 * 2, 0.5)):
+        options = {"resolution": (dots, dots), "resolutionunit": "INCH", "metadata": {"unit": "inch"}}
+        tifffile.imwrite(tmp_path / f"{dots}.tif", PIXELS[..., 0], imagej=True, **options)
+        assert said(tmp_path / f"{dots}.tif") == (expected and (expected, expected), expected and "its tags")
 
 
 @pytest.mark.parametrize("unit", ["CENTIMETER", "INCH"])

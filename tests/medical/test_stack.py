@@ -61,7 +61,7 @@ def test_compressions_that_other_programs_use(tmp_path, compression, kind):
 
 
 @pytest.mark.parametrize(("unit", "millimetres"), [("um", 1e-3), ("micron", 1e-3), ("\\u00B5m", 1e-3), ("mm", 1),
-    ("cm", 10), ("nm", 1e-6), ("inch", 25.4)])  # fmt: skip
+    ("cm", 10), ("nanometre", 1e-6), ("angstrom", 1e-7), ("inch", 25.4)])  # fmt: skip
 def test_spacings_of_imagej(tmp_path, unit, millimetres):
     volume = read_stack(imagej(tmp_path / "a.tif", spacing=3.0, unit=unit))
     assert volume.geometry.spacing == pytest.approx(np.array([0.5, 0.25, 3]) * millimetres)
