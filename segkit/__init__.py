@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from segkit.adapter import Adapter
     from segkit.artifact import load, save
     from segkit.checking.run import check
+    from segkit.choosing.run import fit_postprocessing
     from segkit.classification.classifier import Classifier
     from segkit.classification.ensemble import ClassifierEnsemble
     from segkit.classification.fuse import fuse
@@ -48,6 +49,7 @@ __all__ = [
     "evaluate",
     "export",
     "fit",
+    "fit_postprocessing",
     "fuse",
     "heads",
     "load",
@@ -77,6 +79,7 @@ _HOMES = {
     "evaluate": "segkit.score",
     "export": "segkit.exporting.run",
     "fit": "segkit.fitting.run",
+    "fit_postprocessing": "segkit.choosing.run",
     "fuse": "segkit.classification.fuse",
     "load": "segkit.artifact",
     "open_dataset": "segkit.data.folder",

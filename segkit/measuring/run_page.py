@@ -54,7 +54,6 @@ def write_run_page(
     settings: Mapping[str, Any],
     colours: Mapping[str, Sequence[int]],
     warnings: Sequence[str] = (),
-    notes: Sequence[str] = (),
     left_out: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write ``index.html`` into a run's folder, everything in it but the previews in full, which it links to.
@@ -71,7 +70,6 @@ def write_run_page(
         settings: of prediction, by name.
         colours: of each class that can be found, R, G, B, by name.
         warnings: what has to be known before the results are used or passed on, such as text burned into the pixels.
-        notes: what else was decided.
         left_out: names of what wasn't predicted, and why.
 
     Raises:
@@ -88,7 +86,6 @@ def write_run_page(
         _table(done),
         _left_out(gone),
         _previews(folder, done, colours),
-        *(["<h2>Notes</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in notes), "</ul>"] if notes else []),
         _made_with(model, digest, settings),
         f"<footer>segkit {escape(segkit.__version__)}. {escape(NOT_A_DEVICE)}</footer>",
         SORTING,

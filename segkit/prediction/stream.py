@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Shown = str | Path | Pixels | Picture
 Frame = Shown | tuple[Shown, Given | None]
-"""What ``Predictor.predict`` takes; with its depth, or another second modality, a pair."""
+"""A picture as ``Predictor.predict`` takes it; with its depth, or another second modality, a pair."""
 
 
 def predict_stream(
@@ -34,7 +34,7 @@ def predict_stream(
 
     Args:
         predictor: which predicts.
-        frames: each anything that ``Predictor.predict`` takes, or a pair of that and its depth; arrays are named
+        frames: each a picture as ``Predictor.predict`` takes it, or a pair of that and its depth; arrays are named
             ``frame_000000`` and so on.
         threshold: as in ``Predictor.predict``.
     """

@@ -265,6 +265,14 @@ def test_it_runs_as_a_module_too():
     assert segkit.__version__ in found.stdout
 
 
+def test_a_model_is_exported_from_inside_its_folder(workplace, monkeypatch):
+    asked = []
+    monkeypatch.chdir("runs/demo/model")
+    monkeypatch.setattr("segkit.exporting.run.export", lambda _, path, *__, **___: asked.append(path) or 1 / 0)
+    assert main(["export", "."]) == 1
+    assert asked == [workplace / "runs" / "demo" / "model.onnx"]
+
+
 def test_images_to_choose_ranges_by_are_of_int8(capsys):
     assert main(["export", "model", "--images", "4"]) == 2
     assert capsys.readouterr().err.startswith("error: --images is for --int8")

@@ -73,12 +73,10 @@ def rows(text):
 
 def test_the_page_tells_what_was_found_and_what_it_was_made_with(tmp_path):
     cases = [case(tmp_path, "a"), case(tmp_path, "b", trust=REVIEW), case(tmp_path, "c", error="c: cut short")]
-    text = page(
-        tmp_path, cases, warnings=["text may be burned in"], notes=["as asked"], left_out=[("d", "a localizer")]
-    )
+    text = page(tmp_path, cases, warnings=["text may be burned in"], left_out=[("d", "a localizer")])
     assert "2 cases predicted, 1 of them to be reviewed by someone first, 2 left out." in text
     assert text.count("Not a medical device") == 2
-    for words in ("text may be burned in", "as asked", "hippocampus", "ab" * 32, ">512<", ">none<", "230,159,0"):
+    for words in ("text may be burned in", "hippocampus", "ab" * 32, ">512<", ">none<", "230,159,0"):
         assert words in text
     left_out = text[text.index("<h2>Left out") : text.index("<h2>Case by case")]
     assert re.findall(r"<th scope=row>(.*?)</th>", left_out) == ["c", "d"]
@@ -111,7 +109,7 @@ def test_names_reasons_and_settings_are_escaped_everywhere(tmp_path):
     plain = page(tmp_path, [case(tmp_path, "a")])
     cases = [case(tmp_path, EVIL, trust=REVIEW, notes=(EVIL,)), case(tmp_path, EVIL, error=EVIL)]
     strange = {"colours": {EVIL: (1, 2, 3)}, "settings": {EVIL: EVIL}, "model": EVIL, "digest": EVIL}
-    text = page(tmp_path, cases, warnings=[EVIL], notes=[EVIL], left_out=[(EVIL, EVIL)], **strange)
+    text = page(tmp_path, cases, warnings=[EVIL], left_out=[(EVIL, EVIL)], **strange)
     assert EVIL not in text
     assert "<b>darker" not in text
     assert text.count("<script>") == plain.count("<script>") == 1

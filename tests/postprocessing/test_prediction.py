@@ -1,7 +1,11 @@
 """What is kept with a model is done to its predictions, and scored."""
 
+import shutil
+
+import cv2
 import numpy as np
 import pytest
+import tifffile
 
 import segkit
 from segkit.data.masks import read_values
@@ -143,6 +147,27 @@ def test_pictures_at_a_resolution_have_an_area(model, discs):
     assert segkit.Predictor(own).predict(discs / "images" / "d00.png").labels.sum() > 300
     own.about["predict"]["postprocess"] = {"smallest": "0.05 mm2"}
     assert segkit.Predictor(own).predict(discs / "images" / "d00.png").labels.sum() == 0
+
+
+def test_sizes_in_mm_are_those_of_the_files_everywhere(model, discs, tmp_path):
+    data = tmp_path / "tiffs"
+    shutil.copytree(discs, data)
+    for file in (data / "images").iterdir():
+        image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        file.unlink()
+        options = {"resolution": (1e4, 1e4), "resolutionunit": "CENTIMETER"}  # a micron a pixel
+        tifffile.imwrite(file.with_suffix(".tif"), image, photometric="rgb", **options)
+    for size, found in (("0.0003 mm2", True), ("0.0005 mm2", False)):  # 300 and 500 pixels
+        own = model(postprocess={"smallest": size})
+        assert bool(segkit.Predictor(own).predict(data / "images" / "d00.tif").labels.any()) is found
+        cell = segkit.evaluate(own, data).metrics["pooled"]["per_class"]["cell"]
+        assert (cell["recall"] > 0) is found
+
+
+def test_no_steps_are_left_where_a_threshold_takes_the_place_of_theirs(model):
+    predictor = segkit.Predictor(model(postprocess={"thresholds": 0.7}))
+    assert predictor.labelling().steps is not None
+    assert predictor.labelling(0.4).steps is None
 
 
 def test_training_refuses_a_class_that_is_not_there(workplace):

@@ -98,6 +98,21 @@ def test_curves_are_those_of_the_corrupted_pictures(ensemble, cells):
     assert [strength for strength, _ in found.curves["contrast"]["one"]] == list(KINDS["contrast"])
 
 
+def test_the_whole_is_scored_with_its_steps(cells):
+    class Bright(segkit.Segmenter):
+        def forward(self, image, depth=None):
+            return 30 * (0.7 - image.mean(1, keepdim=True))
+
+    clean = []
+    for steps in (None, {"smallest": "2000 px"}):
+        model = built(Bright, postprocess=steps)
+        found = segkit.stress(model, cells, "val+test", kinds=["contrast"], most=99)
+        plain = segkit.evaluate(model, cells, "val+test").metrics["pooled"]["per_class"]["cell"]["dice"]
+        assert found.clean["contrast"]["model"] == pytest.approx(plain)
+        clean.append(plain)
+    assert clean[0] > clean[1] == 0
+
+
 def test_an_attack_lowers_the_score_more_than_noise(cells):
     class Bright(segkit.Segmenter):
         def forward(self, image, depth=None):
