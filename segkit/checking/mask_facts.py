@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from segkit.checking.findings import Place
 from segkit.checking.survey import LOSSY, Survey, reason
+from segkit.data.coding import background_of, named_classes, task_of
 from segkit.data.folder import Sample, fit
 from segkit.data.listing import DICOM, VOLUMES, by_stem, suffix_of
 from segkit.data.masks import IGNORE, LOSSLESS, Values, ids_of_colours, in_colour, read_stored, whole_values
@@ -138,12 +139,20 @@ def mask_facts(
 
 
 def segments(seen: Survey, sample: Sample, mask: MaskFile) -> Pixels:
-    """Class ids [I · J, K, 1] of a DICOM Segmentation object on its volume's grid; of multilabel 0 and 1 of a class."""
+    """Class ids [I · J, K, 1] of a DICOM Segmentation object on its volume's grid; of multilabel 0 and 1 of a class.
+
+    Where no classes are named they are the object's own, so that what else is wrong with it is found.
+    """
     from segkit.medical.dicom_seg_read import read_seg
     from segkit.medical.reading import read_volume
 
-    volume, classes = read_volume(sample.image), seen.description.classes or None
-    found = read_seg(mask.path, volume, classes, task="multilabel" if mask.label else "multiclass")
+    volume, description = read_volume(sample.image), seen.description
+    if description.classes:
+        classes = named_classes(description)
+        task, background = task_of(description, classes), background_of(description, classes)
+        found = read_seg(mask.path, volume, classes, task=task, background=background)
+    else:
+        found = read_seg(mask.path, volume)
     labels = found.labels[found.names.index(mask.label)] if mask.label else found.labels
     return labels.reshape(-1, labels.shape[-1], 1)
 

@@ -11,7 +11,8 @@ from segkit.checking.examine import Facts
 from segkit.checking.findings import Finding, Place, finding
 from segkit.checking.mask_facts import MaskFacts
 from segkit.checking.survey import Survey, reason
-from segkit.data.coding import Coding, decide_coding
+from segkit.data.coding import BY_NAME, Coding, background_of, check_named, decide_coding
+from segkit.data.listing import DICOM, suffix_of
 from segkit.data.masks import IGNORE, NO_CLASS, looks_interpolated, shown_values, strange_values
 from segkit.errors import DataError
 
@@ -28,10 +29,11 @@ def decide(seen: Survey, facts: Sequence[Facts]) -> tuple[Coding | None, list[Fi
     masks = [mask for one in facts for mask in one.masks if not mask.colour]
     if not masks:
         return None, []
-    whole = [mask.values for mask in masks if not mask.lossy]
+    whole = [BY_NAME if suffix_of(mask.file) == DICOM else mask.values for mask in masks if not mask.lossy]
     if not whole:  # what lossy masks were before
         whole = [_unblurred(mask) for mask in masks]
     try:
+        check_named((mask.file for mask in masks), seen.description, seen.path / "masks")
         coding = decide_coding(whole, seen.description, seen.path / "masks")
     except DataError as error:
         return None, finding("coding", [Place("masks/", reason(error, seen.path / "masks"))])
@@ -181,15 +183,10 @@ def check_classes(seen: Survey, facts: Sequence[Facts], coding: Coding, pixels: 
 
 def _background(seen: Survey, coding: Coding) -> list[int] | None:
     """Ids of what is no object: none in multilabel; None where no class is known to be background."""
-    named = seen.description.background
     if seen.description.task == "multilabel":
         return []
-    if isinstance(named, int):
-        return [named]
-    if named is None and (seen.description.task == "binary" or len(coding.classes) == 2):
-        return [0]
-    named = named or "background"
-    return [coding.classes.index(named)] if named in coding.classes else None
+    background = background_of(seen.description, coding.classes)
+    return None if background is None else [background]
 
 
 def check_alignment(judgement: Judgement) -> list[Finding]:

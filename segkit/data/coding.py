@@ -12,6 +12,10 @@ from segkit.data.description import MOST_CLASSES, Description
 from segkit.data.listing import DICOM, VOLUMES, suffix_of
 from segkit.data.masks import IGNORE, LOSSLESS, NO_CLASS, Ids, read_values, shown_values
 from segkit.errors import DataError
+from segkit.task import Task
+
+BY_NAME = np.arange(2)
+"""In the place of a DICOM segmentation's values: its segments are known by their names."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,17 @@ class Coding:
 
 def find_coding(masks: Sequence[Path], description: Description) -> Coding:
     """Return the coding of a dataset's masks, which are read only as far as the answer needs; see ``decide_coding``."""
+    folder = masks[0].parent
+    check_named(masks, description, folder)
+    return decide_coding(_all_values(masks), description, folder)
+
+
+def check_named(masks: Iterable[Path], description: Description, folder: Path) -> None:
+    """Refuse (DataError) DICOM segmentations without classes: their segments have names, no values."""
     if not description.classes and any(suffix_of(mask) == DICOM for mask in masks):
         raise DataError(
-            f"{masks[0].parent}: DICOM segmentations; list the names of their segments under 'classes:' in dataset.yaml"
+            f"{folder}: DICOM segmentations; list the names of their segments under 'classes:' in dataset.yaml"
         )
-    return decide_coding(_all_values(masks), description, masks[0].parent)
 
 
 def decide_coding(masks: Iterable[NDArray[np.intp]], description: Description, folder: Path) -> Coding:
@@ -53,7 +63,7 @@ def decide_coding(masks: Iterable[NDArray[np.intp]], description: Description, f
     if not classes:
         return _from_values(masks, folder)
     ids = 2 if description.task == "multilabel" else max(2, len(classes))
-    names = classes if description.task == "multilabel" else _with_background(classes)
+    names = named_classes(description)
     if ids > 2 or description.ignore_index == IGNORE or not _only_0_and_255(masks):
         return Coding(names, _table(ids, description.ignore_index))
     table = _table(1, description.ignore_index)
@@ -61,9 +71,31 @@ def decide_coding(masks: Iterable[NDArray[np.intp]], description: Description, f
     return Coding(names, table, ("the masks hold {0, 255}: read as background and foreground",))
 
 
-def _with_background(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """One class is a foreground; naming what it stands before keeps names and ids in step."""
-    return ("background", *classes) if len(classes) == 1 else classes
+def named_classes(description: Description) -> tuple[str, ...]:
+    """The classes of a description, in the order of their ids.
+
+    One class is a foreground, unless there are several labels; naming what it stands before keeps names and ids in
+    step.
+    """
+    alone = len(description.classes) == 1 and description.task != "multilabel"
+    return ("background", *description.classes) if alone else description.classes
+
+
+def task_of(description: Description, classes: tuple[str, ...]) -> Task:
+    """The task of a dataset with these classes, where it isn't named by their number."""
+    return description.task or ("multiclass" if len(classes) > 2 else "binary")
+
+
+def background_of(description: Description, classes: tuple[str, ...]) -> int | None:
+    """The id of the class that is background; None where none is."""
+    given, task = description.background, task_of(description, classes)
+    if isinstance(given, str):
+        return classes.index(given)
+    if given is not None:
+        return given
+    if task == "binary":
+        return 0
+    return 0 if task == "multiclass" and classes[0].lower() == "background" else None
 
 
 def _from_values(masks: Iterable[NDArray[np.intp]], folder: Path) -> Coding:
@@ -126,7 +158,7 @@ def _class_files(folder: Path) -> list[Path]:
 
 
 def _values(file: Path) -> NDArray[np.intp]:
-    if suffix_of(file) == DICOM:  # a segmentation's segments are known by their names
-        return np.arange(2)
+    if suffix_of(file) == DICOM:
+        return BY_NAME
     values = read_values(file)
     return np.flatnonzero(np.bincount(values.ravel(), minlength=256))

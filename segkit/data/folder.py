@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segkit.data.alignment import Alignment, aligned
 from segkit.data.camera import Intrinsics
-from segkit.data.coding import Coding, find_coding
+from segkit.data.coding import Coding, background_of, find_coding, task_of
 from segkit.data.depth import DEPTHS, Depth, read_depth, stored_values
 from segkit.data.depth_format import DepthFormat
 from segkit.data.description import Colour, Description, read_description
@@ -275,13 +275,12 @@ def open_dataset(path: str | Path) -> DatasetFolder:
 
     masks = [sample.mask for sample in files.values() if sample.mask is not None]
     coding = find_coding(masks, description)
-    classes, task = coding.classes, description.task or ("multiclass" if len(coding.classes) > 2 else "binary")
     return DatasetFolder(
         path=path,
         name=description.name or path.resolve().name,
-        task=task,
-        classes=classes,
-        background=_background(description.background, task, classes),
+        task=task_of(description, coding.classes),
+        classes=coding.classes,
+        background=background_of(description, coding.classes),
         ignore_index=description.ignore_index,
         splits=splits,
         palette=dict(description.palette) or None,
@@ -341,16 +340,6 @@ def _alignment(description: Description) -> Alignment | None:
 
 def _check_pairs(path: Path, files: Mapping[str, Sample]) -> None:
     _refuse([stem for stem, sample in files.items() if sample.mask is None], f"{path}: images/ has {{}} without a mask")
-
-
-def _background(given: str | int | None, task: Task, classes: tuple[str, ...]) -> int | None:
-    if isinstance(given, str):
-        return classes.index(given)
-    if given is not None:
-        return given
-    if task == "binary":
-        return 0
-    return 0 if task == "multiclass" and classes[0].lower() == "background" else None
 
 
 def _on_picture(ids: Ids, size: tuple[int, int], file: Path, image: Path) -> Ids:

@@ -8,6 +8,7 @@ import pytest
 
 from segkit.checking.mend import mend
 from segkit.checking.run import check
+from segkit.data.folder import open_dataset
 from segkit.errors import UsageError
 from segkit.medical.synthetic_volumes import draw_study, draw_volumes
 
@@ -155,6 +156,42 @@ def test_series_with_segmentations(tmp_path):
     assert report.looked_at["classes"]["liver"] > 0
     (folder / "dataset.yaml").write_text("classes: [background, liver]\nsplits: {train: [p1], val: [p2]}\n")
     assert "segment 'spleen' is none of the classes" in kinds(check(folder))["unreadable"][0]
+
+
+def test_segmentations_are_read_as_training_reads_them(tmp_path):
+    folder = with_segmentations(tmp_path / "dicom")
+    for classes, named in (("[liver, spleen]", "task: multiclass\n"), ("[spleen, liver]", "background: spleen\n")):
+        about = f"classes: {classes}\n{named}splits: {{train: [p1], val: [p2]}}\n"
+        (folder / "dataset.yaml").write_text(about)
+        assert report_of(folder) == shares_in_training(folder)
+
+
+def test_one_class_of_segmentations_stands_before_a_background(tmp_path):
+    folder = with_segmentations(tmp_path / "dicom", classes=("background", "liver", "liver"))
+    (folder / "dataset.yaml").write_text("classes: [liver]\nsplits: {train: [p1], val: [p2]}\n")
+    told = report_of(folder)
+    assert told == shares_in_training(folder)
+    assert list(told) == ["background", "liver"]
+    assert 0 < told["liver"] < 1
+
+
+def test_segmentations_without_classes_are_an_error(tmp_path):
+    folder = with_segmentations(tmp_path / "dicom")
+    [told] = kinds(check(folder))["coding"]
+    assert "DICOM segmentations; list the names of their segments under 'classes:'" in told
+
+
+def report_of(folder):
+    return check(folder).looked_at["classes"]
+
+
+def shares_in_training(folder):
+    """Of the pixels that count, each class's."""
+    opened = open_dataset(folder)
+    ids = np.concatenate([opened.read_mask(sample).ravel() for sample in opened.samples("train", "val")])
+    return {
+        name: pytest.approx(np.mean(ids[ids != 255] == number), abs=1e-4) for number, name in enumerate(opened.classes)
+    }
 
 
 def test_series_with_segmentations_that_overlap(tmp_path):
