@@ -96,13 +96,19 @@ def _write(
         if progress is not None:
             progress(next(steps), len(evidence.facts) + len(files))
 
+    coloured: list[str] = []
     for one in evidence.facts:
         kinds = asked[one.name]
-        if "omit" in kinds:
-            replaced |= set(_files_of(evidence, one))
-        elif kinds:
-            replaced |= _mend_picture(evidence, one, kinds, folder)
+        if seen.description.palette:  # which the copy doesn't have
+            kinds.add("ids")
+        mended = set() if "omit" in kinds else _mend_picture(evidence, one, kinds, folder)
+        if mended is None:
+            coloured.append(one.name)
+        replaced |= set(_files_of(evidence, one)) if mended is None or "omit" in kinds else mended
         step()
+    if coloured:
+        what = "pictures are left out whose masks have colours that are not in the palette"
+        repairs = [*repairs, Repair("omit", what, tuple(coloured))]
     for file in files:
         target = folder / file.relative_to(seen.path)
         if file not in replaced and not target.exists():
@@ -130,8 +136,8 @@ def _files_of(evidence: Evidence, one: Facts) -> list[Path]:
     return files
 
 
-def _mend_picture(evidence: Evidence, one: Facts, kinds: set[str], folder: Path) -> set[Path]:
-    """Write what of a picture's files changes; return the originals of those."""
+def _mend_picture(evidence: Evidence, one: Facts, kinds: set[str], folder: Path) -> set[Path] | None:
+    """Write what of a picture's files changes; return the originals of those, None where its mask stays in colour."""
     seen = evidence.seen
     sample = seen.samples[one.name]
     if one.picture is None:
@@ -146,6 +152,8 @@ def _mend_picture(evidence: Evidence, one: Facts, kinds: set[str], folder: Path)
     for mask in one.masks:
         if kinds & {"ids", "upright", "nearest", "ignore", "foreground", "move", "resize"} or _turns(kinds):
             ids = mended_mask(evidence, sample, mask.file, kinds, one.picture.size)
+            if ids is None and seen.description.palette:
+                return None
             if ids is not None:
                 write(mask.file, ids)
     if "upright" in kinds:
@@ -231,14 +239,16 @@ def mended_splits(evidence: Evidence, repairs: Sequence[Repair]) -> dict[str, tu
     for split in sorted(splits, key=purpose, reverse=True):
         splits[split] = [stem for stem in splits[split] if stem not in taken]
         taken.update(names["one_split"].intersection(splits[split]))
-    return _drawn(splits, names["draw"], evidence)
+    return _drawn(splits, names["draw"], gone, evidence)
 
 
-def _drawn(splits: dict[str, list[str]], wanted: set[str], evidence: Evidence) -> dict[str, tuple[str, ...]]:
+def _drawn(
+    splits: dict[str, list[str]], wanted: set[str], gone: set[str], evidence: Evidence
+) -> dict[str, tuple[str, ...]]:
     """Fill the splits asked for from the training pictures, or draw all anew where there are none."""
     groups = evidence.seen.description.groups
     if wanted and not splits.get("train"):
-        usable = [one.name for one in evidence.facts if one.masks and one.picture is not None]
+        usable = [one.name for one in evidence.facts if one.masks and one.picture is not None and one.name not in gone]
         return draw_splits(usable, groups)
     total = sum(map(len, splits.values()))
     for split in (split for split in ("test", "val") if split in wanted):

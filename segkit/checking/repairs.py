@@ -77,8 +77,9 @@ def _asked(report: CheckReport) -> list[Repair]:
         repairs.append(Repair(f"turn {turning}", f"masks are {turning}", names, GUESS))
     everything = tuple(one.name for one in evidence.facts if one.masks)
     if (judged := evidence.judgement).turning is not None:
-        what = f"all masks are {judged.turning}"
-        repairs.append(Repair(f"turn {judged.turning}", what, everything, GUESS))
+        others = tuple(name for name in everything if name not in turned)  # a mask is turned once
+        what = f"all {'other ' if turned else ''}masks are {judged.turning}"
+        repairs.append(Repair(f"turn {judged.turning}", what, others, GUESS))
     if judged.shift is not None:
         what = f"all masks are {shift_in_words(judged.shift)}"
         repairs.append(Repair("move", what, everything, "What comes in at the border is ignored"))

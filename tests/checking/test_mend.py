@@ -80,6 +80,35 @@ def test_colours_become_ids_and_blurred_ones_the_nearest(cells, mended):
     assert "palette" not in (copy / "dataset.yaml").read_text()
 
 
+def test_masks_that_stay_in_colour_are_left_out_and_told(cells, mended):
+    colours = np.array([[20, 30, 40], [250, 10, 10]], np.uint8)
+    for name in (*cells.train, *cells.val, *cells.test):
+        cells.write(f"masks/{name}.png", colours[cells.mask(name)])
+    name = cells.train[0]
+    strange = cells.mask(name)[..., ::-1].copy()
+    strange[0, :3] = (0, 0, 255)
+    cells.write(f"masks/{name}.png", strange)
+    cells.describe(palette={"background": "#141e28", "cell": [250, 10, 10]})
+    copy, report, _ = mended(yes=False)
+    assert report.findings == ()
+    after = open_dataset(copy)
+    assert after.samples("train")
+    assert name not in after.files
+    assert list(after.splits["train"]) == cells.train[1:]
+    what = "pictures are left out whose masks have colours that are not in the palette"
+    assert {"kind": "omit", "what": what, "names": [name]} in json.loads((copy / "mended.json").read_text())["changes"]
+
+
+def test_masks_in_colour_become_ids_whatever_else_is_mended(cells, tmp_path):
+    masks = {name: cells.mask(name) for name in (*cells.train, *cells.val, *cells.test)}
+    for name, mask in masks.items():
+        cells.write(f"masks/{name}.png", np.array([[20, 30, 40], [250, 10, 10]], np.uint8)[mask])
+    cells.describe(palette={"background": "#141e28", "cell": [250, 10, 10]})
+    copy = open_dataset(mend(segkit.check(cells.path), tmp_path / "copy", []))
+    for name, mask in masks.items():
+        assert np.array_equal(copy.read_mask(copy.files[name]), mask)
+
+
 def test_lossy_and_interpolated_masks_take_the_nearest_class_when_asked(cells, mended):
     first, second = cells.train[:2]
     true = {name: cells.mask(name) for name in (first, second)}
@@ -223,6 +252,38 @@ def test_splits_that_were_never_there_are_drawn(cells, mended):
         "val": 2,
         "test": 2,
     }
+
+
+def test_pictures_that_are_left_out_are_not_drawn_again(cells, mended):
+    cells.describe(splits={"train": [], "val": [], "test": []})
+    broken, strange = cells.train[:2]
+    cells.write(f"masks/{strange}.png", cells.mask(strange)[:20])  # of another shape: dropped
+    (cells.path / f"fov/{broken}.png").parent.mkdir()
+    for name in (*cells.train, *cells.val, *cells.test):
+        cells.write(f"fov/{name}.png", np.ones((64, 64)))
+    (cells.path / f"fov/{broken}.png").write_bytes(b"")  # unreadable: left out
+    cells.describe(roi="fov")
+    copy, _, _ = mended()
+    after = open_dataset(copy)
+    assert sum(map(len, after.splits.values())) == 10
+    assert not {broken, strange} & {stem for stems in after.splits.values() for stem in stems}
+    assert len(after.samples("train", "val", "test")) == 10
+
+
+def test_a_mask_is_turned_once(cells, mended):
+    masks = {name: cells.mask(name) for name in (*cells.train, *cells.val, *cells.test)}
+    name = cells.train[0]
+    masks[name] = masks[name][:48]
+    cells.write(f"images/{name}.png", cells.image(name)[:48])
+    for each, mask in masks.items():
+        cells.write(f"masks/{each}.png", mask.T if each == name else mask[:, ::-1])
+    copy, _, planned = mended()
+    turned = {repair.kind: repair for repair in planned if repair.kind.startswith("turn ")}
+    assert turned["turn transposed"].names == (name,)
+    assert turned["turn mirrored left to right"].what == "all other masks are mirrored left to right"
+    assert set(turned["turn mirrored left to right"].names) == set(masks) - {name}
+    for each, mask in masks.items():
+        assert np.array_equal(read_values(copy / f"masks/{each}.png"), mask)
 
 
 @pytest.mark.parametrize("turn", [lambda m: m[:, ::-1], lambda m: np.rot90(m)])
