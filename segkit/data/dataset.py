@@ -107,7 +107,7 @@ class SegmentationDataset(Dataset[Item]):
         self.depth = depth
         self.depth_dropout = depth_dropout
         self._of_volumes = any(sample.volume for sample in self.samples)
-        self.augmentation = build_augmentation(augment, crop=self.crop, channels=self._coloured, depth=depth)
+        self.augmentation = build_augmentation(augment, crop=self.crop, size=size, channels=self._coloured, depth=depth)
         self.window = window_size(augment, self.crop) if self.crop else None
         self.beside: Sequence[NDArray[np.uint8]] | None = None
         self.depth_channels = folder.depth_channels if depth else 0

@@ -58,7 +58,12 @@ THREE_CHANNELS = ("HueSaturationValue",)
 
 
 def build_augmentation(
-    specs: str | Sequence[Spec], *, crop: tuple[int, int] | None = None, channels: int = 3, depth: bool = False
+    specs: str | Sequence[Spec],
+    *,
+    crop: tuple[int, int] | None = None,
+    size: tuple[int, int] | None = None,
+    channels: int = 3,
+    depth: bool = False,
 ) -> "albumentations.Compose":
     """Return the pipeline of a recipe's ``data.augment``, to be called ``pipeline(image=..., mask=...)``.
 
@@ -72,25 +77,34 @@ def build_augmentation(
             ``transforms``, a list of the same kind.
         crop: (height, width) to cut from the centre, as soon as the last transform that needs surroundings has had
             them; feed it pictures of ``window_size``.
+        size: (height, width) that all pictures have, and are to keep, where nothing is cut from them; ready-made lists
+            leave out quarter turns where that is no square.
         channels: of the pictures; ready-made lists leave out what only works on colour where it is not 3.
         depth: ``rows`` and ``columns`` will be given, for depth to follow.
 
     Raises:
         RecipeError: an unknown transform, parameter or value, naming the place and the nearest right one; with depth,
-            a transform that changes shapes otherwise than by moving pixels.
+            a transform that changes shapes otherwise than by moving pixels; a quarter turn of what is no square.
 
     >>> from segkit.data.transforms import build_augmentation
     >>> len(build_augmentation([{"HorizontalFlip": {"p": 0.5}}, {"RandomGamma": None}]).transforms)
     2
     """
     A = _albumentations()  # noqa: N806 (the library's own idiom)
-    listed = _listed(specs, channels)
+    oblong = size is not None and size[0] != size[1]
+    listed = _listed(specs, channels, oblong)
     transforms = [_build(spec, f"data.augment[{i}]") for i, spec in enumerate(listed)]
     for i, spec in enumerate(listed):
         if depth and RESHAPES in _names(spec):
             raise RecipeError(
                 f"data.augment[{i}]: {RESHAPES} makes shapes grow or shrink, which depth can't follow; leave it out, "
                 "or train without depth"
+            )
+        turning = [name for name in _names(spec) if name in QUARTER_TURNS]
+        if size is not None and oblong and turning:
+            raise RecipeError(
+                f"data.augment[{i}]: {turning[0]} turns pictures by quarters, and of {size[1]}×{size[0]} (width × "
+                "height) batches need all alike; leave it out, or make input_size a square"
             )
     if crop is not None:
         height, width = crop
@@ -104,7 +118,7 @@ def build_augmentation(
 
 def window_size(specs: str | Sequence[Spec], crop: tuple[int, int]) -> tuple[int, int]:
     """Return the (height, width) of the window that a crop's augmentation needs to fill the crop with real pixels."""
-    listed = _listed(specs, 3)
+    listed = _listed(specs, 3, oblong=False)
     side = max(crop)
     if any(_moves(name) for spec in listed for name in _names(spec)):
         side = math.ceil(MARGIN * side)
@@ -112,12 +126,13 @@ def window_size(specs: str | Sequence[Spec], crop: tuple[int, int]) -> tuple[int
     return (side, side) if any(_needs_window(spec, crop) for spec in listed) else crop
 
 
-def _listed(specs: str | Sequence[Spec], channels: int) -> Sequence[Spec]:
+def _listed(specs: str | Sequence[Spec], channels: int, oblong: bool) -> Sequence[Spec]:
     if not isinstance(specs, str):
         return specs
     if specs not in AUGMENTATIONS:
         raise RecipeError(f"data.augment: no list {specs!r}{nearest(specs, AUGMENTATIONS)}")
-    return [spec for spec in AUGMENTATIONS[specs] if channels == 3 or not set(spec) & set(THREE_CHANNELS)]
+    left_out = {*(THREE_CHANNELS if channels != 3 else ()), *(QUARTER_TURNS if oblong else ())}
+    return [spec for spec in AUGMENTATIONS[specs] if not set(spec) & left_out]
 
 
 def _build(spec: Spec, place: str) -> Any:

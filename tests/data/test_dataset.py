@@ -226,6 +226,16 @@ def test_whole_pictures_of_different_sizes_do_not_batch(maker):
         collate([dataset[0, 0], dataset[0, 1]])
 
 
+def test_whole_pictures_brought_to_one_size_batch_with_every_ready_made_augmentation(maker):
+    path = maker({"a": np.eye(8), "b": np.eye(9)}, classes=["x", "y"], splits={"train": ["a", "b"]})
+    folder = open_dataset(path)
+    for augment in ("medium", "strong"):
+        options = {"crop": None, "size": (6, 8), "augment": augment}
+        dataset = SegmentationDataset(folder, folder.samples("train"), Reader(), **options)
+        batch = collate([dataset[epoch, index] for epoch in range(6) for index in range(2)])
+        assert batch["image"].shape == (12, 3, 6, 8)
+
+
 def test_an_epoch_is_a_permutation_that_follows_from_seed_and_epoch():
     sampler = EpochSampler(10, seed=3)
     first = list(sampler)

@@ -104,6 +104,22 @@ def test_mistakes_name_the_place_in_the_recipe(specs, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_whole_pictures_that_are_no_square_keep_their_size(name):
+    image, mask = np.zeros((8, 12, 3), np.uint8), np.zeros((8, 12), np.uint8)
+    pipeline = build_augmentation(name, size=(8, 12))
+    pipeline.set_random_seed(0)
+    assert {pipeline(image=image, mask=mask)["image"].shape for _ in range(20)} == {(8, 12, 3)}
+
+
+def test_quarter_turns_of_what_is_no_square_are_refused():
+    inner = [{"OneOf": {"transforms": [{"NoOp": None}, {"Transpose": {"p": 1.0}}]}}]
+    with pytest.raises(RecipeError, match=r"data\.augment\[0\]: Transpose turns pictures by quarters, and of 12×8"):
+        build_augmentation(inner, size=(8, 12))
+    build_augmentation(inner, size=(8, 8))
+    build_augmentation(inner, crop=(8, 12))
+
+
 def test_ready_made_lists_are_plain_values_for_a_recipe():
     import yaml
 
