@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segkit.pretraining.growth import Growth
 from segkit.pretraining.objective import Objective
 from segkit.sections import OptimisationRecipe
 from segkit.training.network_module import NetworkModule
@@ -20,6 +21,7 @@ class PretrainModule(NetworkModule):
         updates: of the optimiser in the whole run.
         fused: whether the optimiser is one kernel also on a GPU; None: on processors alone.
         place: where the run is, in updates, when so many are done; None: there.
+        growth: of the images over the run.
 
     Attributes:
         figures: of the last validation.
@@ -33,9 +35,10 @@ class PretrainModule(NetworkModule):
         updates: int,
         fused: bool | None = None,
         place: Callable[[int], float] | None = None,
+        growth: Growth | None = None,
     ) -> None:
         super().__init__(objective.model, train, updates=updates, fused=fused, place=place)
-        self.objective = objective
+        self.objective, self.growth = objective, growth
         self.figures: dict[str, float] = {}
         self._further: dict[str, list[Tensor]] = {}
 
@@ -45,6 +48,8 @@ class PretrainModule(NetworkModule):
 
     def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
         """Scalar loss of a batch."""
+        if self.growth is not None:
+            batch = {**batch, "image": self.growth.grown(batch["image"], self.progress)}
         loss, further = self.objective.loss(batch)
         for name, value in further.items():
             self._further.setdefault(name, []).append(value.detach())

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from segkit.contrasting.captions_recipe import CaptionsRecipe
 from segkit.contrasting.colour_depth_recipe import ColourDepthRecipe
 from segkit.labelled.augmentation import Augmentation
+from segkit.pretraining.growth import Growth
 from segkit.sections import OptimisationRecipe, Part, RunRecipe, Side, Strict
 
 OBJECTIVES = ("classify", "colour_depth", "captions")
@@ -20,6 +21,9 @@ class PretrainDataRecipe(Strict):
     validate_on: str | None = Field("val", description="split to score while training; null for none")
     channels: int = Field(3, ge=1, description="channels of the model's input; grey is repeated for 3")
     size: Side | tuple[Side, Side] = Field(224, description="of what the model is shown, side or [height, width]")
+    grow: Growth | None = Field(
+        None, description="images are smaller at first, which learns more in little time; null: all of one size"
+    )
     share: float | None = Field(
         None,
         gt=0,
@@ -97,6 +101,8 @@ class PretrainRecipe(RunRecipe):
             raise ValueError(f"model.depth is for colour_depth alone; {self.objective} looks at images")
         if self.colour_depth is not None and self.augment is not None:
             raise ValueError("augment changes images without their depth; say what is wanted in colour_depth")
+        if self.colour_depth is not None and self.data.grow is not None:
+            raise ValueError("data.grow changes images without their depth; leave it out with colour_depth")
         if self.colour_depth is None and self.augment is None:
             self.augment = Augmentation()
         if self.data.validate_on is None and (self.train.keep == "best" or self.train.early_stopping):

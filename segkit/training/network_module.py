@@ -44,6 +44,12 @@ class NetworkModule(L.LightningModule):
         self.diverged: str | None = None  # why training can't go on
         self._frozen, self._fused, self._place = frozen, fused, place
 
+    @property
+    def progress(self) -> float:
+        """The share of the run that is done, 0..1."""
+        place = float(self.done) if self._place is None else self._place(self.done)
+        return min(1.0, place / self.updates)
+
     def columns(self, epoch: int) -> dict[str, float | str]:
         """What the epoch's row in the table has beside the loss; an empty string where it has nothing."""
         score = self.score if self.scored_epoch == epoch else None
