@@ -71,7 +71,7 @@ def import_dataset(
         for part in PARTS:
             (hidden / part).mkdir(parents=True)
         _describe(layout, hidden, source)
-        kept, said, refused = _write(kept, hidden, link if link_files else copy, partial, progress)
+        kept, said, refused = _write(kept, hidden, source, link if link_files else copy, partial, progress)
         splits, notes = settled(layout.splits, {case.name for case in kept})
         _describe(replace(layout, splits=splits), hidden, source)
         if final.exists():
@@ -165,7 +165,12 @@ def _unknown(layout: Layout, partial: bool, source: Path) -> list[Group]:
 
 
 def _write(
-    cases: Sequence[Case], folder: Path, put: Put, partial: bool, progress: Callable[[int, int], None] | None
+    cases: Sequence[Case],
+    folder: Path,
+    source: Path,
+    put: Put,
+    partial: bool,
+    progress: Callable[[int, int], None] | None,
 ) -> tuple[list[Case], list[Group], list[Group]]:
     """Write the cases; return those that could be, what is to be said of them, and what is wrong with the others."""
 
@@ -199,7 +204,7 @@ def _write(
             raise
     shutil.rmtree(staging, ignore_errors=True)
     if not kept:
-        raise DataError(refused[0] if refused else f"{folder}: there is no case with a mask")
+        raise DataError(refused[0] if refused else f"{source}: there is no case with a mask")
     warnings = [Group(what, tuple(details)) for what, details in said.items()]
     return kept, warnings, [Group("cases that can't be used", tuple(refused))] if refused else []
 

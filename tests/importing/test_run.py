@@ -155,6 +155,14 @@ def test_where_nothing_can_be_used_the_first_reason_is_given(source, tmp_path):
     assert left(tmp_path) == [source.name]
 
 
+def test_where_there_is_nothing_the_source_is_named(source, tmp_path):
+    for number in range(6):
+        (source / f"imagesTr/cell_{number}_0000.png").unlink()
+    with pytest.raises(DataError) as caught:
+        import_dataset(source, tmp_path / "out", partial=True)
+    assert str(caught.value) == f"{source}: there is no case with a mask"
+
+
 @pytest.mark.parametrize(
     ("place", "options", "error", "message"),
     [
