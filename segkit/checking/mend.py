@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import cv2
 import numpy as np
 import tifffile
 import yaml
@@ -24,6 +23,7 @@ from segkit.data.depth import stored_values
 from segkit.data.description import ABOUT_DEPTH
 from segkit.data.folder import Sample, fit, turned_to_fit
 from segkit.data.masks import Values, read_values
+from segkit.data.png import png_bytes
 from segkit.data.reader import Pixels, read_pixels
 from segkit.data.splits import SHARES, draw_splits, hashed_groups, purpose
 from segkit.errors import DataError, UsageError
@@ -202,10 +202,7 @@ def _write_depth(path: Path, values: NDArray[Any]) -> None:
 def _write_png(path: Path, pixels: Pixels | Values) -> None:
     """[H, W] or RGB [H, W, C]."""
     with atomic_path(path) as temporary:
-        done, data = cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 and pixels.shape[2] == 3 else pixels)
-        if not done:
-            raise UsageError(f"{path.name}: can't be written as PNG")
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(png_bytes(pixels, path))
 
 
 def _write_description(evidence: Evidence, folder: Path, repairs: Sequence[Repair]) -> None:

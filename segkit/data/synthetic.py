@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from segkit.data.png import png_bytes
 from segkit.errors import UsageError
 
 Array = NDArray[np.float32]
@@ -54,7 +55,7 @@ def draw_cells(
     names = [f"cells_{number:03d}" for number in range(images)]
     for number, name in enumerate(names):
         image, mask, depth = draw_picture(size, np.random.default_rng([seed, number]))
-        _write(folder / "images" / f"{name}.png", image[..., ::-1])
+        _write(folder / "images" / f"{name}.png", image)
         _write(folder / "masks" / f"{name}.png", mask)
         _write(folder / "depth" / f"{name}.png", depth)
 
@@ -233,7 +234,4 @@ def _noise(size: int, scale: float, rng: np.random.Generator) -> Array:
 
 
 def _write(path: Path, pixels: NDArray[np.generic]) -> None:
-    done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels))
-    if not done:
-        raise OSError(f"{path}: OpenCV can't encode the PNG")
-    path.write_bytes(encoded.tobytes())
+    path.write_bytes(png_bytes(pixels, path))

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.listing import is_volume, suffix_of
 from segkit.data.masks import IGNORE, LOSSLESS, Ids, read_values, shown_values
+from segkit.data.png import png_bytes
 from segkit.data.reader import PICTURES
 from segkit.errors import DataError
 from segkit.importing.layout import Placed, Put
@@ -214,10 +214,7 @@ def shown(values: list[int]) -> str:
 
 def write_png(path: Path, ids: Ids) -> None:
     """Write a mask [H, W] without loss."""
-    done, data = cv2.imencode(".png", ids)
-    if not done:
-        raise DataError(f"{path.name}: can't be written as PNG")
-    path.write_bytes(data.tobytes())
+    path.write_bytes(png_bytes(ids, path))
 
 
 def _picture_values(path: Path) -> NDArray[Any]:

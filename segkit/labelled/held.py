@@ -1,6 +1,5 @@
 """Batches of images from memory, or read by other processes where memory can't hold them all."""
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from segkit.cores import cores
 from segkit.data.reader import Pixels
 from segkit.data.resize import resized
 from segkit.errors import DataError, UsageError
@@ -145,7 +145,7 @@ class HeldImages:
             return None
         found: list[Tensor] = []
         taken = 0
-        with ThreadPoolExecutor(_cores()) as pool:
+        with ThreadPoolExecutor(min(8, cores())) as pool:
             for part in range(0, len(self), 1024):  # in parts, so that little is read in vain where they don't fit
                 found += pool.map(self.read, range(part, min(part + 1024, len(self))))
                 taken += sum(pixels.numel() for pixels in found[part:])
@@ -222,7 +222,3 @@ def _ignore_interrupts(_worker: int) -> None:
     """Both signals often reach every process of a terminal or a job; only the parent may answer them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _cores() -> int:
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 import segkit
+from segkit.cores import cores
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
@@ -100,7 +101,7 @@ def suggest(data: str | Path, *, hours: float = 1.0) -> Suggestion:
 def _heading(folder: DatasetFolder, samples: Sequence[Sample], facts: Facts, device: Device, hours: float) -> list[str]:
     height, width = facts.median
     shares = ", ".join(f"{name} {share:.1%}" for name, share in zip(folder.classes, facts.shares, strict=True))
-    machine = torch.cuda.get_device_name() if device == "cuda" else f"{_cores()} processor cores"
+    machine = torch.cuda.get_device_name() if device == "cuda" else f"{cores()} processor cores"
     what = f"{facts.pictures} pictures to train on, {width}×{height} {facts.type}"
     if facts.volumes is not None:
         what = f"{facts.volumes.cases} volumes to train on, {facts.pictures} slices, {width}×{height}"
@@ -117,10 +118,6 @@ def _heading(folder: DatasetFolder, samples: Sequence[Sample], facts: Facts, dev
             f"Depth{unit} is there for {with_depth} of {len(samples)} pictures and isn't used here: 'depth: resnet18' "
             "beside 'backbone' adds it, see docs/depth.md."
         )
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * _cores():
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * cores():
         lines.append("The machine had other work while speeds were measured: alone it may have time for more epochs.")
     return lines
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,6 @@
 """Lightning's trainer as every kind of training here uses it: one device, our own callbacks, nothing on the console."""
 
 import logging
-import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from segkit.cores import cores
 from segkit.precision import Precision
 from segkit.sections import OptimisationRecipe
 
@@ -79,8 +79,7 @@ def make_trainer(
 
 def loader_workers(wanted: int | Literal["auto"]) -> int:
     """How many processes prepare batches: as many as wanted, or half the cores, 4 at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, cores // 2) if wanted == "auto" else wanted
+    return min(4, cores() // 2) if wanted == "auto" else wanted
 
 
 def ignore_interrupts(_worker: int) -> None:
