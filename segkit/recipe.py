@@ -141,7 +141,7 @@ class TrainRecipe(OptimisationRecipe):
     freeze: Annotated[int, Field(ge=0)] | Literal["all", "colour"] = Field(
         0,
         description="stages of the backbone, from its input, that keep their weights and statistics, a stem learns; "
-        "colour: the whole model but what belongs to depth",
+        "all: every stage of it; colour: the whole model but what belongs to depth",
     )
     unfreeze: float | None = Field(
         None, gt=0, lt=1, description="share of the epochs after which what was frozen learns too; null: never"

@@ -36,7 +36,7 @@ class Part:
 
 
 def archives_in(folder: Path) -> dict[str, Path]:
-    """The archives of a folder by split: ``*_train_*.npz`` and ``*_test_*.npz``.
+    """The archives of a folder by split: ``*_train_*.npz``, ``*_val_*.npz`` and ``*_test_*.npz``.
 
     Raises:
         DataError: two of one split.
@@ -52,7 +52,7 @@ def archives_in(folder: Path) -> dict[str, Path]:
 
 
 def open_archives(path: Path) -> LabelledImages:
-    """Return the images of an archive, or of a folder's archives of train and test.
+    """Return the images of an archive, or of a folder's archives of train, val and test.
 
     Classes are named by the images' names, ``class/number``; else CIFAR-10's where the file is called so and there are
     ten; else by their numbers.

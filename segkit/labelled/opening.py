@@ -8,7 +8,7 @@ from segkit.labelled.images import LabelledImages
 
 LAYOUTS = (
     "folders of classes (CLASS/…, or train/CLASS/…, val/CLASS/…, test/CLASS/…), a labels.csv (file,label[,split]), "
-    "CIFAR's files, or archives of JPEGs (*_train_*.npz, *_test_*.npz)"
+    "CIFAR's files, or archives of JPEGs (*_train_*.npz, *_val_*.npz, *_test_*.npz)"
 )
 
 
