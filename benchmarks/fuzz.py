@@ -1,0 +1,310 @@
+"""Ten thousand damaged files: nothing but a result or one of segkit's own errors, in bounded time and memory.
+
+    python benchmarks/fuzz.py [--count 10000] [--seed 0] [--only recipe dataset model picture] [--results FILE]
+
+Good files are made first: a dataset of drawn cells, a picture as PNG, JPEG, TIFF, WebP and BMP, volumes (NIfTI, NRRD,
+MetaImage, a DICOM series), recipes (those that are shipped), and a small saved ensemble. Input i is drawn by
+(seed, i): one of these, one of its files, and one to three changes to that: bytes turned, cut off, put in twice, zeroed
+or exchanged; in text also keys and values exchanged for others, numbers for huge or negative ones, and lines lost or
+moved. Then, by what the file belongs to:
+
+* ``recipe``: ``load_recipe``; ``dataset``: ``open_dataset`` and ``segkit.check``; ``model``: ``segkit.load`` and one
+  prediction; ``picture``: ``Predictor.predict_files`` of a picture or volume.
+
+A finding is an error that isn't a ``SegkitError``, a process that dies, more than --seconds (10) or 2 GiB, a file
+written outside the output folder, or a hidden one left in it. Inputs run in forks of one process, some dozens each; the
+summary, with what was found, goes to ``benchmarks/results/fuzz.json``. About a quarter of an hour on one core.
+"""
+
+import argparse
+import faulthandler
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from machine import machine
+
+import segkit
+from segkit.data.synthetic import draw_cells
+from segkit.errors import SegkitError
+from segkit.files import TEMPORARY
+from segkit.medical.synthetic_volumes import draw_study, draw_volumes
+from segkit.recipe_file import load_recipe
+
+RESULTS = Path(__file__).parent / "results" / "fuzz.json"
+CONFIGS = Path(__file__).parent.parent / "configs"
+TOGETHER = 40  # inputs a process
+MEMORY = 2 << 20  # KiB
+TEXT = (".yaml", ".json", ".mhd", ".md")
+WORDS = [
+    "null",
+    "true",
+    "[]",
+    "{}",
+    "-1",
+    "0",
+    "1e309",
+    "99999999999999999999",
+    "nan",
+    "''",
+    "../..",
+    "/",
+    "é",
+    "\u0000",
+]
+Target = Callable[[Path, Path, Path, Path], object]
+"""Of the folder, where to write, a good model, and the damaged file."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=list(TARGETS), default=list(TARGETS))
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        good = make_good(place / "good")
+        findings, seen, at = [], Counter[str](), 0
+        while at < arguments.count:
+            at, found, counted = together(place, good, arguments, at)
+            findings += found
+            seen += counted
+            for each in found:
+                print(json.dumps(each), flush=True)
+    summary = {
+        "inputs": arguments.count,
+        "seed": arguments.seed,
+        "outcomes": dict(sorted(seen.items())),
+        "findings": findings,
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "machine": machine(),
+    }
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    arguments.results.write_text(json.dumps(summary, indent=1) + "\n")
+    print(f"{arguments.count} inputs, {len(findings)} findings; {dict(seen)}")
+
+
+def make_good(place: Path) -> dict[str, Path]:
+    """The folders that inputs are made of, by target."""
+    place.mkdir(parents=True)
+    cells = draw_cells(place / "dataset", images=6, size=32)
+    pictures = place / "picture"
+    pictures.mkdir()
+    image = cv2.imread(str(next((cells / "images").iterdir())))
+    for suffix in ("png", "jpg", "tif", "webp", "bmp"):
+        cv2.imwrite(str(pictures / f"cells.{suffix}"), image)
+    body = draw_volumes(place / "bodies", cases=3, shape=(12, 10, 6), spacing=(30, 30, 30))
+    nifti = next((body / "images").iterdir())
+    shutil.copy(nifti, pictures / "body.nii.gz")
+    import SimpleITK
+
+    volume = SimpleITK.ReadImage(str(nifti))
+    for name in ("body.nrrd", "body.mha", "body.mhd"):
+        SimpleITK.WriteImage(volume, str(pictures / name))
+    draw_study(pictures / "study", shape=(12, 10, 6), spacing=(30, 30, 30))
+    (place / "recipe").mkdir()
+    for recipe in CONFIGS.glob("*.yaml"):
+        shutil.copy(recipe, place / "recipe" / recipe.name)
+    torch.manual_seed(0)
+    model = segkit.Segmenter.create({"name": "stem", "width": 2}, neck="unet", classes=["background", "cell"])
+    segkit.save(segkit.Ensemble([model, model], names=["a", "b"]).eval(), place / "model")
+    return {name: place / name for name in TARGETS}
+
+
+def together(
+    place: Path, good: dict[str, Path], arguments: argparse.Namespace, first: int
+) -> tuple[int, list[dict[str, Any]], Counter[str]]:
+    """Run some inputs in one fork: the next one to run, what was found, and how each ended."""
+    last = min(first + TOGETHER, arguments.count)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        with os.fdopen(writer, "w", buffering=1) as told:
+            run(place, good, arguments, range(first, last), told)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        rows = [json.loads(line) for line in lines]
+    os.waitpid(child, 0)
+    ended = {row["input"]: row for row in rows if "outcome" in row}
+    begun = max((row["input"] for row in rows), default=first)
+    if begun not in ended:  # the process died, or was ended for taking too long
+        ended[begun] = {**next(row for row in rows if row["input"] == begun), "outcome": "died or hung"}
+    findings = [row for row in ended.values() if row["outcome"] not in ("fine", "refused")]
+    return begun + 1, findings, Counter(row["outcome"].split(":")[0] for row in ended.values())
+
+
+def run(place: Path, good: dict[str, Path], arguments: argparse.Namespace, inputs: range, told: Any) -> None:
+    """Run inputs in this process, each told before it begins and when it is over."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also within a library
+    faulthandler.disable()
+    for number in inputs:
+        draw = random.Random(f"{arguments.seed} {number}")
+        target = draw.choice(arguments.only)
+        work, out = place / "work", place / "out"
+        for folder in (work, out):
+            shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(good[target], work)
+        file = draw.choice(sorted(path for path in work.rglob("*") if path.is_file()))
+        what = damage(file, draw)
+        before = listing(place)
+        row = {"input": number, "target": target, "file": file.relative_to(work).as_posix(), "damage": what}
+        told.write(json.dumps(row) + "\n")
+        signal.alarm(arguments.seconds)
+        began = time.monotonic()
+        try:
+            TARGETS[target](work, out, good["model"], file)
+            outcome = "fine"
+        except SegkitError as error:
+            outcome = "refused" if "\n" not in str(error) else "several lines: " + str(error)[:300]
+        except BaseException:
+            outcome = "traceback: " + " | ".join(traceback.format_exc().strip().splitlines()[-3:])[-600:]
+        signal.alarm(0)
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > MEMORY:
+            outcome = "memory: more than 2 GiB"
+        strange = [name for name in listing(place) - before if not name.startswith("out/") or hidden(name)]
+        if strange:
+            outcome = f"files: {strange[:3]}"
+        told.write(json.dumps({**row, "outcome": outcome, "seconds": round(time.monotonic() - began, 2)}) + "\n")
+
+
+def listing(place: Path) -> set[str]:
+    """All files in a folder, by their place there."""
+    return {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+
+
+def hidden(name: str) -> bool:
+    return any(TEMPORARY.fullmatch(part) for part in name.split("/"))
+
+
+def damage(file: Path, draw: random.Random) -> str:
+    """Change a file in one to three ways; what was done."""
+    data, done = file.read_bytes(), []
+    for _ in range(draw.randint(1, 3)):
+        way = draw.choice(TEXT_WAYS if file.suffix in TEXT and draw.random() < 0.7 else BYTE_WAYS)
+        data = way(data, draw)
+        done.append(way.__name__)
+    file.write_bytes(data)
+    return ", ".join(done)
+
+
+def turned(data: bytes, draw: random.Random) -> bytes:
+    changed = bytearray(data)
+    head = draw.random() < 0.5  # where most of what matters is
+    for _ in range(draw.choice((1, 1, 4, 32))):
+        if changed:
+            at = draw.randrange(min(len(changed), 512) if head else len(changed))
+            changed[at] = draw.choice((0, 255, 127, changed[at] ^ (1 << draw.randrange(8)), draw.randrange(256)))
+    return bytes(changed)
+
+
+def cut(data: bytes, draw: random.Random) -> bytes:
+    return data[: draw.randrange(len(data) + 1)]
+
+
+def doubled(data: bytes, draw: random.Random) -> bytes:
+    at, length = draw.randrange(len(data) + 1), draw.choice((1, 16, 512, 8192))
+    return data[: at + length] + data[at:]
+
+
+def zeroed(data: bytes, draw: random.Random) -> bytes:
+    at, length = draw.randrange(len(data) + 1), draw.choice((1, 4, 64, 1024))
+    return data[:at] + bytes(min(length, len(data) - at)) + data[at + length :]
+
+
+def exchanged(data: bytes, draw: random.Random) -> bytes:
+    at, to = sorted(draw.randrange(len(data) + 1) for _ in range(2))
+    return data[to:] + data[at:to] + data[:at]
+
+
+def other_value(data: bytes, draw: random.Random) -> bytes:
+    text = data.decode("utf-8", "replace")
+    found = list(re.finditer(r"(?<=[:\[,=] )[^\s,\]}#]+", text))
+    if not found:
+        return data
+    one = draw.choice(found)
+    other = draw.choice([*WORDS, draw.choice(found)[0]])
+    return (text[: one.start()] + other + text[one.end() :]).encode("utf-8", "replace")
+
+
+def other_key(data: bytes, draw: random.Random) -> bytes:
+    text = data.decode("utf-8", "replace")
+    found = list(re.finditer(r"[\w.]+(?=\"?\s*[:=])", text))
+    if not found:
+        return data
+    one = draw.choice(found)
+    other = draw.choice([*WORDS, draw.choice(found)[0], one[0] + "s"])
+    return (text[: one.start()] + other + text[one.end() :]).encode("utf-8", "replace")
+
+
+def other_lines(data: bytes, draw: random.Random) -> bytes:
+    lines = data.splitlines(keepends=True)
+    if not lines:
+        return data
+    line = lines.pop(draw.randrange(len(lines)))
+    if draw.random() < 0.5:
+        lines.insert(draw.randrange(len(lines) + 1), draw.choice((line, b"  " + line, line.lstrip())))
+    return b"".join(lines)
+
+
+BYTE_WAYS = (turned, turned, cut, doubled, zeroed, exchanged)
+TEXT_WAYS = (other_value, other_value, other_key, other_lines)
+
+
+def read_recipes(work: Path, *_: Path) -> None:
+    for recipe in sorted(work.iterdir()):
+        load_recipe(recipe)
+
+
+def look_at_dataset(work: Path, *_: Path) -> None:
+    segkit.check(work)
+    folder = segkit.open_dataset(work)
+    for sample in folder.samples(*folder.splits):
+        folder.read_mask(sample)
+
+
+def use_model(work: Path, out: Path, *_: Path) -> None:
+    segkit.Predictor(work, precision="fp32").predict(torch.zeros(9, 12, 3, dtype=torch.uint8).numpy(), out)
+
+
+def predict(work: Path, out: Path, model: Path, file: Path) -> None:
+    source = file.parent if file.parent != work else file
+    outcomes = segkit.Predictor(model, precision="fp32").predict_files([source], out)
+    for outcome in outcomes:
+        if outcome.error is not None and ("Traceback" in outcome.error or "unexpected" in outcome.error):
+            raise RuntimeError(outcome.error)
+
+
+TARGETS: dict[str, Target] = {
+    "recipe": read_recipes,
+    "dataset": look_at_dataset,
+    "model": use_model,
+    "picture": predict,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
