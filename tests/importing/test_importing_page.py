@@ -1,18 +1,12 @@
 """The page on importing: its commands and its code, in order."""
 
-import re
-from pathlib import Path
-
 from importing.layouts import nnunet_pictures, picture, write_json, write_png
+from page_blocks import Page
 
 import segkit
-from segkit.cli.main import main
-
-PAGE = (Path(__file__).parents[2] / "docs" / "importing.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_page_from_its_first_line_to_its_last(tmp_path, monkeypatch, words_of, capsys):
+def test_the_page_from_its_first_line_to_its_last(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     nnunet_pictures(tmp_path / "Dataset004_Cells")
     for number in range(3):
@@ -23,14 +17,7 @@ def test_the_page_from_its_first_line_to_its_last(tmp_path, monkeypatch, words_o
         "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
     }
     write_json(tmp_path / "pets/train.json", said)
-    for kind, text in BLOCKS:
-        if kind == "python":
-            exec(compile(text, "importing.md", "exec"), {})
-            continue
-        for line in text.splitlines():
-            program, *words = words_of(line)
-            assert program == "segkit"
-            assert main(words) == 0, capsys.readouterr().err
+    Page("importing.md").follow(capsys)
     assert capsys.readouterr().out.startswith("Dataset004_Cells (nnunet) into cells: 6 cases\n")
     assert segkit.open_dataset("cells").classes == ("background", "class_1", "class_2")
     assert segkit.open_dataset("pets_to_train").task == "multilabel"
