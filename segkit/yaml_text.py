@@ -22,7 +22,8 @@ def parse_keys(text: str, where: str | Path, like: str, error: type[SegkitError]
     except yaml.YAMLError as wrong:
         mark = getattr(wrong, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
-        raise error(f"{where}:{line} not valid YAML: {getattr(wrong, 'problem', None) or wrong}") from None
+        what = " ".join(str(getattr(wrong, "problem", None) or wrong).split())
+        raise error(f"{where}:{line} not valid YAML: {what}") from None
     if not isinstance(values, dict):
         raise error(f"{where}: expected keys like {like}, found {type(values).__name__}")
     return values

@@ -179,7 +179,9 @@ def _previews(folder: Path, cases: Sequence[Case], colours: Mapping[str, Sequenc
 def _card(folder: Path, case: Case, number: int, width: int) -> str:
     """A case: its preview, at most ``width`` wide or as a link, and what has to be known of it."""
     trust = case.trust or {}
-    verdict = f" <small>{escape(case.verdict)}, expected Dice {trust['predicted_dice']:.2f}</small>" if trust else ""
+    verdict = (
+        f" <small>{escape(case.verdict or '')}, expected Dice {trust['predicted_dice']:.2f}</small>" if trust else ""
+    )
     parts = [f'<article id="c{number}" style="margin:0"><h3>{escape(case.name)}{verdict}</h3>']
     if case.preview is not None:
         link = quote(case.preview.relative_to(folder).as_posix())

@@ -33,7 +33,7 @@ from segkit.medical.dicom_seg_identity import (
     slices_of,
     uid_of,
 )
-from segkit.medical.dicom_tags import named, quiet
+from segkit.medical.dicom_tags import named, quiet, value_of
 from segkit.task import Task, output_maps
 
 PACKED = 8  # pixels of a byte: smaller frames are packed wrongly by highdicom (0.28)
@@ -163,7 +163,7 @@ def _sources(volume: Volume) -> tuple[Frame, ...]:
         raise DataError(f"{volume.path}: DICOM Segmentation objects are for images that are DICOM themselves")
     for frame in frames:
         needed = (*NEEDED, "FrameOfReferenceUID") if volume.located else NEEDED
-        lacking = [keyword for keyword in needed if not frame.dataset.get(keyword)]
+        lacking = [keyword for keyword in needed if not value_of(frame.dataset, keyword, volume.path)]
         if lacking:
             raise DataError(
                 f"{volume.path}: {named(lacking[0])} is missing or empty; a DICOM Segmentation object has to repeat "

@@ -3,6 +3,7 @@
 ITK reads such files, but says little of damaged ones, prints it, and takes what is compressed without its checksum.
 """
 
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from segkit.medical.stored import check_file, cut_short
 
 NRRD, META = (".nrrd", ".nhdr"), (".mha", ".mhd")
 LONGEST = 1 << 20  # bytes of a header
+MOST_AXES = 10  # that MetaImage has
 ZLIB_OR_GZIP = 47  # what inflate takes, told apart by the first bytes
 
 PLAIN, PACKED = ("raw",), ("gzip", "gz")
@@ -45,7 +47,10 @@ def read_text_header(path: Path) -> TextHeader:
     check_file(path)
     with path.open("rb") as file:
         head = file.read(LONGEST)
-    return _nrrd(path, head) if path.suffix.lower() in NRRD else _meta(path, head)
+    nrrd = path.suffix.lower() in NRRD
+    header = _nrrd(path, head) if nrrd else _meta(path, head)
+    _check_axes(path, header.fields, *(("dimension", "sizes") if nrrd else ("ndims", "dimsize")))
+    return header
 
 
 def check_whole(header: TextHeader, wanted: int) -> None:
@@ -59,6 +64,15 @@ def check_whole(header: TextHeader, wanted: int) -> None:
         return
     if size * DEFLATE < wanted or _unpacked(header) < wanted:
         raise cut_short(header.data)
+
+
+def _check_axes(path: Path, fields: dict[str, str], axes: str, sizes: str) -> None:
+    """Refuse (DataError) a number of axes, or sizes, that no volume has: ITK takes them as they are, and breaks off."""
+    number, lengths = fields.get(axes, ""), fields.get(sizes, "").split()
+    if not re.fullmatch(r"\d{1,2}", number) or not 1 <= int(number) <= MOST_AXES:
+        raise DataError(f"{path}: its header says {axes} = {number!r}; expected a number of axes up to {MOST_AXES}")
+    if len(lengths) != int(number) or not all(re.fullmatch(r"\d{1,9}", length) and int(length) for length in lengths):
+        raise DataError(f"{path}: its header says {sizes} = {fields.get(sizes, '')!r}; expected {number} whole numbers")
 
 
 def _unpacked(header: TextHeader) -> int:

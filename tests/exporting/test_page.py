@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from page_blocks import words_of
 
 from segkit.cli.main import main
 
@@ -12,7 +13,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("block", [text for kind, text in BLOCKS if kind == "bash"])
-def test_commands(block, quick, workplace, words_of, capsys):
+def test_commands(block, quick, workplace, capsys):
     for line in block.splitlines():
         program, *words = words_of(line)
         assert program == "segkit"

@@ -8,7 +8,7 @@ from medical.grids import TO_LPS, check_drawn, draw, itk_affine, itk_image, rand
 
 from segkit.data.geometry import Geometry
 from segkit.data.volume import Volume
-from segkit.errors import UsageError
+from segkit.errors import DataError, UsageError
 from segkit.medical.itk import ItkGrid, grid_of, read_itk, write_itk
 
 DETACHED = {".nhdr": ".nrrd", ".mhd": ".mha"}
@@ -321,3 +321,22 @@ def test_what_cannot_be_written(tmp_path):
 def test_the_grid_of_two_axes():
     affine = ItkGrid((7, 8), (0.5, 0.25), (0, -1, 1, 0)).affine()
     assert affine.tolist() == [[0, 0.25, 0, -7], [-0.5, 0, 0, -8], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("said", "otherwise", "message"),
+    [
+        ("NDims = 3", "NDims = 99999999999999999999", "ndims = '99999999999999999999'; expected a number of axes"),
+        ("NDims = 3", "NDims = -1", "ndims = '-1'; expected a number of axes"),
+        ("NDims = 3", "NDims = 2", "dimsize = '5 4 3'; expected 2 whole numbers"),
+        ("DimSize = 5 4 3", "DimSize = 5 4 -3", "dimsize = '5 4 -3'; expected 3 whole numbers"),
+    ],
+)
+def test_axes_that_no_volume_has_are_refused_before_they_are_believed(tmp_path, said, otherwise, message):
+    file = tmp_path / "x.mhd"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 4, 5), np.int16)), str(file))
+    text = file.read_text()
+    assert said in text
+    file.write_text(text.replace(said, otherwise))
+    with pytest.raises(DataError, match=message):
+        read_itk(file)
