@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from segkit.contrasting.colour_depth_recipe import ColourDepthRecipe
 from segkit.contrasting.dense import draw_places
-from segkit.data.batches import collate
+from segkit.data.batches import Item, collate
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.epoch_sampler import EpochSampler
 from segkit.data.folder import DatasetFolder, Sample
@@ -129,15 +129,15 @@ class PairBatches:
         except RecipeError as error:
             raise RecipeError(str(error).replace("data.augment", "colour_depth.augment")) from None
         self.sampler = EpochSampler(len(self.dataset), seed=seed)
-        self.loader: DataLoader[dict[str, Any]] = DataLoader(
-            self.dataset,
+        # Its processes end with each epoch: they answer no signal, so Python would wait for them as it ends.
+        self.loader: DataLoader[Item | DataError] = DataLoader(
+            _Reading(self.dataset),
             batch_size=min(batch, len(self.dataset)),
             sampler=self.sampler,
             num_workers=workers,
             worker_init_fn=worker_init,
-            collate_fn=collate,
+            collate_fn=_collated,
             drop_last=True,
-            persistent_workers=workers > 0,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # a loader draws a number each time it begins; not from torch's own
         )
@@ -152,6 +152,8 @@ class PairBatches:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         epoch = self.sampler.epoch
         for step, batch in enumerate(self.loader):
+            if isinstance(batch, DataError):
+                raise batch
             yield self._seen(batch, np.random.default_rng([self.seed, epoch, step, DRAWS]))
 
     def _seen(self, batch: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -191,6 +193,35 @@ class PairBatches:
             tall, wide = (int(side * min(1.0, np.sqrt(area * r))) for side, r in ((height, ratio), (width, 1 / ratio)))
             row, column = (int(rng.integers(0, side - part + 1)) for side, part in ((height, tall), (width, wide)))
             depth[:, row : row + tall, column : column + wide] = 0
+
+
+class _Reading(Dataset[Item | DataError]):
+    """Items read by a loader's processes; an error is an item, because a loader gives it with its traceback."""
+
+    def __init__(self, dataset: SegmentationDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> Item | DataError:
+        try:
+            return self._dataset[key]
+        except DataError as error:
+            return error
+
+
+def _collated(items: Sequence[Item | DataError]) -> Item | DataError:
+    """The batch, or the error of the first item that has one."""
+    read = []
+    for item in items:
+        if isinstance(item, DataError):
+            return item
+        read.append(item)
+    try:
+        return collate(read)
+    except DataError as error:
+        return error
 
 
 def _shared(offset: int, side: int) -> slice:

@@ -1,7 +1,7 @@
 """An objective, from its first step to the weights that are kept, with Lightning."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import lightning as L
@@ -73,7 +73,9 @@ def fit(
     clock = AllottedTime(train.minutes, updates) if train.minutes is not None else None
     place = clock.place if clock is not None else None
     # Under fp16 gradients are scaled, and a fused optimiser's can't be clipped then.
-    module = PretrainModule(objective, train, updates=updates, fused=precision != "fp16" or None, place=place)
+    module = PretrainModule(
+        objective, train, updates=updates, fused=precision != "fp16" or None, place=place, growth=recipe.data.grow
+    )
     table = PretrainTable(run.path, log.say)
     best = KeepBest() if train.keep == "best" else None
     early = None
@@ -115,8 +117,9 @@ def fit(
             accumulate=train.accumulate,
         )
         del saved  # the trainer's callback has it now, and lets go of it
+        epochs = _Epochs(objective, module, steps)
         try:
-            trainer.fit(module, _Epochs(objective, module, steps), _Once() if recipe.data.validate_on else None)
+            trainer.fit(module, epochs, _Once() if recipe.data.validate_on else None)
             if module.diverged is not None and (best is None or best.weights is None):
                 raise RecipeError(f"{module.diverged}; lower train.learning_rate, or set train.precision=fp32")
             model.load_state_dict(dict(kept_weights(module, best)))
@@ -138,11 +141,21 @@ class _Epochs:
 
     def __init__(self, objective: Objective, module: PretrainModule, steps: int) -> None:
         self._objective, self._module, self._steps = objective, module, steps
+        self._pass: Generator[Batch, None, None] | None = None
 
     def __len__(self) -> int:
         return self._steps
 
     def __iter__(self) -> Iterator[Batch]:
+        self._pass = self._batches()
+        return self._pass
+
+    def close(self) -> None:
+        """Leave an epoch that was broken off, so that the processes that read for it end."""
+        if self._pass is not None:
+            self._pass.close()
+
+    def _batches(self) -> Generator[Batch, None, None]:
         # As a generator: nothing happens before the first batch is asked for, when the epoch is known.
         yield from self._objective.epoch(self._module.current_epoch)
 

@@ -1,12 +1,15 @@
 """``segkit pretrain``, and what other commands know of its recipes."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import yaml
 from pretraining.conftest import SWIN, draw_colours
 
 from segkit.cli.main import main
+from segkit.data.synthetic import draw_cells
 
 TINY = {
     "name": "tiny",
@@ -14,6 +17,20 @@ TINY = {
     "model": {"backbone": SWIN},
     "classify": {},
     "train": {"epochs": 1, "batch": 8, "workers": 0},
+}
+
+PAIRS = {
+    "name": "pairs",
+    "data": {"path": "cells", "size": 40, "normalisation": "imagenet", "cache": False},
+    "model": {"backbone": SWIN, "depth": SWIN},
+    "colour_depth": {
+        "dim": 8,
+        "points": 6,
+        "radius": 4,
+        "shift": 8,
+        "encoding": {"name": "metres", "per_picture": True},
+    },
+    "train": {"epochs": 2, "batch": 2, "workers": 2, "precision": "fp32"},
 }
 
 
@@ -84,3 +101,22 @@ def test_models_lists_its_recipes(capsys):
     listed = json.loads(capsys.readouterr().out)
     assert {"swin_cifar10", "swin_tiny_imagenet"} <= set(listed["pretraining_recipes"])
     assert "swin_cifar10" not in listed["recipes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", [False, True])
+def test_processes_that_read_pairs_end_with_the_command(tmp_path, damaged):
+    """They answer no signal, and Python waits as it ends for those that are left."""
+    cells = draw_cells(tmp_path / "cells", images=10, size=48, splits=(0.6, 0.3, 0.1))
+    (tmp_path / "pairs.yaml").write_text(yaml.safe_dump(PAIRS))
+    if damaged:
+        picture = cells / "images" / "cells_000.png"
+        picture.write_bytes(picture.read_bytes()[:200])
+    words = [sys.executable, "-m", "segkit", "pretrain", "pairs.yaml", "--json"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    if not damaged:
+        assert (done.returncode, json.loads(done.stdout)["interrupted"]) == (0, False), done.stderr
+    else:
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr.count("\n") == 1
+        assert "cells_000.png" in done.stderr

@@ -1,5 +1,8 @@
 """Batches of pictures and their depth: what belongs together, and what must not tell."""
 
+import multiprocessing
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -39,11 +42,14 @@ def folder(tmp_path_factory):
     return open_dataset(path)
 
 
-def batches(folder, *, batch=3, seed=5, size=SIZE, **options):
+def batches(folder, *, batch=3, seed=5, size=SIZE, workers=0, cache=True, **options):
     options = {"shift": SHIFT, "augment": [], "flip": ["left_right", "up_down"], "points": 12, **options}
     reader = Reader(depth=folder.depth_format, depth_channels=1)
     samples = pair_samples(folder, ["train"])
-    return PairBatches(folder, samples, reader, size=size, options=ColourDepthRecipe(**options), batch=batch, seed=seed)
+    of = ColourDepthRecipe(**options)
+    return PairBatches(
+        folder, samples, reader, size=size, options=of, batch=batch, seed=seed, workers=workers, cache=cache
+    )
 
 
 def said_by_image(image, place):
@@ -153,6 +159,28 @@ def test_pictures_without_depth_are_left_out_and_masks_are_not_read(folder):
     assert all(sample.mask is None for sample in samples)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_picture_is_named_in_one_line_and_no_process_is_left(folder, tmp_path, workers):
+    copied = shutil.copytree(folder.path, tmp_path / "copy")
+    (copied / "images" / "p3.png").write_bytes(b"no picture")
+    pairs = batches(open_dataset(copied), batch=7, workers=workers, cache=False)
+    with pytest.raises(DataError, match=r"p3\.png") as error:
+        list(pairs)
+    assert "\n" not in str(error.value)
+    assert not multiprocessing.active_children()
+
+
+def test_no_process_is_left_of_an_epoch_that_was_seen_or_broken_off(folder):
+    pairs = batches(folder, workers=1)
+    assert len(list(pairs)) == 2
+    assert not multiprocessing.active_children()
+    begun = iter(pairs)
+    next(begun)
+    assert multiprocessing.active_children()
+    begun.close()
+    assert not multiprocessing.active_children()
+
+
 def test_what_cannot_be_used_is_named(folder):
     with pytest.raises(UsageError, match="no split 'vall'; did you mean 'val'"):
         pair_samples(folder, ["vall"])
@@ -162,5 +190,7 @@ def test_what_cannot_be_used_is_named(folder):
         batches(folder, augment=[{"Jitter": None}])
     with pytest.raises(RecipeError, match=r"leave it to data\.size"):
         next(iter(batches(folder, augment=[{"RandomCrop": {"height": 20, "width": 20}}])))
+    with pytest.raises(DataError, match="pictures of different sizes"):
+        next(iter(batches(folder, augment=[{"RandomScale": {"scale_limit": 0.5, "p": 1}}])))
     with pytest.raises(ValueError, match="image and dense are both 0"):
         ColourDepthRecipe(image=0, dense=0)

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import multiprocessing
 import os
 import signal
 
@@ -157,6 +158,19 @@ def test_ctrl_c_leaves_a_model_that_loads_and_resume_goes_on(recipe, colours, tm
     assert ended.directory == stopped.directory
     assert not ended.interrupted
     assert not (ended.directory / "checkpoints").exists()
+
+
+def test_an_epoch_that_breaks_off_leaves_no_process(recipe, colours, tmp_path, monkeypatch):
+    def breaks(_module, _batch, _index):
+        assert multiprocessing.active_children()
+        raise DataError("seen")
+
+    monkeypatch.setattr(PretrainModule, "training_step", breaks)
+    settings = recipe(data={"cache": False}, train={"workers": 1})
+    with pytest.raises(DataError, match="seen") as held:
+        pretrain(settings, colours, out=tmp_path, console=False)
+    assert not multiprocessing.active_children()
+    assert held.value.__traceback__ is not None  # which has all that ran
 
 
 def test_minutes_end_it_and_bring_the_rate_to_its_end(recipe, colours, tmp_path, monkeypatch):
