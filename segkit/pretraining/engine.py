@@ -129,6 +129,7 @@ def fit(
                 with trainer.precision_plugin.forward_context(), torch.no_grad():
                     metrics = {name: float(value) for name, value in objective.validate().items()}
         finally:
+            epochs.close()
             torch.use_deterministic_algorithms(deterministic_before)
     table.final = metrics or None
     if table.rows:
