@@ -136,7 +136,19 @@ def _png(data: bytes) -> Claim:
     width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
     row = 1 + ceil(width * depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind] / 8)  # 1 for the row's filter
     channels = 1 if kind in (0, 4) else 3
-    return Claim(height, width, height * width * channels * (2 if depth == 16 else 1), height * row // DEFLATE)
+    decoded = height * width * channels * (2 if depth == 16 else 1)
+    return Claim(height, width, decoded, height * row // DEFLATE, _png_end(data))
+
+
+def _png_end(data: bytes) -> int:
+    """Where the last chunk ends, by the lengths that they claim: decoders take memory for one before they read it."""
+    at = 8
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        name, at = data[at + 4 : at + 8], at + 12 + length
+        if name == b"IEND":
+            break
+    return at
 
 
 def _jpeg(data: bytes) -> Claim | None:

@@ -50,17 +50,17 @@ def read_stored(path: Path) -> Pixels:
 
         values = read_volume(path).values
         return values.reshape(-1, *values.shape[2:])
-    head = _head(path)
-    claim = claim_of(head)
+    data = _png(path)
+    claim = claim_of(data)
     if claim is not None:
-        check_claim(claim, path.stat().st_size, path, LIMIT)
-    if head[25:26] == b"\x03":  # colour type 3: indexed
+        check_claim(claim, len(data), path, LIMIT)
+    if data[25:26] == b"\x03":  # colour type 3: indexed
         try:
             with Image.open(path) as picture:
                 return np.asarray(picture)[..., None]
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
             raise DataError(f"{path}: can't be decoded as a mask ({error})") from error
-    grey = _read_grey(path)
+    grey = _read_grey(data)
     return grey[..., None] if grey is not None else read_pixels(path, upright=False)
 
 
@@ -163,21 +163,19 @@ def looks_interpolated(found: NDArray[np.generic], strange: list[int]) -> bool:
     return max(strange) < found[-1] or len(strange) > 8
 
 
-def _read_grey(path: Path) -> Ids | None:
+def _read_grey(data: bytes) -> Ids | None:
     """The fast way for the usual mask, an 8-bit grey PNG; None for everything else, broken files included."""
-    if path.suffix.lower() != ".png":
-        return None
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if values is None or values.ndim != 2 or values.dtype != np.uint8:
         return None
     return np.asarray(values, dtype=np.uint8)
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes of a PNG file, in which its size and kind stand; empty for everything else."""
+def _png(path: Path) -> bytes:
+    """The bytes of a PNG file, whatever its name says; none of everything else."""
     try:
         with path.open("rb") as file:
-            head = file.read(26)
+            head = file.read(8)
+            return head + file.read() if head.startswith(b"\x89PNG") else b""
     except OSError:
         return b""
-    return head if head.startswith(b"\x89PNG") else b""
