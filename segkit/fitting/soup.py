@@ -139,6 +139,7 @@ def _average(models: Sequence[Segmenter], folder: DatasetFolder) -> Segmenter:
             mixed.reader,
             crop=None if mixed.input_size else min(tile or CROP, CROP),
             size=mixed.input_size,
+            depth=mixed.encoding is not None,
         )
         for name, norm in mixed.named_modules():
             if name in fixed:

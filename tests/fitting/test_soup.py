@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import segkit
+from segkit.data.folder import open_dataset
 from segkit.data.synthetic import draw_cells
 from segkit.errors import UsageError
-from segkit.fitting.soup import soup
+from segkit.fitting.soup import _average, soup
 
 PART = {"backbone": {"name": "stem", "width": 4}, "neck": {"name": "unet", "widths": [4]}}
 
@@ -41,6 +42,19 @@ def test_equal_models_make_the_same_model_again(cells):
     made = soup({"a": first, "b": cell_model(0)}, cells)
     for name, parameter in made.model.named_parameters():
         torch.testing.assert_close(parameter, dict(first.named_parameters())[name])
+
+
+def test_norms_of_what_sees_depth_are_measured_with_it(cells):
+    depth = {"depth": {"name": "stem", "width": 4}, "encoding": {"name": "metres", "per_picture": True}}
+    models = [cell_model(seed, **depth) for seed in range(2)]
+    for norm in (each for each in models[1].modules() if isinstance(each, torch.nn.BatchNorm2d)):
+        norm.running_mean.fill_(1.0)
+    mixed = _average(models, open_dataset(cells))
+    norms = [each for each in mixed.backbone.depth.modules() if isinstance(each, torch.nn.BatchNorm2d)]
+    assert norms
+    for norm in norms:
+        assert int(norm.num_batches_tracked) > 0
+        assert bool((norm.running_mean != 0.5).all())
 
 
 @pytest.mark.parametrize(

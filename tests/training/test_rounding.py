@@ -94,3 +94,19 @@ def test_training_in_bf16_ends_with_it(precision, cells, recipe, tmp_path):
     layers = [part for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     exact = [torch.equal(layer.weight, layer.weight.bfloat16().float()) for layer in layers]
     assert all(exact) == (precision == "bf16")
+
+
+@torch.no_grad()
+def test_the_norms_of_a_depth_backbone_are_found_too():
+    torch.manual_seed(0)
+    stem = {"name": "stem", "width": 4, "depth": 2}
+    model = Segmenter.create(stem, neck="unet", depth=stem, encoding={"name": "plain"}, classes=2).eval()
+    for norm in (each for each in model.modules() if isinstance(each, nn.BatchNorm2d)):
+        norm.running_var.fill_(3.0)
+    round_weights(model)
+    for branch in (model.backbone.colour, model.backbone.depth):
+        norms = [each for each in branch.modules() if isinstance(each, nn.BatchNorm2d)]
+        assert norms
+        for norm in norms:  # their gain is the convolution's now
+            torch.testing.assert_close(norm.weight, (norm.running_var + norm.eps).sqrt())
+            assert not torch.allclose(norm.running_var, torch.tensor(3.0))
