@@ -28,6 +28,7 @@ class _Entry:
     """What a name stands for: the class, its options' values, and torchvision's weights for it.
 
     ``fetches``: the class gets its library's weights by itself, told so by ``pretrained=True``.
+    ``of_others``: it makes its parts by ``create``, so it is told ``fold``.
     """
 
     module: str
@@ -36,6 +37,7 @@ class _Entry:
     options: Mapping[str, object] = field(default_factory=dict)
     published: str | None = None
     fetches: bool = False
+    of_others: bool = False
 
 
 def _swin(published: str, embed_dim: int, depths: tuple[int, ...], heads: tuple[int, ...], drop_path: float) -> _Entry:
@@ -80,7 +82,7 @@ _ENTRIES = {
     "vgg19_bn": _Entry("vgg", "VGG", published="VGG19_BN_Weights"),
     "resdeconv": _Entry("resdeconv", "ResDeconv"),
     "stem": _Entry("stem", "Stem"),
-    "joint": _Entry("joint", "joint_of"),
+    "joint": _Entry("joint", "joint_of", of_others=True),
 }
 _LIBRARIES = {"timm": ("from_timm", "FromTimm"), "smp": ("from_smp", "FromSmp")}  # prefix: module, class
 
@@ -122,9 +124,12 @@ def create(
     title = f"backbone '{name}'"
     given = list(inspect.signature(kind).parameters)[: len(entry.positional)]
     given += ["pretrained"] if entry.fetches else []  # said by weights="imagenet"
+    given += ["fold"] if entry.of_others else []
     options = checked_options(
         title, kind, {**common, **options}, given=given, also=("weights", "in_channels", "levels")
     )
+    if entry.of_others:
+        options["fold"] = fold
     published = isinstance(weights, str) and weights == "imagenet"
     if entry.fetches and published:
         weights = None

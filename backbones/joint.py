@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from segkit import backbones
 from segkit.backbones.backbone import Backbone
+from segkit.backbones.weights import Fold
 
 
 class Joint(Backbone):
@@ -61,14 +62,15 @@ class Joint(Backbone):
         return [part for part in self.parts if isinstance(part, Backbone)]
 
 
-def joint_of(*, of: Sequence[str | Mapping[str, Any]], in_channels: int = 3) -> Joint:
+def joint_of(*, of: Sequence[str | Mapping[str, Any]], in_channels: int = 3, fold: Fold | None = None) -> Joint:
     """The joint backbone of others by name.
 
     Args:
         of: each a name or ``{"name": …, option: value}``, weights among the options.
         in_channels: channels of the image.
+        fold: how each part's weights are made those of so many channels, see ``backbones.create``.
 
     Raises ValueError as ``backbones.create``.
     """
     named = [{"name": each} if isinstance(each, str) else dict(each) for each in of]
-    return Joint([backbones.create(**options, in_channels=in_channels) for options in named])
+    return Joint([backbones.create(**options, in_channels=in_channels, fold=fold) for options in named])

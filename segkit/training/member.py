@@ -202,10 +202,15 @@ def _trainee(plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: P
     # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
     segmenter = build_segmenter(plan, folder).to(memory_format=torch.channels_last)
     log.say(f"{title}: {_parameters(segmenter)}, {len(plan.samples)} pictures, {train.epochs} epochs of {steps} steps")
-    if segmenter.backbone.pretrained is not None:
-        log.say(f"{title}: weights: {segmenter.backbone.pretrained}")
-    if train.freeze and plan.member.model.backbone.model_dump().get("weights") is None and not plan.member.model.start:
-        log.say(f"{title}: note: the backbone was given no weights; what is frozen stays as it began")
+    names = {module: name for name, module in segmenter.backbone.named_modules()}
+    trunks = segmenter.backbone.trunks
+    for trunk in trunks:
+        part = names[trunk] if len(trunks) > 1 else ""
+        if trunk.pretrained is not None:
+            log.say(f"{title}: weights{f' of {part}' if part else ''}: {trunk.pretrained}")
+        elif not plan.member.model.start and not all(parameter.requires_grad for parameter in trunk.parameters()):
+            said = f"note: the backbone{f' {part!r}' if part else ''} was given no weights"
+            log.say(f"{title}: {said}; what is frozen stays as it began")
     module = TrainingModule(segmenter, plan.loss, train, predict, updates=train.epochs * -(-steps // train.accumulate))
     shown = to_show(folder, plan.validation or plan.samples, plan.reader, SAMPLES)
 

@@ -1,10 +1,13 @@
 """A joint backbone is its parts side by side."""
 
+from functools import partial
+
 import pytest
 import torch
 
 import segkit
 from segkit import backbones
+from segkit.backbones.weights import fold_stacked
 from segkit.errors import ModelError, UsageError
 
 SWIN = {"name": "swin", "embed_dim": 8, "depths": [1, 1], "heads": [1, 2], "window": 4}
@@ -48,6 +51,15 @@ def test_each_part_takes_its_own_weights():
     donor = backbones.create(**SWIN)
     both = backbones.create("joint", of=[{**SWIN, "weights": donor.state_dict()}, RESNET])
     assert all(torch.equal(both.parts[0].state_dict()[key], value) for key, value in donor.state_dict().items())
+
+
+def test_further_channels_of_depth_begin_at_zero_in_each_part():
+    donor = backbones.create(**SWIN)
+    fold = partial(fold_stacked, depth=2)
+    of = [{**SWIN, "weights": donor.state_dict()}, SWIN]
+    first = next(backbones.create("joint", of=of, in_channels=5, fold=fold).parts[0].parameters())
+    assert torch.equal(first[:, :3], next(donor.parameters()))
+    assert not first[:, 3:].any()
 
 
 def test_a_model_of_it_is_saved_without_its_parts_weights(tmp_path):

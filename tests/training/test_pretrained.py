@@ -63,6 +63,18 @@ def test_freezing_random_weights_is_said_aloud(recipe, cells, tmp_path):
     assert "only: note: the backbone was given no weights; what is frozen stays as it began\n" in log
 
 
+def test_of_a_joint_backbone_each_part_is_told_of(recipe, cells, tmp_path):
+    stem = {"name": "stem", "width": 4}
+    save_file(backbones.create(**stem).state_dict(), tmp_path / "stem.safetensors")
+    backbone = {"name": "joint", "of": [{**stem, "weights": str(tmp_path / "stem.safetensors")}, stem]}
+    model = {"backbone": backbone, "neck": {"name": "fpn", "width": 8}}
+    asked = recipe(ensemble=None, model=model, train={"epochs": 1, "freeze": 1})
+    log = (train(asked, cells, out=tmp_path, console=False).directory / "log.txt").read_text()
+    assert "tiny: weights of parts.0: " in log
+    assert "tiny: note: the backbone 'parts.1' was given no weights; what is frozen stays as it began\n" in log
+    assert "'parts.0' was given" not in log
+
+
 def test_more_stages_than_there_are_are_refused_before_a_folder_is_made(recipe, cells, tmp_path):
     out = tmp_path / "runs"
     with pytest.raises(RecipeError, match=r"only: train\.freeze=9: can't freeze 9 stages; Stem has 2"):
