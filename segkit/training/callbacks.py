@@ -33,7 +33,7 @@ class Thaw(L.Callback):
     """Let what is frozen learn after a share of the epochs."""
 
     def __init__(self, share: float, epochs: int) -> None:
-        self.first = math.ceil(share * epochs)
+        self.first = math.ceil(round(share * epochs, 9))  # 0.07 * 100 is a little more than 7
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Thaw the whole model, in every one of these epochs, as a resumed run begins anywhere."""

@@ -31,21 +31,25 @@ class EpochTable(L.Callback):
     def __init__(self, directory: Path, say: Callable[[str], None], place: int = 0) -> None:
         self.directory, self.say, self._place = directory, say, place
         self.rows: list[dict[str, Any]] = []
+        self._diverged: str | None = None
         self.resumed_at = 0.0  # seconds that earlier processes took for the rows they left
         self._allowance = Allowance()  # of the curves
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows, for a checkpoint."""
-        return {"rows": list(self.rows)}
+        """The rows, for a checkpoint, and why there will be no more of them, where several are trained together."""
+        return {"rows": list(self.rows), "diverged": self._diverged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on below these rows; the file loses those of epochs that will be run again."""
-        self.rows = list(state_dict["rows"])
-        self.resumed_at = float(self.rows[-1]["seconds"])
+        self.rows, self._diverged = list(state_dict["rows"]), state_dict["diverged"]
+        if self.rows:
+            self.resumed_at = float(self.rows[-1]["seconds"])
         self.write()
 
-    def on_train_start(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
-        """Start the clock, or let it go on from the last row's time."""
+    def on_train_start(self, _trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Start the clock, or let it go on from the last row's time; what diverged before isn't trained on."""
+        assert isinstance(module, NetworkModule)
+        module.diverged = self._diverged
         self._began = time.perf_counter() - self.resumed_at
 
     def on_train_epoch_start(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
@@ -73,8 +77,9 @@ class EpochTable(L.Callback):
         columns = module.columns(trainer.current_epoch)
         loss = float(torch.stack(self._losses).float().mean())
         if not math.isfinite(loss):
-            module.diverged = f"the loss is {loss} in epoch {trainer.current_epoch + 1}, training diverged"
-            self.say(module.diverged)
+            self._diverged = f"the loss is {loss} in epoch {trainer.current_epoch + 1}, training diverged"
+            module.diverged = self._diverged
+            self.say(self._diverged)
             trainer.should_stop = True
             return
         row = {

@@ -1,11 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from segkit import Segmenter
 from segkit.recipe import PredictRecipe, TrainRecipe
-from segkit.training.callbacks import AveragedValidation, KeepBest, kept_weights
+from segkit.training.callbacks import AveragedValidation, KeepBest, Thaw, kept_weights
 from segkit.training.losses import build_loss
 from segkit.training.module import AUXILIARY_WEIGHT, TrainingModule
+from segkit.training.progress import EpochTable
 
 
 @pytest.fixture
@@ -49,6 +52,25 @@ def test_validation_sees_the_averaged_weights_and_training_gets_its_own_back(mod
     assert torch.equal(next(module.segmenter.parameters()), own)
     callback.on_validation_end(None, module)
     torch.testing.assert_close(next(module.segmenter.parameters()), own + 1)
+
+
+@pytest.mark.parametrize(("share", "epochs", "first"), [(0.07, 100, 7), (0.5, 5, 3), (1 / 3, 3, 1), (0.55, 100, 55)])
+def test_what_is_frozen_learns_from_the_epoch_that_the_share_means(share, epochs, first):
+    assert Thaw(share, epochs).first == first
+
+
+def test_a_member_that_diverged_in_its_first_epoch_stays_so_when_the_run_goes_on(module, tmp_path):
+    table = EpochTable(tmp_path, lambda _: None)
+    table.on_train_epoch_start(None, module)
+    table._losses = [torch.tensor(float("nan"))]
+    table.on_train_epoch_end(SimpleNamespace(current_epoch=0), module)
+    assert module.diverged == "the loss is nan in epoch 1, training diverged"
+    again = EpochTable(tmp_path, lambda _: None)
+    again.load_state_dict(table.state_dict())
+    assert (again.rows, again.resumed_at) == ([], 0.0)
+    module.diverged = None
+    again.on_train_start(None, module)
+    assert module.diverged == "the loss is nan in epoch 1, training diverged"
 
 
 def test_the_best_weights_are_kept_and_a_tie_keeps_the_earlier(module):
