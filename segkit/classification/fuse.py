@@ -11,7 +11,7 @@ from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.classification.fusion import Weights, fit_fusion, kept_temperature
 from segkit.classification.joint import JointClassifier
 from segkit.classification.joint_training import Features, train_head
-from segkit.classification.member_features import MemberFeatures
+from segkit.classification.member_features import MemberFeatures, placed
 from segkit.classification.member_fit import check_data, check_members
 from segkit.errors import UsageError
 from segkit.fitting.assemble import common_about
@@ -97,7 +97,7 @@ def fuse(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     asked = MemberFeatures(models, data, device=where, progress=tell)
     features, target = asked.of(split)
-    with torch.no_grad():
+    with torch.no_grad(), placed(models, torch.device("cpu")):  # where the features are
         logits = torch.stack([model.head(each) for model, each in zip(models, features, strict=True)])  # [M, N, K]
     scores = dict(zip(names, (logits.argmax(2) == target).double().mean(1).tolist(), strict=True))
     fitted_on = {"dataset": data.name, "split": split, "images": len(target), "temperature": temperature}

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from segkit.classification.classifier import Classifier
 from segkit.classification.ensemble import ClassifierEnsemble
-from segkit.classification.member_features import MemberFeatures
+from segkit.classification.member_features import MemberFeatures, placed
 from segkit.classification.member_fit import check_data
 from segkit.combining.sums import Sums
 from segkit.fitting.agreement import kappa
-from segkit.fitting.inspection import Inspection
+from segkit.fitting.inspection import Inspection, counts
 from segkit.labelled.opening import open_labelled
 from segkit.statistics import tempered
 
@@ -57,7 +57,7 @@ def inspect_classifiers(
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     features, target = MemberFeatures(members, images, device=device, progress=tell).of(split)
-    with torch.no_grad():
+    with torch.no_grad(), placed(members, torch.device("cpu")):  # where the features are
         said = [
             tempered(member.head(each).softmax(1), temperature, "multiclass")[:, :, None, None]
             for member, each, temperature in zip(members, features, ensemble.temperatures, strict=True)
@@ -81,10 +81,10 @@ def inspect_classifiers(
 
 
 @torch.no_grad()
-def _top1(ensemble: ClassifierEnsemble, said: Sequence[Tensor], members: Sequence[int], target: Tensor) -> float:
-    """Top-1 of some of the members, combined as they are in the ensemble."""
-    if not members:
-        return float("nan")
+def _top1(ensemble: ClassifierEnsemble, said: Sequence[Tensor], members: Sequence[int], target: Tensor) -> float | None:
+    """Top-1 of some of the members, combined as they are in the ensemble; None where none of them counts."""
+    if not counts(ensemble.combination, members):
+        return None
     sums = Sums(ensemble.combination)
     for member in members:
         sums.add(member, said[member], said[member])

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from segkit.allocator import reused_memory
+from segkit.combining import Combination
 from segkit.combining.sums import Sums
 from segkit.data.folder import open_dataset
 from segkit.ensemble import Ensemble
@@ -35,7 +36,7 @@ class Inspection:
         score: what scores are, in words.
         whole: the ensemble's score.
         alone: each member's.
-        without: the ensemble's, each member left out in turn.
+        without: the ensemble's, each member left out in turn; None where nothing is left, or nothing that counts.
         agreement: Cohen's kappa of each pair's labels, [M][M]; 1 is the same everywhere, 0 no more than by chance.
         on: the pictures, in words.
     """
@@ -47,7 +48,7 @@ class Inspection:
     score: str | None = None
     whole: float | None = None
     alone: dict[str, float] | None = None
-    without: dict[str, float] | None = None
+    without: dict[str, float | None] | None = None
     agreement: list[list[float]] | None = None
     on: str | None = None
 
@@ -71,8 +72,9 @@ class Inspection:
             weights = " ".join(f"{each:.3f}" for each in self.weights[name]) if self.weights is not None else "by pixel"
             row = [name, weights, f"{temperatures[name]:.3f}"]
             if self.alone is not None and self.without is not None and self.whole is not None:
-                change = self.without[name] - self.whole
-                row += [f"{self.alone[name]:.4f}", f"{self.without[name]:.4f} ({change:+.4f})"]
+                rest = self.without[name]
+                told = "–" if rest is None else f"{rest:.4f} ({rest - self.whole:+.4f})"
+                row += [f"{self.alone[name]:.4f}", told]
             rows.append(row)
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         lines += [
@@ -84,9 +86,11 @@ class Inspection:
                 for i in range(len(self.names))
                 for j in range(i + 1, len(self.names))
             ]
-            least, most = min(pairs), max(pairs)
-            lines.append(f"agreement (Cohen's kappa): least {least[0]:.3f}, {least[1]} and {least[2]}")
+            if pairs:
+                least = min(pairs)
+                lines.append(f"agreement (Cohen's kappa): least {least[0]:.3f}, {least[1]} and {least[2]}")
             if len(pairs) > 1:
+                most = max(pairs)
                 lines.append(f"agreement (Cohen's kappa): most  {most[0]:.3f}, {most[1]} and {most[2]}")
         return "\n".join(lines)
 
@@ -165,11 +169,19 @@ def inspect(
     )
 
 
+def counts(combination: Combination, members: Sequence[int]) -> bool:
+    """Whether some of the members say anything of every class: their weights aren't all 0."""
+    table = combination.options().get("weights")
+    return bool(members) and (
+        table is None or all(any(column) for column in zip(*(table[i] for i in members), strict=True))
+    )
+
+
 @torch.no_grad()
-def _score(ensemble: Ensemble, pictures: Sequence[HeldOut], members: Sequence[int]) -> float:
-    """The headline score of some of the members, combined as they are in the ensemble."""
-    if not members:
-        return float("nan")
+def _score(ensemble: Ensemble, pictures: Sequence[HeldOut], members: Sequence[int]) -> float | None:
+    """The headline score of some of the members, combined as in the ensemble; None where none of them counts."""
+    if not counts(ensemble.combination, members):
+        return None
     threshold = settings_for(ensemble).threshold
     metrics = SegmentationMetrics(ensemble.classes, ensemble.task, ensemble.background, threshold)
     for picture in pictures:

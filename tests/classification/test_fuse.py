@@ -70,6 +70,17 @@ def test_every_way_is_there_and_every_image_is_shown_once(fused):
     assert found["class"].scores == found["uniform"].scores
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_classifiers_on_a_gpu_are_fused_and_inspected_there(fused, colours):
+    on_cpu = fused[1]
+    members = {"swin": member(0).cuda(), "stem": member(1, STEM).cuda()}
+    found = fuse(members, open_labelled(colours), ["uniform", "member"])
+    assert all(next(each.parameters()).is_cuda for each in members.values())
+    assert found["uniform"].scores == pytest.approx(on_cpu["uniform"].scores)
+    inside = inspect_classifiers(found["uniform"].model, colours)
+    assert inside.alone == pytest.approx(inspect_classifiers(on_cpu["uniform"].model, colours).alone)
+
+
 def test_scores_are_what_evaluation_finds_alone(fused, colours):
     members, found, _ = fused
     for name, each in members.items():

@@ -75,3 +75,17 @@ def test_what_is_saved(spots, three, tmp_path):
     assert "Dice of spot, pooled, on test of spots" in table
     assert "agreement (Cohen's kappa): least" in table
     assert cv2.imread(str(folder / "agreement.png")).std() > 10
+
+
+def test_of_one_member_nothing_is_left_and_nobody_agrees(spots, three, tmp_path):
+    found = inspect(Ensemble(list(three.members[:1]), names=["good"]), spots, **HOW)
+    assert found.without == {"good": None}
+    assert found.table().splitlines()[-1] == f"good    1.000   1.000        {found.whole:.4f}  –"
+    figures = (found.save(tmp_path / "inside") / "inspection.json").read_text()
+    assert json.loads(figures, parse_constant=pytest.fail)["without"] == {"good": None}
+
+
+def test_what_is_left_without_weights_has_no_score(spots, three):
+    model = Ensemble(list(three.members[:2]), [1.0, 0.0], names=["good", "fair"])
+    found = inspect(model, spots, **HOW)
+    assert found.without == {"good": None, "fair": pytest.approx(found.whole)}
