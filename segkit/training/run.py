@@ -33,8 +33,8 @@ from segkit.training.teacher import mistakes, open_teacher, teach, unlabelled_pi
 
 JOINT = "_joint"  # checkpoint of members trained together; no member can be called so
 OUT_OF_FOLD = "out_of_fold"
-FLAT = 0.05  # deviation of depth over its mean; a zoom by a tenth changes metres by two of these
 """Folder of a run with each picture's mask and probabilities by the members that weren't trained on it."""
+FLAT = 0.05  # deviation of depth over its mean; a zoom by a tenth changes metres by two of these
 
 
 @dataclass(frozen=True)
@@ -225,11 +225,11 @@ def _notes(recipe: Recipe, plans: Sequence[Plan], unlabelled: Sequence[Sample]) 
     for plan in plans:
         numbers = plan.encoding or {"per_picture": True}
         if plan.reader.metric and not numbers.get("per_picture"):
-            share = numbers["std"][0] / abs(numbers["mean"][0])
-            if share < FLAT:
+            mean, deviation = abs(numbers["mean"][0]), numbers["std"][0]
+            if deviation < FLAT * mean:
                 yield (
-                    f"{plan.member.name}: depth varies by {share:.1%} of its mean, less than zooming changes it; "
-                    "model.encoding with per_picture: true looks at each picture's own relief"
+                    f"{plan.member.name}: depth varies by {deviation / mean:.1%} of its mean, less than zooming "
+                    "changes it; model.encoding with per_picture: true looks at each picture's own relief"
                 )
     if unlabelled:
         yield f"{len(unlabelled)} pictures without masks, which the teacher labels"

@@ -134,6 +134,12 @@ def test_little_relief_far_away_is_said_aloud(cells, tmp_path):
         assert ("depth varies by" in log) is said
 
 
+def test_depth_that_is_centred_by_hand_is_taken(cells, tmp_path):
+    model = {**BRIDGED, "encoding": {"name": "metres", "mean": [0.0], "std": [1.0]}}
+    run = train(recipe_of(model, train={"epochs": 1}), cells, out=tmp_path, console=False)
+    assert "depth varies by" not in (run.directory / "log.txt").read_text()
+
+
 def test_members_with_and_without_depth_are_trained_into_one_ensemble(cells, tmp_path):
     members = [{"name": "colour", **MODEL}, {"name": "both", **BRIDGED}]
     run = train(recipe_of(None, ensemble={"members": members}), cells, out=tmp_path, console=False)
