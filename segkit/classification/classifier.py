@@ -90,19 +90,19 @@ class Classifier(nn.Module):
         architecture = {"backbone": without_weights(part(backbone)), "in_channels": in_channels}
         return cls(body, classes=names, mean=mean, std=std, view=view, architecture=architecture)
 
-    def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """Logits float [B, K] of images float32 [B, C, H, W] in 0..1, any H and W."""
-        logits: Tensor = self.head(self.features(image, depth))
+        logits: Tensor = self.head(self.features(image))
         return logits
 
-    def features(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
+    def features(self, image: Tensor) -> Tensor:
         """What the linear layer reads: the normalised coarsest level, mean over its pixels, float [B, D]."""
         check_images(image, self.mean)
-        coarsest = self.backbone((image - self.mean) / self.std, depth)[-1]
+        coarsest = self.backbone((image - self.mean) / self.std)[-1]
         tokens: Tensor = self.norm(coarsest.permute(0, 2, 3, 1))  # [B, h, w, D]
         return tokens.mean(dim=(1, 2))
 
-    def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
+    def probabilities(self, image: Tensor) -> Tensor:
         """Probabilities float32 [B, K], softmax over the classes."""
-        logits: Tensor = self(image, depth).float()
+        logits: Tensor = self(image).float()
         return logits.softmax(1)

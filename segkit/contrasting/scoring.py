@@ -14,7 +14,7 @@ from segkit.contrasting.retrieval import recall
 from segkit.data.batches import collate
 from segkit.data.dataset import SegmentationDataset
 
-BATCH = 16
+BATCH = 16  # pictures at a time
 POINTS = 64  # places of each picture
 
 
@@ -37,20 +37,19 @@ class Retrieval:
 
 
 @torch.no_grad()
-def retrieve(model: ColourDepth, dataset: SegmentationDataset, *, batch: int = BATCH) -> Retrieval:
+def retrieve(model: ColourDepth, dataset: SegmentationDataset) -> Retrieval:
     """Return how pictures and their depth find each other, seen whole and as they are.
 
     Args:
         model: in evaluation mode.
         dataset: pairs that all have one size and aren't augmented.
-        batch: pictures at a time.
     """
     device, options = model.mean.device, model.options
     names: list[str] = []
     colours, depths = [], []
     hits: list[bool] = []
-    for start in range(0, len(dataset), batch):
-        items = collate([dataset[0, index] for index in range(start, min(start + batch, len(dataset)))])
+    for start in range(0, len(dataset), BATCH):
+        items = collate([dataset[0, index] for index in range(start, min(start + BATCH, len(dataset)))])
         names += items["name"]
         place = draw_places(items["depth"][:, -1] > 0.5, POINTS, np.random.default_rng([0, start]))
         image, depth = (items[name].to(device, memory_format=torch.channels_last) for name in ("image", "depth"))

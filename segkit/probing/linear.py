@@ -1,6 +1,5 @@
 """Logistic regression on fixed features: how much of the labels a plane between classes can read off them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,30 +88,26 @@ def fit_linear(
     return LinearProbe(weight, both[:, width] - weight @ mean, strength, bool(found.success))
 
 
-def choose_strength(
-    features: Tensor, labels: Tensor, *, classes: int, strengths: Sequence[float] = STRENGTHS, seed: int = 0
-) -> tuple[float, dict[float, float]]:
+def choose_strength(features: Tensor, labels: Tensor, *, classes: int) -> tuple[float, dict[float, float]]:
     """The strength whose probe names most of a held-out fifth of the pictures rightly, and that share for each.
 
-    The fifth is drawn from every class by ``seed``; where several strengths are right as often, the strongest of them
-    is taken. Every class stays among the pictures that are fitted.
+    The fifth is drawn from every class, always the same; where several of ``STRENGTHS`` are right as often, the
+    strongest of them is taken. Every class stays among the pictures that are fitted.
 
     Args:
         features: [N, D] of training pictures; the test's have no say in it.
         labels: int64 [N].
         classes: their number.
-        strengths: to choose from.
-        seed: of the draw.
 
     Raises:
         DataError: no class has pictures enough for a held-out one.
     """
-    held_out = _held_out(labels, seed)
+    held_out = _held_out(labels, seed=0)
     if not held_out.any():
         raise DataError(f"{len(labels)} labelled pictures are too few to hold some out; two of some class are needed")
     right: dict[float, float] = {}
     probe = None
-    for strength in sorted(strengths, reverse=True):
+    for strength in STRENGTHS:
         probe = fit_linear(features[~held_out], labels[~held_out], classes=classes, strength=strength, start=probe)
         guesses = probe.logits(features[held_out]).argmax(1)
         right[strength] = float((guesses == labels[held_out]).double().mean())

@@ -15,8 +15,8 @@ from segkit.errors import ModelError, UsageError
 from segkit.files import atomic_path
 from segkit.labelled.held import HeldImages
 from segkit.precision import Precision, fastest
+from segkit.prediction.computing import AUTOCAST
 
-LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 Progress = Callable[[int, int], None]
 
 
@@ -92,7 +92,7 @@ def features_of(
         return _kept(kept).to(device)
     found = []
     for given in images.batches(batch, shuffle=False):
-        with torch.autocast(device.type, dtype=LOW.get(precision), enabled=precision in LOW):
+        with torch.autocast(device.type, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST):
             found.append(pooled(given["image"].float() / 255))
         if progress is not None:
             progress(min(len(images), len(found) * batch), len(images))

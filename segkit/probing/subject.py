@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from segkit import artifact, backbones
@@ -15,8 +17,10 @@ from segkit.errors import ModelError, UsageError
 from segkit.labelled.view import View
 from segkit.model_arguments import Named, normalisation, part
 
+CHANNELS = 3  # of the images that a backbone by name is shown
 WEIGHTS = "backbone.safetensors"  # of a pretraining run
 RECIPE = "recipe.yaml"
+PROJECTIONS = "projections.safetensors"  # the rest of a colour_depth run's model
 
 
 @dataclass(frozen=True)
@@ -39,21 +43,20 @@ class Subject:
     notes: tuple[str, ...] = ()
 
 
-def open_subject(what: Named | Path, weights: str | Path | None = None, *, channels: int = 3) -> Subject:
+def open_subject(what: Named | Path, weights: str | Path | None = None) -> Subject:
     """The backbone that ``what`` stands for.
 
     Args:
         what: a backbone by name, or ``{"name": …, option: value}``; the folder or zip of a saved model; the folder of a
             pretraining run; or a run's ``backbone.safetensors``.
         weights: for a name: ``"imagenet"``, a file, or whatever else backbones take; None: random ones.
-        channels: of the images, for a name.
 
     Raises:
         UsageError: an unknown name, nothing there, or weights for what has its own.
         ModelError: a model that can't be read, or one without a single backbone.
     """
     if isinstance(what, Mapping) or (isinstance(what, str) and _is_name(what)):
-        return _by_name(part(what), weights, channels)
+        return _by_name(part(what), weights)
     path = Path(what)
     if weights is not None:
         raise UsageError(f"{path}: has weights of its own; --weights is for a backbone by name")
@@ -75,18 +78,18 @@ def _is_name(what: str) -> bool:
     return what in backbones.names() or (":" in what and not Path(what).exists())
 
 
-def _by_name(named: dict[str, Any], weights: str | Path | None, channels: int) -> Subject:
+def _by_name(named: dict[str, Any], weights: str | Path | None) -> Subject:
     if weights is not None:
         if named.get("weights") is not None:
             raise UsageError(f"weights are given twice: {named['weights']} and {weights}")
         named = {**named, "weights": weights}
-    mean, std = normalisation(None, None, channels)
+    mean, std = normalisation(None, None, CHANNELS)
     own = named.get("weights")
     notes = (
         () if own is not None else ("the weights are random: what they reach is what others are to be held against",)
     )
     title = named["name"] if own is None else f"{named['name']}, {own}"
-    return Subject(title, _created(named, channels), _plane(mean), _plane(std), None, notes)
+    return Subject(title, _created(named, CHANNELS), _plane(mean), _plane(std), None, notes)
 
 
 def _of_run(weights: Path) -> Subject:
@@ -106,9 +109,24 @@ def _of_run(weights: Path) -> Subject:
         found = _seeing(artifact.load(model))
         if found is not None:
             return replace(found, title=str(weights.parent), backbone=_created(named, found.mean.shape[1]))
-    channels = int(data.get("channels", 3)) if isinstance(data, dict) else 3
-    mean, std = normalisation(None, None, channels)
-    return Subject(str(weights), _created(named, channels), _plane(mean), _plane(std), None)
+    rest = weights.parent / PROJECTIONS
+    if weights.name == WEIGHTS and rest.is_file():
+        mean, std, view = _shown(rest, data)
+        return Subject(str(weights), _created(named, mean.shape[1]), mean, std, view)
+    channels = int(data.get("channels", CHANNELS)) if isinstance(data, dict) else CHANNELS
+    usual = normalisation(None, None, channels)
+    return Subject(str(weights), _created(named, channels), _plane(usual[0]), _plane(usual[1]), None)
+
+
+def _shown(rest: Path, data: Mapping[str, Any]) -> tuple[Tensor, Tensor, View]:
+    """By what a colour_depth run normalises images, and at what size it sees them whole."""
+    try:
+        kept = load_file(rest)
+        size = data["size"]
+        view = View(size=(size, size) if isinstance(size, int) else tuple(size), share=1.0)
+        return kept["mean"], kept["std"], view
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{rest}: doesn't say how its run shows images ({error})") from None
 
 
 def _of_model(path: Path) -> Subject:

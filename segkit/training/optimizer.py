@@ -13,6 +13,7 @@ from segkit.errors import UsageError
 from segkit.nearest import nearest
 
 SCHEDULES = ("cosine", "polynomial", "constant")
+POWER = 0.9  # of the polynomial
 
 UNDECAYED_MODULES = (
     nn.Embedding,
@@ -95,23 +96,19 @@ def schedule(
     kind: str,
     steps: int,
     warmup_steps: int,
-    floor: float = 0.0,
-    power: float = 0.9,
     place: Callable[[int], float] | None = None,
 ) -> LRScheduler:
     """Scheduler, advanced once per update, whose first ``warmup_steps`` updates rise linearly to the full rate.
 
     Update t, counted from 0, has the full rate times (t + 1) / (warmup_steps + 1) while it rises; then
-    floor + (1 − floor)·d with x = (t − warmup_steps) / (steps − warmup_steps) going from 0 to 1 and d being
-    (1 + cos πx) / 2 for "cosine", (1 − x)^power for "polynomial" and 1 for "constant". After the last update it stays.
+    that times d with x = (t − warmup_steps) / (steps − warmup_steps) going from 0 to 1 and d being (1 + cos πx) / 2 for
+    "cosine", (1 − x)^0.9 for "polynomial" and 1 for "constant". After the last update it stays.
 
     Args:
         optimizer: its groups' rates are the full rates.
         kind: "cosine", "polynomial" or "constant".
         steps: updates in the whole run, at least 1.
         warmup_steps: 0..steps.
-        floor: 0..1, share of the full rate that is left in the end.
-        power: above 0, the polynomial's.
         place: t for so many updates done; None: that number. So a schedule may follow something else, as the time.
 
     Raises:
@@ -123,22 +120,15 @@ def schedule(
         raise UsageError(f"steps is {steps}; expected 1 or more")
     if not 0 <= warmup_steps <= steps:
         raise UsageError(f"warmup_steps is {warmup_steps}; expected 0..{steps}, the number of updates")
-    if not 0 <= floor <= 1:
-        raise UsageError(f"floor is {floor}; expected 0..1")
-    if power <= 0:
-        raise UsageError(f"power is {power}; expected more than 0")
 
     def share(done: int) -> float:
         update = done if place is None else place(done)
         if update < warmup_steps:
             return (update + 1) / (warmup_steps + 1)
         x = min(1.0, (update - warmup_steps) / max(1, steps - warmup_steps))
-        left = 1.0
         if kind == "cosine":
-            left = (1 + math.cos(math.pi * x)) / 2
-        elif kind == "polynomial":
-            left = math.pow(1 - x, power)
-        return floor + (1 - floor) * left
+            return (1 + math.cos(math.pi * x)) / 2
+        return math.pow(1 - x, POWER) if kind == "polynomial" else 1.0
 
     return LambdaLR(optimizer, share)
 

@@ -114,6 +114,23 @@ def test_a_runs_other_backbone_by_its_file(run):
     assert same(open_subject(folder / "depth.safetensors"), depth)
 
 
+def test_a_run_of_colour_and_depth_says_how_images_are_shown(run):
+    folder, backbone = run
+    shown = {"mean": torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1), "std": torch.full((1, 3, 1, 1), 0.9)}
+    safetensors.torch.save_file(shown, folder / "projections.safetensors")
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    for size in (24, [24, 24]):
+        (folder / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "data": {"channels": 3, "size": size}}))
+        found = open_subject(folder)
+        assert same(found, backbone)
+        assert torch.equal(found.mean, shown["mean"])
+        assert torch.equal(found.std, shown["std"])
+        assert found.view == View(size=(24, 24), share=1.0)
+    (folder / "projections.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ModelError, match=r"projections\.safetensors: doesn't say how its run shows images"):
+        open_subject(folder)
+
+
 def test_a_training_runs_folder_means_its_model(tmp_path):
     model = segmenter()
     segkit.save(model, tmp_path / "runs" / "cells" / "model")

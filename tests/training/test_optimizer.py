@@ -99,17 +99,17 @@ def rates(kind, *, updates, **options):
     return result
 
 
-def test_cosine_rises_from_nearly_0_then_falls_to_the_floor_and_stays():
-    found = rates("cosine", steps=8, warmup_steps=4, floor=0.1, updates=11)
+def test_cosine_rises_from_nearly_0_then_falls_to_0_and_stays():
+    found = rates("cosine", steps=8, warmup_steps=4, updates=11)
     rise = [2 / 5, 4 / 5, 6 / 5, 8 / 5]
-    fall = [2 * (0.1 + 0.9 * (1 + math.cos(math.pi * x)) / 2) for x in (0, 1 / 4, 1 / 2, 3 / 4, 1, 1, 1)]
+    fall = [1 + math.cos(math.pi * x) for x in (0, 1 / 4, 1 / 2, 3 / 4, 1, 1, 1)]
     assert found == pytest.approx(rise + fall)
     assert found[4] == 2.0
 
 
 def test_polynomial_falls_by_its_power():
-    found = rates("polynomial", steps=4, warmup_steps=0, power=2.0, updates=5)
-    assert found == pytest.approx([2 * (1 - x) ** 2 for x in (0, 1 / 4, 1 / 2, 3 / 4, 1)])
+    found = rates("polynomial", steps=4, warmup_steps=0, updates=5)
+    assert found == pytest.approx([2 * (1 - x) ** 0.9 for x in (0, 1 / 4, 1 / 2, 3 / 4, 1)])
 
 
 def test_constant_stays_after_its_rise():
@@ -144,8 +144,6 @@ def test_a_schedule_goes_on_where_its_state_says():
         ({"kind": "cosin"}, "no schedule 'cosin'; did you mean 'cosine'?"),
         ({"steps": 0}, "steps is 0; expected 1 or more"),
         ({"warmup_steps": 11}, r"warmup_steps is 11; expected 0\.\.10, the number of updates"),
-        ({"floor": 2.0}, r"floor is 2\.0; expected 0\.\.1"),
-        ({"power": 0.0}, r"power is 0\.0; expected more than 0"),
     ],
 )
 def test_a_wrong_schedule_is_told_what_is_wrong(options, message):
@@ -180,11 +178,11 @@ def test_each_stage_learns_more_slowly_than_the_one_after_it_and_all_else_at_the
 
 def test_the_schedule_moves_all_stages_alike():
     optimizer = create_optimizer(segmenter(), lr=0.4, weight_decay=0.05, layer_decay=0.5)
-    scheduler = schedule(optimizer, kind="polynomial", steps=2, warmup_steps=0, power=1.0)
+    scheduler = schedule(optimizer, kind="cosine", steps=2, warmup_steps=0)
     before = scheduler.get_last_lr()
     optimizer.step()
     scheduler.step()
-    assert scheduler.get_last_lr() == [rate / 2 for rate in before]
+    assert scheduler.get_last_lr() == pytest.approx([rate / 2 for rate in before])
 
 
 def test_frozen_stages_are_in_no_group_and_the_others_keep_their_depth():
