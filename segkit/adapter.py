@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segkit.data.reader import Reader, Window
 from segkit.errors import ModelError, UsageError
-from segkit.model_arguments import channel_count, class_names, normalisation
+from segkit.model_arguments import background_id, channel_count, check_window, class_names, normalisation, task_of
 from segkit.onnx_model import first_line, start
 from segkit.statistics import PixelStatistics, entropy, probabilities_of
 from segkit.task import Task, output_maps
@@ -33,7 +33,7 @@ class Adapter(nn.Module):
         gives: whether it gives logits or probabilities. Two maps of a binary task are taken for both classes' logits,
             or for both classes' probabilities.
         task: by default one or two classes mean ``binary``, more mean ``multiclass``.
-        background: id of the class that is background; by default the first of two.
+        background: name or id of the class that is background; by default the first of two, or the one of that name.
         in_channels: channels of the images that come in: those of the ensemble.
         window: intensities that become 0 and 1 on reading: those of the ensemble.
         mean, std: what is taken off the images in 0..1, and what they are divided by, one a channel; by default
@@ -61,7 +61,7 @@ class Adapter(nn.Module):
         classes: int | Sequence[str],
         gives: Gives = "logits",
         task: Task | None = None,
-        background: int | None = None,
+        background: int | str | None = None,
         in_channels: int = 3,
         window: Window | None = None,
         mean: Sequence[float] | None = None,
@@ -72,23 +72,14 @@ class Adapter(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = class_names(classes)
-        if window is not None and window != "picture" and (isinstance(window, str) or not window[0] < window[1]):
-            raise UsageError(f"window {window!r}: expected two rising intensities, 'picture' or None")
-        self.task: Task = task or ("binary" if len(self.classes) <= 2 else "multiclass")
-        for name, value, choices in (("task", self.task, get_args(Task)), ("gives", gives, get_args(Gives))):
-            if value not in choices:
-                raise UsageError(f"{name}={value!r}: expected one of {', '.join(choices)}")
+        check_window(window)
+        self.task: Task = task_of(task, self.classes)
+        if gives not in get_args(Gives):
+            raise UsageError(f"gives={gives!r}: expected one of {', '.join(get_args(Gives))}")
         if type(multiple_of) is not int or multiple_of < 1:
             raise UsageError(f"multiple_of={multiple_of!r}: expected a whole number, 1 or more")
-        if self.task == "binary" and len(self.classes) > 2:
-            raise UsageError(
-                f"task 'binary' with {len(self.classes)} classes; name two at most, or choose another task"
-            )
-        if background is not None and (type(background) is not int or not 0 <= background < len(self.classes)):
-            raise UsageError(f"background={background!r}: expected a class id from 0 to {len(self.classes) - 1}")
         self.maps = output_maps(self.task, len(self.classes))
-        default = 0 if self.task == "binary" and len(self.classes) == 2 else None
-        self.background = background if background is not None else default
+        self.background = background_id(background, self.classes, self.task)
         self.reader = Reader(channels=channel_count(in_channels), window=window)
         self.gives, self.multiple_of, self.takes_whole_images = gives, multiple_of, takes_whole_images
         self.disagrees = False

@@ -122,7 +122,7 @@ def test_what_is_no_map_is_refused(function, gives, message):
     ("options", "message"),
     [
         ({"gives": "labels"}, "gives='labels': expected one of logits, probabilities"),
-        ({"task": "panoptic"}, "task='panoptic': expected one of"),
+        ({"task": "panoptic"}, "task 'panoptic': expected one of"),
         ({"multiple_of": 0}, "multiple_of=0: expected a whole number, 1 or more"),
         ({"mean": [0.5], "std": [0.1, 0.2]}, "mean has 1 and std 2 values"),
     ],
@@ -130,6 +130,15 @@ def test_what_is_no_map_is_refused(function, gives, message):
 def test_options_without_a_meaning_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
         Adapter(lambda x: x, classes=CLASSES, **options)
+
+
+def test_the_background_and_the_window_are_those_of_a_segmenter():
+    names = ["background", "a", "b"]
+    assert Adapter(lambda x: x, classes=names).background == 0
+    assert Adapter(lambda x: x, classes=names, background="b", window="file").background == 2
+    assert Adapter(lambda x: x, classes=names, window="file").reader.window == "file"
+    with pytest.raises(UsageError, match="background 'c' is not one of the classes"):
+        Adapter(lambda x: x, classes=names, background="c")
 
 
 def test_what_is_no_model_is_refused():
