@@ -22,7 +22,7 @@ class SavedClassifier(Description):
     tags: ClassVar[str] = "image-classification"
     use: ClassVar[str] = (
         "import segkit\nfrom segkit.classification.prediction import classify\n\n"
-        'classifier = segkit.load("path/of/this/folder")\nprint(classify(classifier, ["image.png"]).best())'
+        'classifier = segkit.load("path/of/this/folder")\nprint(classify(classifier, ["image.png"])[0].best())'
     )
     kind: Literal["classifier"]
     classes: list[str] = Field(min_length=1)

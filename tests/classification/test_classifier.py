@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 import segkit
 from segkit.classification.classifier import Classifier
@@ -83,7 +84,7 @@ def test_features_are_what_the_last_layer_reads():
     ],
 )
 @torch.no_grad()
-def test_it_is_saved_and_comes_back_equal(tmp_path, changes):
+def test_it_is_saved_and_comes_back_equal(tmp_path, capsys, changes):
     classifier = Classifier.create(**{"backbone": SWIN, "classes": ["cat", "dog"], **changes}).eval()
     classifier.about = {"trained_on": {"dataset": "pets"}, "metrics": {"top1": 0.9}}
     again = segkit.load(segkit.save(classifier, tmp_path / "model"))
@@ -93,6 +94,11 @@ def test_it_is_saved_and_comes_back_equal(tmp_path, changes):
     for name in ("classes", "view", "channels", "architecture", "about"):
         assert getattr(again, name) == getattr(classifier, name)
     card = (tmp_path / "model" / "README.md").read_text()
+    Image.new("RGB", (40, 40)).save(tmp_path / "image.png")
+    if classifier.channels == 3:
+        code = card.split("```python\n")[1].split("```")[0].replace("path/of/this/folder", str(tmp_path / "model"))
+        exec(code.replace("image.png", str(tmp_path / "image.png")))
+        assert capsys.readouterr().out.strip()
     assert "pipeline_tag: image-classification" in card
     assert "One of 2 classes for a whole image: cat, dog." in card
     assert "dataset: pets" in card
