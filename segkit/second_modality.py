@@ -20,13 +20,17 @@ COLOUR = "colour"
 """Weights of a depth backbone that are those of the image's backbone."""
 
 
+def usual_encoding(metric: bool) -> str:
+    """What is made of depth where nobody says."""
+    return "metres" if metric else "plain"
+
+
 def encoding_of(named: Mapping[str, Any] | None, depth_format: DepthFormat, channels: int) -> DepthEncoding:
     """The encoding of that name and options, of so many channels; by default metres, or plain where they aren't metric.
 
     Raises ValueError for an unknown name, option or value, and where metres are asked of what isn't metric.
     """
-    usual = "metres" if depth_format.metric else "plain"
-    options: dict[str, Any] = {"name": usual} if named is None else dict(named)
+    options: dict[str, Any] = {"name": usual_encoding(depth_format.metric)} if named is None else dict(named)
     kind: Any = options.pop("name")
     if kind != "plain" and not depth_format.metric:
         raise ValueError(f"encoding '{kind}' is of metres, but depth is {depth_format.unit}; take plain")

@@ -15,7 +15,7 @@ Matrix = NDArray[np.int64]
 
 NUMBERED = 20  # classes; of more the cells are too small for numbers
 NAMED = 60  # and of more than these the lines are too narrow for names
-LONGEST = 24  # letters of a name at an axis
+LONGEST = 24  # letters of a name in a picture
 
 
 def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Matrix:
@@ -47,7 +47,7 @@ def draw_confusion(matrix: Matrix, classes: Sequence[str], path: Path) -> None:
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     small = 9 if numbered else 6.5
     if named:
-        names = [_short(name) for name in classes]
+        names = [short_name(name) for name in classes]
         axes.set_xticks(range(count), names, rotation=90 if max(map(len, names)) > 3 else 0, fontsize=small)
         axes.set_yticks(range(count), names, fontsize=small)
     if numbered:
@@ -65,6 +65,6 @@ def draw_confusion(matrix: Matrix, classes: Sequence[str], path: Path) -> None:
         figure.savefig(temporary, dpi=110, format="png")
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """A name that fits beside an axis; a dollar sign would begin a formula."""
     return (name if len(name) <= LONGEST else name[: LONGEST - 1] + "…").replace("$", r"\$")

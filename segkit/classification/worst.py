@@ -9,11 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from segkit.classification.confusion import short_name
 from segkit.files import atomic_path
 
 SHOWN = 16
 COLUMNS = 4
-LONGEST = 24  # letters of a class's name
 WRONG, RIGHT = "#b3261e", "#2e7d32"
 
 
@@ -57,13 +57,8 @@ def draw_worst(images: Sequence[WorstImage], path: Path) -> None:
             interpolation="nearest" if small else "antialiased",
         )
         right = image.true == image.predicted
-        said = "recognised" if right else f"taken for {_short(image.predicted)} {image.confidence:.3f}"
-        title = f"{_short(image.true)} {image.probability:.3f}\n{said}"
+        said = "recognised" if right else f"taken for {short_name(image.predicted)} {image.confidence:.3f}"
+        title = f"{short_name(image.true)} {image.probability:.3f}\n{said}"
         axes.set_title(title, fontsize=9, color=RIGHT if right else WRONG)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
-
-
-def _short(name: str) -> str:
-    """A name of a title's width; a dollar sign would begin a formula."""
-    return (name if len(name) <= LONGEST else name[: LONGEST - 1] + "…").replace("$", r"\$")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from segkit.labelled.batch_augmentation import BatchAugmentation
@@ -9,6 +10,8 @@ from segkit.labelled.held import Batch as Read
 from segkit.labelled.held import HeldImages
 from segkit.pretraining.recipe import PretrainTrainRecipe
 from segkit.training.trainer import loader_workers
+
+VALIDATED = 256  # images at once
 
 Step = tuple[int, int, int]
 """Seed, epoch and number of a batch, by which it is drawn."""
@@ -36,3 +39,8 @@ class AugmentedImages:
         for number, batch in enumerate(self._batches):
             step = (self._seed, self._number, number)
             yield step, batch, self._augment(batch, step)
+
+
+def floats(image: Tensor) -> Tensor:
+    """uint8 [B, C, h, w] → float32 in 0..1."""
+    return image.contiguous(memory_format=torch.channels_last).float().div_(255)

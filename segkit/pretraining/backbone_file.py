@@ -7,6 +7,8 @@ from safetensors.torch import save_file
 from segkit.backbones.backbone import Backbone
 from segkit.files import atomic_path
 
+BACKBONE = "backbone.safetensors"
+
 
 def write_backbone(backbone: Backbone, path: Path) -> None:
     """Write a backbone's state dict under its own names: ``{name: …, weights: PATH}`` in a recipe takes it."""

@@ -19,15 +19,14 @@ from segkit.labelled.batch_augmentation import BatchAugmentation, stream
 from segkit.labelled.held import HeldImages
 from segkit.labelled.statistics import channel_statistics
 from segkit.labelled.view import View
-from segkit.pretraining.augmented import AugmentedImages
-from segkit.pretraining.backbone_file import write_backbone
+from segkit.pretraining.augmented import VALIDATED, AugmentedImages, floats
+from segkit.pretraining.backbone_file import BACKBONE, write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
 from segkit.training.normalisation import image_normalisation
 from segkit.training.trainer import loader_workers
 
 CAPTIONS = 3  # beside what is drawn for other ends in the same step
-VALIDATED = 256  # images at once
 
 
 class CaptionsObjective:
@@ -140,7 +139,7 @@ class CaptionsObjective:
     def save(self, run: Path) -> None:
         """Write the model, its backbone's weights, and what caption each held-out image finds."""
         save(self.image_text, run / "model")
-        write_backbone(self.image_text.image.backbone, run / "backbone.safetensors")
+        write_backbone(self.image_text.image.backbone, run / BACKBONE)
         if self._validation is not None and self.held_out is not None:
             texts = self.captioned.texts(self.held_out)
             with torch.no_grad():
@@ -153,7 +152,7 @@ class CaptionsObjective:
         assert self._validation is not None, "prepare() comes first"
         workers = loader_workers(self.recipe.train.workers)
         batches = self._validation.batches(VALIDATED, shuffle=False, workers=workers)
-        seen = [self.image_text.encode_images(_floats(batch["image"])).cpu() for batch in batches]
+        seen = [self.image_text.encode_images(floats(batch["image"])).cpu() for batch in batches]
         return torch.cat(seen), self.image_text.encode_texts(texts).cpu()
 
     def _own(self, texts: list[str]) -> NDArray[np.bool_]:
@@ -191,11 +190,6 @@ class _Epoch(AugmentedImages):
                 "group": torch.tensor([self._numbers[each] for each in said]).to(device, non_blocking=True),
                 "name": batch["name"],
             }
-
-
-def _floats(image: Tensor) -> Tensor:
-    """uint8 [B, C, h, w] → float32 in 0..1."""
-    return image.contiguous(memory_format=torch.channels_last).float().div_(255)
 
 
 def _digest(

@@ -22,14 +22,12 @@ from segkit.labelled.mixing import Mixing
 from segkit.labelled.opening import open_labelled
 from segkit.labelled.statistics import channel_statistics
 from segkit.labelled.view import View
-from segkit.pretraining.augmented import AugmentedImages
-from segkit.pretraining.backbone_file import write_backbone
+from segkit.pretraining.augmented import VALIDATED, AugmentedImages, floats
+from segkit.pretraining.backbone_file import BACKBONE, write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
 from segkit.training.normalisation import image_normalisation
 from segkit.training.trainer import loader_workers
-
-VALIDATED = 256  # images at once
 
 
 class ClassifyObjective:
@@ -122,7 +120,7 @@ class ClassifyObjective:
         assert self._validation is not None
         workers = loader_workers(self.recipe.train.workers)
         found = [
-            self.model(_floats(batch["image"])).float()
+            self.model(floats(batch["image"])).float()
             for batch in self._validation.batches(VALIDATED, shuffle=False, workers=workers)
         ]
         logits, labels = torch.cat(found).cpu(), self._validation.labels
@@ -137,7 +135,7 @@ class ClassifyObjective:
     def save(self, run: Path) -> None:
         """Write the classifier, its backbone's weights, and the confusions of the last validation."""
         save(self.classifier, run / "model")
-        write_backbone(self.classifier.backbone, run / "backbone.safetensors")
+        write_backbone(self.classifier.backbone, run / BACKBONE)
         if self._confusion is not None:
             write_confusion(self._confusion, self.images.classes, run / "confusion.csv")
             draw_confusion(self._confusion, self.images.classes, run / "confusion.png")
@@ -164,11 +162,6 @@ class _Epoch(AugmentedImages):
                 image, target = self._mix(image, target, step)
             image = image.contiguous(memory_format=torch.channels_last)
             yield {"image": image, "target": target, "name": batch["name"]}
-
-
-def _floats(image: Tensor) -> Tensor:
-    """uint8 [B, C, h, w] → float32 in 0..1."""
-    return image.contiguous(memory_format=torch.channels_last).float().div_(255)
 
 
 def _labelled(images: LabelledImages, *splits: str) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.errors import DataError, RecipeError
 from segkit.files import atomic_path
-from segkit.pretraining.backbone_file import write_backbone
+from segkit.pretraining.backbone_file import BACKBONE, write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
 from segkit.training.normalisation import depth_encoding, image_normalisation
@@ -129,7 +129,7 @@ class ColourDepthObjective:
         held-out picture what it found.
         """
         model = self.colour_depth
-        write_backbone(model.colour, run / "backbone.safetensors")
+        write_backbone(model.colour, run / BACKBONE)
         write_backbone(model.depth, run / "depth.safetensors")
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         with atomic_path(run / "projections.safetensors") as temporary:

@@ -15,6 +15,7 @@ from torch import nn
 import segkit
 from segkit.allocator import reused_memory
 from segkit.errors import UsageError
+from segkit.pretraining.backbone_file import BACKBONE
 from segkit.pretraining.engine import fit
 from segkit.pretraining.objective import Objective
 from segkit.pretraining.recipe import PretrainRecipe
@@ -23,8 +24,6 @@ from segkit.training.directory import new_run, unfinished_run
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.trainer import default_device
-
-BACKBONE = "backbone.safetensors"
 
 
 @dataclass(frozen=True)

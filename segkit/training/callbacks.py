@@ -18,6 +18,11 @@ from segkit.training.population import learning_norms, measure_norms, plain_batc
 FIXED_FROM = 0.8  # of the epochs
 
 
+def epoch_seed(seed: int, epoch: int) -> int:
+    """What an epoch's random numbers begin from."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
 class EpochSeed(L.Callback):
     """Begin every epoch with its own random numbers, from (seed, epoch): it is the same whatever came before it."""
 
@@ -26,7 +31,7 @@ class EpochSeed(L.Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Seed PyTorch, on all devices; drop path draws from it."""
-        torch.manual_seed(int(np.random.SeedSequence([self._seed, trainer.current_epoch]).generate_state(1)[0]))
+        torch.manual_seed(epoch_seed(self._seed, trainer.current_epoch))
 
 
 class Thaw(L.Callback):

@@ -7,6 +7,7 @@ from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.normalisation import depth_statistics
 from segkit.errors import RecipeError
 from segkit.model_arguments import IMAGENET_MEAN, IMAGENET_STD
+from segkit.second_modality import usual_encoding
 
 Normalisation = tuple[Sequence[float], Sequence[float]]
 """Mean and standard deviation of each channel."""
@@ -46,7 +47,7 @@ def depth_encoding(asked: Mapping[str, Any] | None, samples: Sequence[Sample], f
         DataError: nothing can be measured.
     """
     metric = folder.depth_format is not None and folder.depth_format.metric
-    options: dict[str, Any] = dict(asked) if asked is not None else {"name": "metres" if metric else "plain"}
+    options: dict[str, Any] = dict(asked) if asked is not None else {"name": usual_encoding(metric)}
     if not options.get("per_picture"):
         mean, std = depth_statistics(samples, folder, inverse=options["name"] == "inverse")
         options = {"mean": mean, "std": std, **options}

@@ -14,6 +14,7 @@ changes nothing. Class ids are not checked here, since that would wait for the G
 """
 
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from segkit.data.masks import IGNORE
 from segkit.task import Task
 
-TASKS = ("binary", "multilabel", "multiclass")
+TASKS = get_args(Task)
 
 
 class SegmentationLoss(nn.Module):

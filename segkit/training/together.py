@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segkit.training.callbacks import epoch_seed
 from segkit.training.module import TrainingModule
 
 
@@ -20,7 +20,7 @@ class Stream:
     def seed(self, seed: int, epoch: int) -> None:
         """Begin those of an epoch, as :class:`segkit.training.callbacks.EpochSeed` does for a member alone."""
         with torch.random.fork_rng():
-            torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+            torch.manual_seed(epoch_seed(seed, epoch))
             self._states = _states()
 
     def __enter__(self) -> None:
