@@ -79,6 +79,7 @@ def end_after(minutes: float | None) -> threading.Timer:
     timer = threading.Timer(60 * (minutes or 0), os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True
     if minutes is not None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
         timer.start()
     return timer
 

@@ -65,14 +65,14 @@ def check_claim(claim: Claim, size: int, path: Path, limit: int) -> None:
             f"{path}: the file is cut short, or damaged: {size:,} bytes can't hold the {pixels} that it claims; copy "
             "or export it again"
         )
-    if claim.ends > size:
-        raise DataError(f"{path}: the file is cut short: {size:,} bytes of at least {claim.ends:,}; copy it again")
     if claim.decoded > limit:
         raise DataError(
             f"{path}: {pixels} take {claim.decoded / 2**30:,.1f} GiB to decode at once, more than the limit of "
             f"{limit / 2**30:,.1f} GiB; cut it into smaller ones, or, to predict it, save it as a tiled TIFF, which "
             "is read part by part, or raise the limit (limit=BYTES, on the command line --limit GIB)"
         )
+    if claim.ends > size:
+        raise DataError(f"{path}: the file is cut short: {size:,} bytes of at least {claim.ends:,}; copy it again")
 
 
 def check_inflated(segment: bytes, path: Path, limit: int) -> None:

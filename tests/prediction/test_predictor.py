@@ -425,10 +425,13 @@ def test_tiles_at_a_time_fill_the_device_and_are_those_asked_for(binary):
     assert Predictor(binary, batch=3).batch == 3
 
 
-def test_a_compiled_model_says_the_same_at_every_size_of_tiles():
+@pytest.mark.parametrize(
+    "sizes", [((32, 32),), pytest.param(((50, 41), (20, 33), (50, 41)), marks=pytest.mark.slow)], ids=["one", "several"]
+)
+def test_a_compiled_model_says_the_same_at_every_size_of_tiles(sizes):
     plain = Predictor(small_segmenter(), tile=32, precision="fp32", device="cpu")
     fast = Predictor(small_segmenter(), tile=32, precision="fp32", device="cpu", compile=True)
-    for size in ((50, 41), (20, 33), (50, 41)):
+    for size in sizes:
         expected, found = plain.predict(picture(*size)), fast.predict(picture(*size))
         np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
         np.testing.assert_allclose(found.entropy, expected.entropy, atol=1e-5)
