@@ -1,14 +1,17 @@
 """Exported models against PyTorch: how far apart, how fast.
 
-    python benchmarks/export.py [--rounds 7] [--side 512] [--only RECIPE...] [--int8 FOLDER --model MODEL]
+    python benchmarks/export.py [--rounds 7] [--side 512] [--only RECIPE...]
+    python benchmarks/export.py --int8 FOLDER --model MODEL
 
 The model of every shipped recipe, and an ensemble of two of them, with random weights and two classes, is exported to
 ONNX. Differences are the largest of any probability, at five sizes and batches of 1 and 2, bytes in. Times are of one
 picture of SIDE² (whole pictures of their own size where the model wants these, depth of one metre where it takes that),
 bytes to probabilities, by ONNX Runtime and by PyTorch as ``Predictor`` prepares the model (BatchNorm folded, channels
-last) in float32 and bfloat16; all take turns in every round, a figure is the median. With --int8 a trained MODEL is
-exported in eight bits as well: FOLDER is a dataset, and the figures are the scores on its test split. Results go to
+last) in float32 and bfloat16; all take turns in every round, a figure is the median. Results go to
 ``benchmarks/results/export.json``, one recipe after the other; 15 minutes on two cores.
+
+With --int8 a trained MODEL is exported in eight bits instead: FOLDER is a dataset, and the figures, the scores on its
+test split, go to ``benchmarks/results/export_int8.json``.
 """
 
 import argparse
@@ -34,6 +37,7 @@ from segkit.prediction.prepared import prepared
 from segkit.recipe_file import load_recipe, recipe_names
 
 RESULTS = Path(__file__).parent / "results" / "export.json"
+INT8_RESULTS = RESULTS.with_name("export_int8.json")
 TWO = "two members"  # of the demonstration's first and the retina recipe's second: a Swin-FPN and an attention U-Net
 
 
@@ -45,17 +49,18 @@ def main() -> None:
     parser.add_argument("--int8", type=Path, help="a dataset to choose ranges by and to score on")
     parser.add_argument("--model", type=Path, help="the trained model that --int8 is for")
     arguments = parser.parse_args()
-    RESULTS.parent.mkdir(exist_ok=True)
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    place = RESULTS if arguments.int8 is None else INT8_RESULTS
+    place.parent.mkdir(exist_ok=True)
+    results = json.loads(place.read_text()) if place.is_file() else {}
     works: dict[str, Callable[[], dict[str, Any]]] = {
         name: lambda name=name: compared(model_of(name), arguments.side, arguments.rounds) for name in arguments.only
     }
     if arguments.int8 is not None:
-        works[f"int8 {arguments.int8.name}"] = lambda: in_eight_bits(arguments.model, arguments.int8)
+        works = {arguments.int8.name: lambda: in_eight_bits(arguments.model, arguments.int8)}
     for name, work in works.items():
         versions = {library: version(library) for library in ("onnx", "onnxscript", "onnxruntime")}
         results[name] = {**work(), "libraries": versions, "machine": machine()}
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        place.write_text(json.dumps(results, indent=1) + "\n")
         print(
             name,
             json.dumps({key: value for key, value in results[name].items() if key not in ("libraries", "machine")}),
