@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "mutants.json"
 SUBJECTS = {
     "segkit/training/losses.py": ["tests/training/test_losses.py"],
+    "segkit/training/loss.py": ["tests/training/test_losses.py"],
     "segkit/training/pixel_losses.py": ["tests/training/test_pixel_losses.py", "tests/training/test_losses.py"],
     "segkit/training/region_losses.py": ["tests/training/test_region_losses.py", "tests/training/test_losses.py"],
     "segkit/evaluation/metrics.py": ["tests/evaluation/test_metrics.py", "tests/evaluation/test_thresholds.py"],

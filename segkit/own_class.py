@@ -10,7 +10,7 @@ PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 def own_class(place: str, base: type) -> type[Any]:
-    """The subclass of ``base`` (Backbone, Neck, Head or Bridge) at ``package.module:Class``; its module is imported.
+    """The subclass of ``base`` (a Backbone, Neck, Head, Bridge or Loss) at ``package.module:Class``, which is imported.
 
     Raises ValueError where that isn't a place, the module can't be imported, or has no such subclass.
     """

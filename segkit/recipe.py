@@ -199,7 +199,9 @@ class Recipe(RunRecipe):
     teacher: TeacherRecipe | None = Field(None, description="distil a saved model; usually given by segkit distill")
     seeds: int = Field(1, ge=1, description="train every member so often, each time from other random numbers")
     loss: dict[str, float | dict[str, Any]] = Field(
-        {"cross_entropy": 1.0, "dice": 1.0}, min_length=1, description="weight of each loss, or {weight, options}"
+        {"cross_entropy": 1.0, "dice": 1.0},
+        min_length=1,
+        description="weight of each loss, or {weight, options}; one of your own is 'package.module:Class'",
     )
     class_weights: list[float] | None = Field(None, description="one weight a class in every loss")
     train: TrainRecipe = TrainRecipe()

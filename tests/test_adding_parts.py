@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from page_blocks import words_of
@@ -11,8 +12,9 @@ from page_blocks import words_of
 import segkit
 import segkit.training.run
 from segkit.cli.main import main
-from segkit.errors import ModelError
+from segkit.errors import ModelError, RecipeError
 from segkit.recipe_file import load_recipe
+from segkit.training.losses import build_loss
 
 PAGE = (Path(__file__).parent.parent / "docs" / "adding_parts.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -56,7 +58,7 @@ def run(block):
 
 
 def test_each_part_is_twenty_lines_at_most():
-    for name in ("backbones", "necks", "heads"):
+    for name in ("backbones", "necks", "heads", "bridges", "losses"):
         code = [line for line in FILES[f"mypackage/{name}.py"].splitlines()[1:] if line.strip()]
         assert len(code) <= 20, name
 
@@ -101,3 +103,62 @@ def test_a_module_that_cannot_be_imported_is_named(own, capsys):
     assert main(["--import", "mypackag", "models"]) == 2
     message = "--import mypackag: No module named 'mypackag'; install its package, or put its folder on PYTHONPATH"
     assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_the_loss_of_ones_own_is_the_brier_score_and_learns_nothing_from_what_is_ignored(own):
+    load_recipe("own.yaml")
+    loss = build_loss({"mypackage.losses:Distance": {"power": 2}}, task="multiclass", classes=3)
+    logits = torch.randn(2, 3, 4, 5, requires_grad=True)
+    target = torch.randint(0, 3, (2, 4, 5))
+    target[:, 0] = 255
+    value = loss(logits, target)
+    truth = torch.nn.functional.one_hot(target[:, 1:], 3).movedim(-1, 1)
+    assert torch.allclose(value, (logits.softmax(1)[:, :, 1:] - truth).square().mean())
+    value.backward()
+    assert logits.grad[:, :, 0].abs().sum() == 0
+    assert logits.grad[:, :, 1:].abs().sum() > 0
+
+
+def test_the_trained_loss_is_the_sum_that_the_recipe_names(own):
+    recipe = load_recipe("own.yaml")
+    logits, target = torch.randn(1, 1, 3, 3), torch.randint(0, 2, (1, 3, 3))
+    together, entropy, distance = (
+        build_loss(terms, task="binary", classes=2)(logits, target)
+        for terms in (recipe.loss, {"cross_entropy": 1.0}, {"mypackage.losses:Distance": 1.0})
+    )
+    assert torch.isclose(together, entropy + 0.5 * distance)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"mypackage.losses:Distanc": 1.0}, r"has no class 'Distanc'; did you mean 'Distance'\?"),
+        ({"mypackage.heads:Perceptron": 1.0}, r"expected a subclass of segkit\.training\.loss\.Loss"),
+        ({"mypackage.los:Distance": 1.0}, r"no module 'mypackage\.los' here; install its package"),
+        (
+            {"mypackage.losses:Distance": {"pover": 2}},
+            r"has no option 'pover'; it takes: power\. Did you mean 'power'\?",
+        ),
+        ({"mypackage.losses:Distance": {"task": "binary"}}, r"has no option 'task'"),
+        ({"mypackage.losses:Distance": {"weight": -1}}, r"weight: -1; expected 0 or more"),
+        ({"segkit.training.loss:Loss": 1.0}, r"the class is unfinished, it has no forward"),
+    ],
+)
+def test_a_wrong_loss_of_ones_own_is_one_line(own, terms, message):
+    load_recipe("own.yaml")
+    with pytest.raises(RecipeError, match=message) as raised:
+        build_loss(terms, task="binary", classes=2)
+    assert "\n" not in str(raised.value)
+
+
+def test_files_of_another_format_are_predicted_and_become_a_dataset(own, capsys):
+    segkit.save(create(load_recipe("own.yaml").model), own / "runs" / "own" / "model")
+    (own / "camera").mkdir()
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        random.integers(0, 256, (96, 128), np.uint8).tofile(own / "camera" / f"{name}.raw")
+    for snippet in SNIPPETS[2:]:
+        exec(compile(snippet, "adding_parts.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == ["2 (96, 128) uint8", "('background', 'foreground')"]
+    first = np.fromfile(own / "camera" / "a.raw", np.uint8).reshape(96, 128)
+    assert np.array_equal(segkit.open_dataset("mine").read_mask(segkit.open_dataset("mine").files["a"]), first > 128)

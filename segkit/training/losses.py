@@ -1,6 +1,6 @@
-"""The loss that a recipe names: a weighted sum of cross_entropy, bce, dice, focal, tversky and lovasz.
+"""The loss that a recipe names: a weighted sum of cross_entropy, bce, dice, focal, tversky, lovasz and a user's own.
 
-How a loss is called, and what is ignored, weighted and averaged: ``segkit/training/pixel_losses.py``.
+How a loss is called, and what is ignored, weighted and averaged: ``segkit/training/loss.py``.
 """
 
 import inspect
@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from segkit.errors import RecipeError
 from segkit.nearest import nearest
+from segkit.own_class import own_class
+from segkit.parts import checked_options
 from segkit.task import Task
-from segkit.training.pixel_losses import TASKS, BinaryCrossEntropy, CrossEntropy, Focal, SegmentationLoss
+from segkit.training.loss import TASKS, Loss
+from segkit.training.pixel_losses import BinaryCrossEntropy, CrossEntropy, Focal
 from segkit.training.region_losses import Dice, Lovasz, Tversky
 
-LOSSES: dict[str, type[SegmentationLoss]] = {
+LOSSES: dict[str, type[Loss]] = {
     "bce": BinaryCrossEntropy,
     "cross_entropy": CrossEntropy,
     "dice": Dice,
@@ -39,7 +42,8 @@ def build_loss(
 
     Args:
         terms: a name to its weight, or to its options with ``weight`` (1.0 where left out) among them:
-            ``{"cross_entropy": 1.0, "dice": {"weight": 0.5, "smooth": 1.0}}``. A term of weight 0 is left out.
+            ``{"cross_entropy": 1.0, "dice": {"weight": 0.5, "smooth": 1.0}}``. A term of weight 0 is left out. A name
+            ``package.module:Class`` is a user's own subclass of :class:`segkit.training.loss.Loss`.
         task: "binary", "multilabel" or "multiclass".
         classes: how many classes the dataset names; says how many class weights there must be.
         class_weights: one per class; for binary two (background, foreground), however many names the classes have.
@@ -60,15 +64,16 @@ def build_loss(
 
     built: dict[str, tuple[float, nn.Module]] = {}
     for name, value in terms.items():
-        if name not in LOSSES:
+        if name not in LOSSES and ":" not in name:
             raise RecipeError(f"loss.{name}: no such loss{nearest(name, LOSSES)}")
         given = dict(value) if isinstance(value, Mapping) else {"weight": value}
         weight = number(f"loss.{name}.weight", given.pop("weight", 1.0))
         if weight < 0:
             raise RecipeError(f"loss.{name}.weight: {weight:g}; expected 0 or more")
-        loss = create(name, given, task=task, class_weights=class_weights, background=background)
+        make = create_own if ":" in name else create
+        loss = make(name, given, task=task, class_weights=class_weights, background=background)
         if weight > 0:
-            built[name] = (weight, loss)
+            built[name.replace(".", "_")] = (weight, loss)  # a module's name has no dots
     if not built:
         raise RecipeError(f"loss: no term with a weight above 0; name at least one of {', '.join(LOSSES)}")
     return WeightedSum(built)
@@ -81,8 +86,8 @@ def create(
     task: Task,
     class_weights: Sequence[float] | None,
     background: int | None,
-) -> SegmentationLoss:
-    """Return one loss by name; its options are checked against the constructor's own arguments."""
+) -> Loss:
+    """Return one of the toolkit's losses; its options are checked against the constructor's own arguments."""
     accepted = inspect.signature(LOSSES[name].__init__).parameters
     defaults = {key: p.default for key, p in accepted.items() if key not in FROM_THE_DATASET}
     for key, value in options.items():
@@ -102,6 +107,26 @@ def create(
         raise RecipeError(f"loss.{name}: {error}") from error
 
 
+def create_own(
+    place: str,
+    options: Mapping[str, object],
+    *,
+    task: Task,
+    class_weights: Sequence[float] | None,
+    background: int | None,
+) -> Loss:
+    """Return a user's loss; it is told of the dataset what its constructor has a parameter for."""
+    try:
+        kind = own_class(place, Loss)
+        checked = checked_options(f"loss '{place}'", kind, options, given=FROM_THE_DATASET)
+        told = {"class_weights": class_weights, "background": background}
+        accepted = inspect.signature(kind).parameters
+        loss: Loss = kind(task, **{key: value for key, value in told.items() if key in accepted}, **checked)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"loss: {error}") from error
+    return loss
+
+
 def number(key: str, value: object) -> float:
     """Return ``value`` as a finite float, or raise RecipeError naming ``key``."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -118,6 +143,6 @@ class WeightedSum(nn.Module):
         self.terms = nn.ModuleDict({name: loss for name, (_, loss) in terms.items()})
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Scalar; shapes as in ``pixel_losses``."""
+        """Scalar; shapes as in ``loss``."""
         parts = [self.weights[name] * loss(logits, target, weight) for name, loss in self.terms.items()]
         return torch.stack(parts).sum()

@@ -1,4 +1,4 @@
-"""Losses that compare whole regions: Tversky, Dice and Lovász. They are called as ``pixel_losses.py`` says."""
+"""Losses that compare whole regions: Tversky, Dice and Lovász. They are called as ``loss.py`` says."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segkit.task import Task
-from segkit.training.pixel_losses import SegmentationLoss, ratio
+from segkit.training.loss import Loss, ratio
 
 
-class Tversky(SegmentationLoss):
+class Tversky(Loss):
     """1 − TP / (TP + alpha·FP + beta·FN), soft, the mean over the classes (Salehi et al., MLMI 2017).
 
     The overlap is Σ min(p, t): Σ p·t where t is 0 or 1, and least at p = t where t is soft, which Σ p·t is not (Wang
@@ -53,7 +53,7 @@ class Tversky(SegmentationLoss):
         self.both_sides = task == "binary" and include_background is True
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Scalar; shapes as in ``pixel_losses``."""
+        """Scalar; shapes as in ``loss``."""
         logits, truth, counted = self.read(logits, target, weight)
         guess = logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()
         if self.both_sides:
@@ -103,7 +103,7 @@ class Dice(Tversky):
         )
 
 
-class Lovasz(SegmentationLoss):
+class Lovasz(Loss):
     """Lovász extension of the Jaccard loss, the mean over the classes (Berman et al., CVPR 2018).
 
     Softmax errors |t − p| for multiclass, over the classes that occur in the truth as in the paper (false positives of
@@ -119,7 +119,7 @@ class Lovasz(SegmentationLoss):
         self.per_image = per_image
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Scalar; shapes as in ``pixel_losses``."""
+        """Scalar; shapes as in ``loss``."""
         logits, truth, counted = self.read(logits, target, weight)
         if self.task == "multiclass":
             if target.ndim == 4:
