@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from segkit.backbones.backbone import ImageBackbone, ceil, select_levels
 from segkit.backbones.weights import WeightReport
+from segkit.one_line import one_line
 
 Size = tuple[int, int]
 
@@ -169,7 +170,7 @@ def watch(
     for refusal in refusals:
         if isinstance(refusal, _NoPyramidError):
             raise refusal
-    raise ValueError(f"'{title}' can't be run as a backbone: {first_line(refusals[0])}") from refusals[0]
+    raise ValueError(f"'{title}' can't be run as a backbone: {one_line(refusals[0])}") from refusals[0]
 
 
 def drop_unused(network: nn.Module, size: Size, *, in_channels: int) -> None:
@@ -178,11 +179,6 @@ def drop_unused(network: nn.Module, size: Size, *, in_channels: int) -> None:
     _, _, ran = _run(network.eval(), in_channels, size)
     network.train(was_training)
     _drop(network, ran, "")
-
-
-def first_line(error: object) -> str:
-    """An error's first line, for a message that quotes it."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _drop(module: nn.Module, ran: Mapping[str, Any], prefix: str) -> None:

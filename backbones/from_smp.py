@@ -7,7 +7,8 @@ from segmentation_models_pytorch.encoders import get_encoder, get_encoder_names
 from torch import Tensor, nn
 
 from segkit.backbones.backbone import select_levels
-from segkit.backbones.foreign import Foreign, Trial, drop_unused, first_line, watch
+from segkit.backbones.foreign import Foreign, Trial, drop_unused, watch
+from segkit.one_line import one_line
 
 DEPTH = 5  # times that a whole encoder halves the image
 CLASSIFIERS = ("fc.", "_fc.", "classifier.", "last_linear.", "head.", "linear.", "conv_head.", "bn2.")
@@ -80,7 +81,7 @@ def _build(title: str, name: str, *, in_channels: int, depth: int, pretrained: b
             name, in_channels=in_channels, depth=depth, weights="imagenet" if pretrained else None
         )
     except Exception as error:  # the library lets errors of many kinds through, those of downloads among them
-        why = first_line(error)
+        why = one_line(error)
         if pretrained:
             why += "; weights that can't be downloaded can be given as a file: weights=PATH"
         raise ValueError(f"'{title}' can't be built: {why}") from error

@@ -8,8 +8,9 @@ import timm
 from torch import Tensor, nn
 
 from segkit.backbones.backbone import select_levels
-from segkit.backbones.foreign import Foreign, Trial, first_line, watch
+from segkit.backbones.foreign import Foreign, Trial, watch
 from segkit.backbones.swin_layouts import DERIVED, resample_bias
+from segkit.one_line import one_line
 
 # Set by this module alone. A saved model names options too, and must not choose what is downloaded or read from disk.
 RESERVED = (
@@ -106,7 +107,7 @@ def _build(title: str, name: str, settings: Mapping[str, Any]) -> nn.Module:
             break
         else:
             return network
-    why = first_line(refusal)
+    why = one_line(refusal)
     if "features_only" in why:
         raise ValueError(f"'{title}' has no pyramid: timm can't take feature maps from it") from refusal
     if settings["pretrained"]:

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import WeightsEnum
 
+from segkit.one_line import one_line
+
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict")
 """Training scripts put the optimiser and the epoch beside the weights, one inside the other."""
@@ -67,7 +69,7 @@ def read_weights(weights: Source, *, published: str | None = None) -> dict[str, 
         ) from error
     except Exception as error:  # damaged files end in errors of every kind
         raise ValueError(
-            f"{path}: can't be read as weights only, running nothing in it ({_first_line(error)}); copy it again"
+            f"{path}: can't be read as weights only, running nothing in it ({one_line(error)}); copy it again"
         ) from error
     return _unwrapped(content, str(path))
 
@@ -108,9 +110,5 @@ def _downloaded(title: str, fetch: Callable[[], Mapping[str, Tensor]]) -> dict[s
         return dict(fetch())
     except (OSError, RuntimeError) as error:  # no network, no such file there, a wrong checksum
         raise ValueError(
-            f"the weights {title} can't be had ({_first_line(error)}); download them elsewhere and give the file"
+            f"the weights {title} can't be had ({one_line(error)}); download them elsewhere and give the file"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from segkit.data.reader import Reader, Window
 from segkit.errors import ModelError, UsageError
 from segkit.model_arguments import background_id, channel_count, check_window, class_names, normalisation, task_of
-from segkit.onnx_model import first_line, start
+from segkit.one_line import one_line
+from segkit.onnx_model import start
 from segkit.statistics import PixelStatistics, entropy, probabilities_of
 from segkit.task import Task, output_maps
 from segkit.tensor_checks import check_images
@@ -175,7 +176,7 @@ def _onnx(path: Path) -> Function:
     except UsageError:
         raise
     except Exception as error:  # whatever the runtime says of a file that is no graph
-        raise ModelError(f"{path}: no ONNX file, or a damaged one ({first_line(error)})") from error
+        raise ModelError(f"{path}: no ONNX file, or a damaged one ({one_line(error)})") from error
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise ModelError(f"{path}: takes {len(inputs)} inputs; expected one, the images")
@@ -185,7 +186,7 @@ def _onnx(path: Path) -> Function:
             given = np.ascontiguousarray(image.detach().float().cpu().numpy())
             return session.run([session.get_outputs()[0].name], {inputs[0].name: given})[0]
         except Exception as error:  # the runtime's own kinds of errors
-            raise ModelError(f"{path}: can't take images {list(image.shape)} ({first_line(error)})") from error
+            raise ModelError(f"{path}: can't take images {list(image.shape)} ({one_line(error)})") from error
 
     return run
 

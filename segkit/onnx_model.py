@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from segkit.data.reader import Reader
 from segkit.errors import ModelError, UsageError
+from segkit.one_line import one_line
 from segkit.statistics import PixelStatistics, entropy
 from segkit.task import Task, output_maps
 from segkit.tensor_checks import check_depth
@@ -178,7 +179,7 @@ def load_onnx(path: str | Path) -> OnnxModel:
         onnx.checker.check_model(proto)
         return OnnxModel(description, start(from_image(proto).SerializeToString()), hashlib.sha256(content).hexdigest())
     except Exception as error:  # whatever the checker and the runtime say of a graph that isn't whole
-        raise ModelError(f"{path}: damaged ({first_line(error)}); export it again") from error
+        raise ModelError(f"{path}: damaged ({one_line(error)}); export it again") from error
 
 
 def described(path: Path, text: str | None) -> Description:
@@ -232,8 +233,3 @@ def require_onnx(*further: str) -> tuple[Any, Any]:
         except ImportError:
             raise UsageError(f"{name} is not installed; .onnx files need it: pip install 'segkit[export]'") from None
     return import_module("onnx"), import_module("onnxruntime")
-
-
-def first_line(error: object) -> str:
-    """Of what a library says, no more than fits into one line of ours."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

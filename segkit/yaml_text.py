@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from segkit.errors import SegkitError
+from segkit.one_line import one_line
 
 
 def parse_keys(text: str, where: str | Path, like: str, error: type[SegkitError]) -> dict[Any, Any]:
@@ -22,7 +23,7 @@ def parse_keys(text: str, where: str | Path, like: str, error: type[SegkitError]
     except yaml.YAMLError as wrong:
         mark = getattr(wrong, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
-        what = " ".join(str(getattr(wrong, "problem", None) or wrong).split())
+        what = one_line(getattr(wrong, "problem", None) or wrong)
         raise error(f"{where}:{line} not valid YAML: {what}") from None
     if not isinstance(values, dict):
         raise error(f"{where}: expected keys like {like}, found {type(values).__name__}")

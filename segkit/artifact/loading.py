@@ -12,6 +12,7 @@ from segkit.artifact.store import DESCRIPTION, Source, opened
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.model import Segmenter
+from segkit.one_line import one_line
 from segkit.onnx_model import OnnxModel, load_onnx
 
 if TYPE_CHECKING:
@@ -83,8 +84,7 @@ def _load(path: Path, *, masks: bool) -> "AnyModel | Classifier":
         except ModelError:
             raise
         except (ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise ModelError(f"{path}: the model can't be built from its description: {first_line}") from error
+            raise ModelError(f"{path}: the model can't be built from its description: {one_line(error)}") from error
     model.about = description.about
     return model.eval()
 

@@ -16,6 +16,7 @@ from segkit.data.reader import Reader
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
 from segkit.model import Segmenter
+from segkit.one_line import one_line
 from segkit.task import Task
 
 
@@ -130,8 +131,8 @@ def _segmenter(source: Source, description: Segmentation, member: _Member) -> Se
         )
         segmenter.load_state_dict(tensors)
     except (ValueError, TypeError, RuntimeError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise ModelError(f"{path}: member {member.name!r} can't be built from its description: {first_line}") from error
+        message = f"{path}: member {member.name!r} can't be built from its description: {one_line(error)}"
+        raise ModelError(message) from error
     segmenter.background = description.background
     return segmenter
 
@@ -158,7 +159,7 @@ def _ensemble(source: Source, members: list[Segmenter], description: Segmentatio
     except ModelError:
         raise
     except (UsageError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-        raise ModelError(f"{source.path / DESCRIPTION}: {str(error).strip().splitlines()[0]}") from None
+        raise ModelError(f"{source.path / DESCRIPTION}: {one_line(error)}") from None
 
 
 def _combined(model: Ensemble, target: Target) -> dict[str, Any]:

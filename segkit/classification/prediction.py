@@ -14,13 +14,13 @@ from torch import Tensor
 
 from segkit.backbones.linear import has_onednn
 from segkit.data.claims import LIMIT
-from segkit.data.decoding import one_line
 from segkit.data.picture import open_picture
 from segkit.data.reader import Pixels
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.folding import PROBE
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.view import View
+from segkit.one_line import one_line
 from segkit.precision import fastest
 from segkit.prediction.ahead import in_order
 from segkit.prediction.computing import AUTOCAST

@@ -13,6 +13,7 @@ from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.classification.joint import JointClassifier
 from segkit.classification.saved import SavedClassifier
 from segkit.errors import ModelError
+from segkit.one_line import one_line
 
 
 class SavedMember(BaseModel):
@@ -41,8 +42,7 @@ class SavedTogether(Description):
                 raise
             except (ValueError, TypeError, RuntimeError) as error:
                 raise ModelError(
-                    f"{source.path}: member {member.name!r} can't be built from its description: "
-                    f"{str(error).strip().splitlines()[0]}"
+                    f"{source.path}: member {member.name!r} can't be built from its description: {one_line(error)}"
                 ) from error
             classifier.about = member.model.about
             built.append(classifier)

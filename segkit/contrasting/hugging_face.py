@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segkit.contrasting.text_encoder import TextEncoder, mean_of
 from segkit.contrasting.tokens import Tokens, padded
 from segkit.errors import ModelError, UsageError
+from segkit.one_line import one_line
 
 REFUSED = ("auto_map", "quantization_config", "attn_implementation", "custom_pipelines")
 """Keys of a configuration that name code or files from elsewhere."""
@@ -47,7 +48,7 @@ class HuggingFaceText(TextEncoder):
             built = transformers.AutoConfig.for_model(kept.pop("model_type"), **kept)
             self.model: nn.Module = _without_pooler(_kind(built).from_config(built, trust_remote_code=False).float())
         except Exception as error:  # tokenizers raises plain Exception
-            raise ModelError(f"this text encoder can't be built from its description: {_first_line(error)}") from error
+            raise ModelError(f"this text encoder can't be built from its description: {one_line(error)}") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(length)
         self.width = int(built.hidden_size)
@@ -89,7 +90,7 @@ class HuggingFaceText(TextEncoder):
             if missing:
                 raise ValueError(f"it has no weights for {missing[0]} and {len(missing) - 1} more")
         except _FAULTS as error:
-            raise ModelError(f"{folder}: not a text encoder that can be used: {_first_line(error)}") from error
+            raise ModelError(f"{folder}: not a text encoder that can be used: {one_line(error)}") from error
         limits = (length, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or length)
         padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         values = json.loads(model.config.to_json_string(use_diff=False))
@@ -152,7 +153,3 @@ def _without_pooler(model: nn.Module) -> nn.Module:
     if getattr(model, "pooler", None) is not None:
         model.register_module("pooler", None)
     return model
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

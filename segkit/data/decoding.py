@@ -185,8 +185,3 @@ def _plain_type(pixels: NDArray[np.generic]) -> Pixels:
     if pixels.dtype.kind in "iuf":
         return pixels.astype(np.float32)
     raise ValueError(f"values of type {pixels.dtype} are no intensities")
-
-
-def one_line(error: Exception) -> str:
-    """The beginning of what a decoder said, without line breaks."""
-    return " ".join(str(error).split())[:200]

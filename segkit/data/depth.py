@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.claims import LIMIT, Claim, check_claim
-from segkit.data.decoding import one_line
 from segkit.data.depth_format import DepthFormat
 from segkit.data.reader import read_pixels
 from segkit.errors import DataError
+from segkit.one_line import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor

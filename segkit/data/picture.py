@@ -10,10 +10,11 @@ import numpy as np
 import tifffile
 
 from segkit.data.claims import LIMIT, check_claim, claim_of_tiff
-from segkit.data.decoding import is_tiff, one_line, tiff_orientation
+from segkit.data.decoding import is_tiff, tiff_orientation
 from segkit.data.reader import Pixels, read_pixels
 from segkit.data.tiff_rows import AT_ONCE, ChannelRows, TiffRows, tiff_rows
 from segkit.errors import DataError, UsageError
+from segkit.one_line import one_line
 
 Resolution = tuple[float, float]
 """Microns from one pixel to the next: down, and across."""

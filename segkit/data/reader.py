@@ -12,12 +12,13 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from segkit.data.claims import LIMIT, check_claim, claim_of, claim_of_tiff, jpeg_segments
-from segkit.data.decoding import ORIENTATION, decode, decode_tiff, is_tiff, one_line, tiff_orientation
+from segkit.data.decoding import ORIENTATION, decode, decode_tiff, is_tiff, tiff_orientation
 from segkit.data.decoding import Pixels as Pixels
 from segkit.data.depth_format import DepthFormat
 from segkit.data.slices import Slices
 from segkit.data.tiff_rows import check_parts, only_in_parts, tiff_rows
 from segkit.errors import DataError
+from segkit.one_line import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor

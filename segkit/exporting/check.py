@@ -12,7 +12,8 @@ from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.exporting.graph import FULL, in_graph
 from segkit.model import Segmenter
-from segkit.onnx_model import Agreement, PixelType, first_line
+from segkit.one_line import one_line
+from segkit.onnx_model import Agreement, PixelType
 from segkit.prediction.evaluating import evaluating
 
 SIZES = ((1, 33, 33), (2, 64, 96), (1, 97, 513), (2, 130, 75), (1, 300, 301))
@@ -51,7 +52,7 @@ def agreement(model: Segmenter | Ensemble, exported: Callable[..., Tensor], pixe
         except Exception as error:  # whatever the runtime says of a graph that isn't one for every size
             raise ModelError(
                 f"the exported file fails on a batch of {batch}, {height} × {width} pixels: not written. The runtime "
-                f"says: {first_line(error)}"
+                f"says: {one_line(error)}"
             ) from error
         if found.shape != expected.shape:
             raise ModelError(

@@ -19,7 +19,8 @@ from segkit.exporting.onnx_file import OPSET, check_size, image_graph, open_onnx
 from segkit.exporting.torch_file import open_program, pixel_program, write_program
 from segkit.files import atomic_path
 from segkit.model import Segmenter
-from segkit.onnx_model import Description, PixelType, first_line, load_onnx, require_onnx
+from segkit.one_line import one_line
+from segkit.onnx_model import Description, PixelType, load_onnx, require_onnx
 from segkit.trusting.verdict import without_judge
 
 Format = Literal["onnx", "torch-export"]
@@ -154,4 +155,4 @@ def _first_cause(error: BaseException) -> str:
     """What is raised from it speaks of the tracer's own steps."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return first_line(error)
+    return one_line(error)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import tifffile
 
 from segkit.data.claims import Claim, check_claim, claim_of, claim_of_tiff
-from segkit.data.decoding import is_tiff, one_line
+from segkit.data.decoding import is_tiff
 from segkit.data.reader import orientation_of
 from segkit.errors import DataError
+from segkit.one_line import one_line
 
 if TYPE_CHECKING:
     from segkit.data.geometry import Geometry

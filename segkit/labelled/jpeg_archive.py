@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.data.decoding import one_line
 from segkit.errors import DataError
 from segkit.labelled.images import SPLITS, LabelledImages
 from segkit.labelled.sources import Jpegs
+from segkit.one_line import one_line
 
 LIMIT = 8 << 30
 """Bytes that an archive may unpack to."""

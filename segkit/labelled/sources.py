@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.claims import LIMIT, check_claim, claim_of
-from segkit.data.decoding import decode, one_line
+from segkit.data.decoding import decode
 from segkit.data.reader import Pixels, read_pixels
 from segkit.errors import DataError
+from segkit.one_line import one_line
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,6 +126,6 @@ def uid_of(content: str, part: str) -> str:
     return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'segkit {part} {content}').int}"
 
 
-def one_line(words: str) -> str:
+def dicom_text(words: str) -> str:
     """As much of it as DICOM takes."""
     return "".join(c if c.isprintable() and c != "\\" else "_" for c in words)[:LONGEST].strip() or "unnamed"

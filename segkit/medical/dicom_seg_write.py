@@ -26,8 +26,8 @@ from segkit.medical.dicom_frames import Frame, frames_of
 from segkit.medical.dicom_seg_identity import (
     LONGEST,
     STANDS_IN,
+    dicom_text,
     identify,
-    one_line,
     refer,
     series_number,
     slices_of,
@@ -100,11 +100,11 @@ def write_seg(
         "values": [str(planes.dtype), planes.shape, sha256(planes.data).hexdigest()],
     }
     content = sha256(json.dumps(facts).encode()).hexdigest()
-    model = one_line(model_name)
+    model = dicom_text(model_name)
     made_by = highdicom.AlgorithmIdentificationSequence(
-        name=one_line(f"segkit {model_name}"),
+        name=dicom_text(f"segkit {model_name}"),
         family=codes.cid7162.ArtificialIntelligence,
-        version=one_line(f"{segkit.__version__} {model_digest}"),
+        version=dicom_text(f"{segkit.__version__} {model_digest}"),
         source="segkit",
         parameters={"members": str(members)},
     )
@@ -126,10 +126,10 @@ def write_seg(
         manufacturer="segkit",
         manufacturer_model_name=model,
         software_versions=segkit.__version__,
-        device_serial_number=one_line(model_digest),
+        device_serial_number=dicom_text(model_digest),
         content_label="SEGMENTATION",
         content_description="Probabilities" if fractional else "Masks",
-        series_description=one_line(f"segkit {model_name}"),
+        series_description=dicom_text(f"segkit {model_name}"),
     )
     if fractional:
         _fill(seg, planes)

@@ -13,7 +13,6 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from segkit.data.claims import LIMIT
-from segkit.data.decoding import one_line
 from segkit.data.geometry import Geometry
 from segkit.data.listing import stem_of
 from segkit.data.volume import Volume
@@ -22,6 +21,7 @@ from segkit.files import atomic_path
 from segkit.medical.itk_header import TextHeader, check_whole, read_text_header
 from segkit.medical.muted import muted
 from segkit.medical.stored import check_values, plain_values
+from segkit.one_line import one_line
 
 sitk: Any = SimpleITK  # whose functions have no types
 
@@ -220,11 +220,7 @@ def _reason(error: Exception) -> str:
     """What is said last, without places in memory, and without what isn't so: of a bad header, that it isn't there."""
     lines = [line for line in str(error).splitlines() if line.strip() and not NOTHING.search(line)]
     last = ADDRESS.sub("", lines[-1]).rpartition("ERROR: ")[2] if lines else ""
-    return (
-        "its header doesn't hold together"
-        if not last or lines[-1].startswith("Exception")
-        else one_line(ValueError(last))
-    )
+    return "its header doesn't hold together" if not last or lines[-1].startswith("Exception") else one_line(last)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.data.claims import DEFLATE, LIMIT, check_inflated
-from segkit.data.decoding import COMPRESSIONS, PHOTOMETRICS, SLIDES, is_tiff, one_line, other_pictures, picture_series
+from segkit.data.decoding import COMPRESSIONS, PHOTOMETRICS, SLIDES, is_tiff, other_pictures, picture_series
 from segkit.data.geometry import Geometry
 from segkit.data.listing import stem_of
 from segkit.data.volume import Volume
@@ -22,6 +22,7 @@ from segkit.files import atomic_path
 from segkit.medical.muted import muted
 from segkit.medical.stack_spacing import StackGrid, grid_in_file, grid_of
 from segkit.medical.stored import check_file, check_values, cut_short, plain_values
+from segkit.one_line import one_line
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file is said in our one line
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from segkit.data.decoding import one_line
 from segkit.errors import UsageError
+from segkit.one_line import one_line
 from segkit.precision import fastest
 from segkit.prediction.protocol import Model
 from segkit.prediction.settings import Kept

@@ -11,12 +11,12 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from segkit.allocator import reused_memory
-from segkit.data.decoding import one_line
 from segkit.data.depth_format import DepthFormat
 from segkit.data.listing import is_volume
 from segkit.data.picture import Picture, checked_mpp, open_picture
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.files import remove_temporary, temporary_path
+from segkit.one_line import one_line
 from segkit.prediction.ahead import in_order
 from segkit.prediction.depth_folder import DepthFolder
 from segkit.prediction.fingerprint import fingerprint

@@ -12,6 +12,7 @@ from segkit.adapter import Adapter
 from segkit.backbones.linear import Linear
 from segkit.errors import ModelError, UsageError
 from segkit.folding import fold_norms
+from segkit.one_line import one_line
 from segkit.prediction.packed import PackedLinear
 from segkit.statistics import PixelStatistics
 
@@ -95,6 +96,7 @@ def compiled(model: Any) -> Callable[[Tensor], PixelStatistics]:
     try:
         torch.compile(torch.neg, options={"force_disable_caches": True})(torch.zeros(1, device=device))
     except Exception as error:  # whatever the compiler, or the lack of one, comes to
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"compile: PyTorch can't compile on this machine ({reason}); leave compile out") from error
+        raise UsageError(
+            f"compile: PyTorch can't compile on this machine ({one_line(error)}); leave compile out"
+        ) from error
     return torch.compile(statistics, options={"freezing": True})

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.types import LRSchedulerConfig
 
 from segkit.errors import ModelError, SegkitError
 from segkit.files import atomic_path
+from segkit.one_line import one_line
 from segkit.training.allowance import Allowance
 from segkit.training.network_module import NetworkModule
 
@@ -83,7 +84,7 @@ class Checkpoints(Checkpoint):
             for name, part in parts.items():
                 part.load_state_dict(saved.parts[name])
         except (KeyError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{saved.path}: doesn't fit this model ({_first_line(error)}); {AGAIN}") from error
+            raise ModelError(f"{saved.path}: doesn't fit this model ({_reason(error)}); {AGAIN}") from error
         # Lightning has no other way to be told where it is.
         trainer.fit_loop.epoch_progress.current.increment_by(saved.epoch)
         loop = trainer.fit_loop.epoch_loop
@@ -105,7 +106,7 @@ class Checkpoints(Checkpoint):
             try:
                 write_checkpoint(Saved(self._path, epoch, trainer.global_step, parts))
             except (OSError, RuntimeError, SegkitError) as error:  # torch's writer makes a RuntimeError of a full disk
-                self._say(f"checkpoint not written: {_first_line(error)}")
+                self._say(f"checkpoint not written: {_reason(error)}")
 
     def _all_parts(self, trainer: L.Trainer) -> dict[str, Stateful]:
         schedules: list[LRSchedulerConfig] = trainer.lr_scheduler_configs
@@ -141,11 +142,11 @@ def read_checkpoint(path: Path) -> Saved | None:
             raise ValueError(f"format {content['format']!r}, this segkit reads {FORMAT}")
         return Saved(path, content["epoch"], content["updates"], content["parts"])
     except (zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
-        reason = _first_line(error)
+        reason = _reason(error)
     except (KeyError, TypeError, ValueError) as error:  # whole, but not ours
-        reason = _first_line(error)
+        reason = _reason(error)
     raise ModelError(f"{path}: this checkpoint can't be read ({reason}); {AGAIN}")
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error)}"
