@@ -38,8 +38,10 @@ def mend(
     repairs: Sequence[Repair],
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> Path:
-    """Write a copy of a checked dataset with some repairs made, and return its folder.
+) -> list[Repair]:
+    """Write a copy of a checked dataset with some repairs made, and return what was changed.
+
+    That is more than was asked where a mask turned out not to be mended: its picture is left out.
 
     The original is not touched. The copy is written under a hidden name beside its place and takes its own name when
     it is whole, so that what goes wrong leaves nothing behind; a killed process leaves the hidden folder.
@@ -66,7 +68,7 @@ def mend(
     partial = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
         partial.mkdir(parents=True)
-        _write(report, partial, repairs, progress)
+        changes = _write(report, partial, repairs, progress)
         if out.exists():
             out.rmdir()  # empty; a rename over it works on some systems only
         partial.rename(out)
@@ -74,12 +76,12 @@ def mend(
         raise UsageError(f"{out}: can't be written ({error.strerror or error}); nothing was left there") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return out
+    return changes
 
 
 def _write(
     report: CheckReport, folder: Path, repairs: Sequence[Repair], progress: Callable[[int, int], None] | None
-) -> None:
+) -> list[Repair]:
     evidence = report.evidence
     seen = evidence.seen
     asked: dict[str, set[str]] = defaultdict(set)
@@ -106,19 +108,21 @@ def _write(
             coloured.append(one.name)
         replaced |= set(_files_of(evidence, one)) if mended is None or "omit" in kinds else mended
         step()
+    changes = list(repairs)
     if coloured:
         what = "pictures are left out whose masks have colours that are not in the palette"
-        repairs = [*repairs, Repair("omit", what, tuple(coloured))]
+        changes.append(Repair("omit", what, tuple(coloured)))
     for file in files:
         target = folder / file.relative_to(seen.path)
         if file not in replaced and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
         step()
-    _write_description(evidence, folder, repairs)
-    log = [{"kind": repair.kind, "what": repair.what, "names": repair.names} for repair in repairs]
+    _write_description(evidence, folder, changes)
+    log = [{"kind": repair.kind, "what": repair.what, "names": repair.names} for repair in changes]
     with atomic_path(folder / LOG) as path:
         path.write_text(json.dumps({"changes": log}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return changes
 
 
 def _hidden(file: Path, root: Path) -> bool:

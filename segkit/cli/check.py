@@ -43,16 +43,16 @@ def check(
         chosen = [one for one in planned if one.question is None or yes or (not as_json and _agreed(one))]
         left = [one for one in planned if one not in chosen]
         with progress_bar("mending") as show:
-            mend(report, fix, chosen, progress=show)
+            changes = mend(report, fix, chosen, progress=show)
         with progress_bar("checking the copy") as show:
             report = run_check(fix, progress=show)
         if as_json:
-            result |= {"mended": [_row(one) for one in chosen], "left": [_row(one) for one in left]}
+            result |= {"mended": [_row(one) for one in changes], "left": [_row(one) for one in left]}
             result |= {"copy": report.to_json()}
         else:
-            typer.echo("\nmended" if chosen else "\nnothing to mend")
-            for one in chosen:
-                typer.echo(f"  {one.what}: {len(one.names):,}")
+            typer.echo("\nmended" if changes else "\nnothing to mend")
+            for one in changes:
+                typer.echo(f"  {one.what}: {len(one.names):,}{f' ({_named(one)})' if one.kind == 'omit' else ''}")
             if left:
                 typer.echo("left alone (--yes mends these too)")
             for one in left:
@@ -68,8 +68,13 @@ def _agreed(repair: "Repair") -> bool:
     """Whether someone at a terminal wants a repair that loses something."""
     if not sys.stdin.isatty():
         return False
-    named = ", ".join(repair.names[:3]) + (", …" if len(repair.names) > 3 else "")
-    return typer.confirm(f"\n{repair.what} ({len(repair.names):,}: {named}). {repair.question}. Do it?", err=True)
+    what = f"{repair.what} ({len(repair.names):,}: {_named(repair)})"
+    return typer.confirm(f"\n{what}. {repair.question}. Do it?", err=True)
+
+
+def _named(repair: "Repair") -> str:
+    """The first names of those that it is about."""
+    return ", ".join(repair.names[:3]) + (", …" if len(repair.names) > 3 else "")
 
 
 def _row(repair: "Repair") -> dict[str, object]:

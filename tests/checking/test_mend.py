@@ -35,7 +35,10 @@ def mended(cells):
         before = contents(cells.path)
         report = segkit.check(cells.path)
         planned = plan_repairs(report)
-        copy = mend(report, cells.path.parent / "copy", [one for one in planned if yes or one.question is None])
+        copy = cells.path.parent / "copy"
+        changes = mend(report, copy, [one for one in planned if yes or one.question is None])
+        log = json.loads((copy / "mended.json").read_text())["changes"]
+        assert [(one.kind, one.what, list(one.names)) for one in changes] == [tuple(row.values()) for row in log]
         assert contents(cells.path) == before
         return copy, segkit.check(copy), planned
 
@@ -104,7 +107,8 @@ def test_masks_in_colour_become_ids_whatever_else_is_mended(cells, tmp_path):
     for name, mask in masks.items():
         cells.write(f"masks/{name}.png", np.array([[20, 30, 40], [250, 10, 10]], np.uint8)[mask])
     cells.describe(palette={"background": "#141e28", "cell": [250, 10, 10]})
-    copy = open_dataset(mend(segkit.check(cells.path), tmp_path / "copy", []))
+    mend(segkit.check(cells.path), tmp_path / "copy", [])
+    copy = open_dataset(tmp_path / "copy")
     for name, mask in masks.items():
         assert np.array_equal(copy.read_mask(copy.files[name]), mask)
 
@@ -330,7 +334,8 @@ def test_where_a_copy_cannot_go(cells, tmp_path):
     with pytest.raises(UsageError, match=r"copy: can't be written \(.*\); nothing was left there"):
         mend(report, tmp_path / "file" / "copy", [])
     (tmp_path / "empty").mkdir()
-    assert mend(report, tmp_path / "empty", []) == tmp_path / "empty"
+    assert mend(report, tmp_path / "empty", []) == []
+    assert (tmp_path / "empty" / "images").is_dir()
 
 
 def test_a_full_disk_leaves_nothing(cells, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 
 import cv2
+import numpy as np
 import pytest
 
 from segkit.cli.main import main
@@ -69,3 +70,18 @@ def test_a_target_in_use_is_exit_code_2_and_a_missing_dataset_3(workplace, capsy
     assert capsys.readouterr().err == "error: images: is there already; a copy needs a new or empty folder\n"
     assert main(["check", "nowhere"]) == 3
     assert capsys.readouterr().err == "error: nowhere: no such folder\n"
+
+
+def test_pictures_that_are_left_out_are_named(workplace, capsys):
+    masks = sorted((workplace / "cells" / "masks").iterdir())
+    for mask in masks:
+        ids = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(mask), np.array([[0, 0, 0], [255, 0, 0]], np.uint8)[(ids > 0).astype(int)])
+    strange = cv2.imread(str(masks[0]), cv2.IMREAD_COLOR)
+    strange[0, :3] = (0, 9, 0)
+    cv2.imwrite(str(masks[0]), strange)
+    described = workplace / "cells" / "dataset.yaml"
+    described.write_text(described.read_text() + 'palette: {background: "#000000", cell: "#0000ff"}\n')
+    main(["check", "cells", "--fix", "mended"])
+    what = "pictures are left out whose masks have colours that are not in the palette"
+    assert f"  {what}: 1 ({masks[0].stem})\n" in capsys.readouterr().out
