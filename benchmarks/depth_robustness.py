@@ -1,9 +1,9 @@
 """How much of a model's score is left where its depth is full of holes, noisy, or beside its picture.
 
-    python benchmarks/depth_robustness.py MODEL DATA OUT [--split test] [--seed 0]
+    python benchmarks/depth_robustness.py DATA NAME=MODEL... [--split test] [--seed 0]
 
-MODEL is a saved model that takes depth, or another second modality, and DATA a dataset with some. Depth alone is made
-worse, the pictures stay as they are:
+DATA is a dataset with depth, or another second modality; each MODEL is a saved one that takes it, NAME what it is
+called in the picture. Depth alone is made worse, the pictures stay as they are:
 
 * holes: 0 to 100 % of the measured pixels taken away, one by one at random, or in square blocks of an eighth of the
   shorter side. What a lower share takes away a higher one does too. At 100 % the model goes by the picture alone;
@@ -12,8 +12,9 @@ worse, the pictures stay as they are:
 * shift: depth moved to the right of its picture by 0 to 16 pixels, as between two cameras that aren't aligned; what has
   moved in from outside isn't measured.
 
-Writes ``depth_robustness.json`` and ``depth_robustness.png`` into OUT. The score is the one that ``segkit evaluate``
-puts first, pooled over the split; settings are those kept with the model. About 26 times as long as scoring once.
+The score is the one that ``segkit evaluate`` puts first, pooled over the split; settings are those kept with the model.
+A model takes about 26 times as long as scoring it once. One whose curves are in
+``benchmarks/results/depth_robustness.json`` is not scored again; all are drawn as ``docs/depth_robustness.png``.
 """
 
 import argparse
@@ -38,6 +39,8 @@ from segkit.prediction.depth import Measured
 matplotlib.use("Agg")  # no screen is needed
 from matplotlib import pyplot as plt
 
+RESULTS = Path(__file__).parent / "results" / "depth_robustness.json"
+PICTURE = Path(__file__).parent.parent / "docs" / "depth_robustness.png"
 HOLES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 NOISE = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 SHIFT = (0, 1, 2, 4, 8, 16)
@@ -48,18 +51,23 @@ Worse = Callable[[Depth, np.random.Generator], Depth]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("models", nargs="+", metavar="NAME=MODEL")
     parser.add_argument("--split", default="test")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    found = robustness(arguments.model, arguments.data, arguments.split, arguments.seed)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "depth_robustness.json").write_text(json.dumps(found, indent=1) + "\n")
-    draw(found, arguments.out / "depth_robustness.png")
-    for title, curve in found["curves"].items():
-        print(f"{title}:", ", ".join(f"{at:g}: {score:.4f}" for at, score in zip(*curve.values(), strict=True)))
+    rows: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    for given in arguments.models:
+        name, _, model = given.partition("=")
+        if name not in rows:
+            rows[name] = robustness(Path(model), arguments.data, arguments.split, arguments.seed)
+            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+        for title, curve in rows[name]["curves"].items():
+            print(
+                f"{name}, {title}:",
+                ", ".join(f"{at:g}: {score:.4f}" for at, score in zip(*curve.values(), strict=True)),
+            )
+    draw(rows, PICTURE)
 
 
 def robustness(model: Path, data: Path, split: str = "test", seed: int = 0) -> dict[str, Any]:
@@ -102,7 +110,6 @@ def robustness(model: Path, data: Path, split: str = "test", seed: int = 0) -> d
             scores.append(untouched if step == 0 else score(worse_by(step)))
         curves[title] = {"at": list(steps), "score": scores}
     return {
-        "model": str(model),
         "data": folder.name,
         "split": split,
         "pictures": len(samples),
@@ -156,25 +163,26 @@ def shifted(depth: Depth, pixels: int) -> Depth:
     return made
 
 
-def draw(found: dict[str, Any], path: Path) -> None:
-    """The curves in three panels over one axis of scores, with the score without any depth as a line."""
-    curves = found["curves"]
-    without = curves["holes at random"]["score"][-1]
-    panels = (
-        ("share of depth removed", [("at random", "holes at random"), ("in blocks", "holes in blocks")]),
-        ("noise, of the values' standard deviation", [("noise", "noise")]),
-        ("shift against the picture in pixels", [("shift", "shift in pixels")]),
-    )
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
-    for axis, (label, lines) in zip(axes, panels, strict=True):
-        for name, title in lines:
-            axis.plot(curves[title]["at"], curves[title]["score"], marker="o", label=name)
-        axis.axhline(without, color="grey", linestyle="--", linewidth=1, label="without depth")
+def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
+    """Every model's curves in four panels over one axis of scores, with its score without any depth as a line."""
+    labels = {
+        "holes at random": "share of depth removed, at random",
+        "holes in blocks": "share of depth removed, in blocks",
+        "noise": "noise, of the values' deviation",
+        "shift in pixels": "shift in pixels",
+    }
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), sharey=True, layout="constrained")
+    for axis, (title, label) in zip(axes, labels.items(), strict=True):
+        for number, (name, found) in enumerate(rows.items()):
+            curve, without = found["curves"][title], found["curves"]["holes at random"]["score"][-1]
+            axis.plot(curve["at"], curve["score"], marker="o", color=f"C{number}", label=name)
+            axis.axhline(without, color=f"C{number}", linestyle="--", linewidth=1)
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
-        axis.legend()
-    axes[0].set_ylabel(found["score"])
-    figure.suptitle(f"{found['data']}, {found['split']}")
+    first = next(iter(rows.values()))
+    axes[0].set_ylabel(first["score"])
+    axes[-1].legend(title="dashed: without depth", loc="lower left", fontsize=8, title_fontsize=8)
+    figure.suptitle(f"{first['data']}, {first['split']}: {first['pictures']} pictures")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

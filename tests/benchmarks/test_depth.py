@@ -1,6 +1,8 @@
 """What the benchmarks of depth count and spoil, worked out by hand."""
 
 import importlib
+import json
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -82,7 +84,7 @@ def test_noise_and_shift_keep_validity_in_step(benchmark_of):
     assert np.array_equal(moved[:, 3:], depth[:, :-3])
 
 
-def test_a_model_is_scored_at_every_step_and_drawn(benchmark_of, tmp_path):
+def test_a_model_is_scored_at_every_step_and_drawn(benchmark_of, tmp_path, monkeypatch, capsys):
     robustness = benchmark_of("depth_robustness")
     data = draw_cells(tmp_path / "cells", images=6, size=48, splits=(0.4, 0.2, 0.4))
     stem = {"name": "stem", "width": 4, "depth": 2}
@@ -97,8 +99,15 @@ def test_a_model_is_scored_at_every_step_and_drawn(benchmark_of, tmp_path):
     }
     first = {curve["score"][0] for curve in found["curves"].values()}
     assert first == {round(next(iter(segkit.evaluate(model, data).headline().values())), 4)}
-    robustness.draw(found, tmp_path / "curves.png")
+    robustness.draw({"one": found, "other": found}, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     save(Segmenter.create(stem, neck="fpn", classes=segkit.open_dataset(data).classes).eval(), tmp_path / "colour")
     with pytest.raises(UsageError, match="takes images alone; there is no depth to make worse"):
         robustness.robustness(tmp_path / "colour", data)
+    monkeypatch.setattr(robustness, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(robustness, "PICTURE", tmp_path / "all.png")
+    (tmp_path / "results.json").write_text(json.dumps({"one": found}))
+    monkeypatch.setattr(sys, "argv", ["depth_robustness.py", str(data), "one=nowhere"])  # it is not scored again
+    robustness.main()
+    assert (tmp_path / "all.png").is_file()
+    assert "one, shift in pixels: 0: " in capsys.readouterr().out
