@@ -2,7 +2,7 @@
 
     python benchmarks/nyuv2_folder.py EXPORTED FOLDER [--unit mm] [--depth depth]
     segkit check FOLDER
-    segkit train nyuv2 FOLDER
+    segkit train nyuv2 --data FOLDER
 
 EXPORTED holds what common repositories make of ``nyu_depth_v2_labeled.mat``, a file of the same stem in each folder:
 
@@ -21,6 +21,7 @@ on all 795 for a final figure: ``data.train_on=[train, val] data.validate_on=nul
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +55,10 @@ def main() -> None:
     parser.add_argument("--unit", choices=["mm", "0.1mm"], default="mm", help="of the values in depth/")
     parser.add_argument("--depth", default="depth", help="the folder with depth")
     arguments = parser.parse_args()
-    splits = nyuv2_folder(arguments.exported, arguments.folder, unit=arguments.unit, depth=arguments.depth)
+    try:
+        splits = nyuv2_folder(arguments.exported, arguments.folder, unit=arguments.unit, depth=arguments.depth)
+    except DataError as error:
+        sys.exit(f"error: {error}")
     print(f"{arguments.folder}:", ", ".join(f"{len(stems)} {name}" for name, stems in splits.items()))
 
 
@@ -103,7 +107,7 @@ def official(exported: Path) -> dict[str, list[str]]:
     both = sorted(set(train) & set(test))
     if both:
         raise DataError(f"{exported}: {both[0]} is in train.txt and in test.txt; scores would say nothing")
-    val = [stem for i, stem in enumerate(train) if i // BLOCK % BLOCKS == BLOCKS - 1]
+    val = [stem for i, stem in enumerate(train) if i // BLOCK % BLOCKS == BLOCKS - 1] or train[-1:]  # of few, one
     kept = set(val)
     return {"train": [stem for stem in train if stem not in kept], "val": val, "test": test}
 

@@ -30,13 +30,15 @@ from segkit.model_arguments import (
     check_window,
     class_names,
     grids,
+    naming,
     normalisation,
     part,
     task_of,
     without_weights,
 )
 from segkit.necks.neck import Neck
-from segkit.second_modality import STACK, bridged, encoding_of, shape_of
+from segkit.second_modality import bridged, encoding_of, shape_of
+from segkit.sections import STACK
 from segkit.statistics import PixelStatistics, entropy, maximum_entropy, probabilities_of
 from segkit.task import Task, output_maps
 from segkit.tensor_checks import check_depth, check_images
@@ -189,11 +191,12 @@ class Segmenter(nn.Module):
         taken, learnt = grids(input_size, output_size)
         if depth is None and (encoding is not None or depth_format is not None):
             raise UsageError("encoding and depth_format are of a second modality; name a backbone for it by depth=")
-        try:
-            told: DepthEncoding | None = None
-            if depth is not None:
-                depth_format = depth_format or METRES
+        told: DepthEncoding | None = None
+        if depth is not None:
+            depth_format = depth_format or METRES
+            with naming("encoding"):
                 told = encoding_of(None if encoding is None else part(encoding), depth_format, depth_channels)
+        with naming("backbone"):
             stacked = told is not None and part(depth or STACK)["name"] == STACK
             behind = told.out_channels + 1 if told is not None and stacked else 0
             fold = partial(fold_stacked, depth=behind) if behind else None
@@ -201,18 +204,18 @@ class Segmenter(nn.Module):
             if stem:
                 width = {} if stem is True else {"width": int(stem)}
                 body = Stemmed(body, in_channels=in_channels + behind, **width)
-            if told is not None and depth is not None:
-                channels = told.out_channels + 1
-                if stacked:
-                    body = Stacked(body, depth_channels=channels)
-                else:
-                    body = bridged(body, part(depth), part(bridge), channels=channels)
+        if told is not None and depth is not None:
+            channels = told.out_channels + 1
+            if stacked:
+                body = Stacked(body, depth_channels=channels)
+            else:
+                body = bridged(body, part(depth), part(bridge), channels=channels)
+        with naming("neck"):
             middle = necks.create(**part(neck), channels=body.channels, strides=body.strides)
-            below: dict[str, Any] = {"channels": middle.channels[0], "stride": middle.strides[0]}
+        below: dict[str, Any] = {"channels": middle.channels[0], "stride": middle.strides[0]}
+        with naming("head"):
             top = heads.create(**part(head), **below, classes=output_maps(task, len(names)))
             second = heads.create(**part(head), **below, classes=1) if spread else None
-        except (ValueError, TypeError) as error:
-            raise UsageError(str(error)) from error
         return cls(
             body,
             middle,

@@ -1,6 +1,7 @@
 """What a model is asked for by names and numbers: each checked, with its default where it was left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import inf, isfinite
 from numbers import Integral
 from typing import Any, get_args
@@ -75,6 +76,17 @@ def part(named: Named) -> dict[str, Any]:
     if taken:
         raise UsageError(f"{values['name']}: {taken[0]} is no option; it follows from the rest of the model")
     return {key: value if key == "weights" else plain(value) for key, value in values.items()}
+
+
+@contextmanager
+def naming(key: str) -> Iterator[None]:
+    """Turn what a part's constructor complains of into a UsageError that says which part of the model it is."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        message = str(error)
+        named = message.startswith((key, f"no {key} is"))
+        raise UsageError(message if named else f"{key}: {message}") from error
 
 
 def without_weights(named: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from segkit.data.slices import Slices
 from segkit.data.window_names import NamedWindow
 from segkit.nearest import nearest
 from segkit.postprocessing.settings import Postprocessing
-from segkit.sections import OptimisationRecipe, Part, Precision, RunRecipe, Side, Strict
+from segkit.sections import STACK, OptimisationRecipe, Part, Precision, RunRecipe, Side, Strict
 from segkit.tta import TTA, parse_tta
 
 AnySection = TypeVar("AnySection", "DataRecipe", "TrainRecipe")
@@ -263,9 +263,17 @@ class Recipe(RunRecipe):
     @model_validator(mode="after")
     def _depth_goes_with_a_model_that_takes_it(self) -> "Recipe":
         for member in self.members():
-            if member.model.depth is None and (member.data.depth_dropout or member.model.encoding is not None):
-                key = "model.encoding" if member.model.encoding is not None else "data.depth_dropout"
-                raise ValueError(f"{member.name}: {key} is of depth; name a backbone for it by model.depth")
+            model = member.model
+            of_depth = {
+                "model.encoding": model.encoding is not None,
+                "model.bridge": model.bridge != ModelRecipe.model_fields["bridge"].default,
+                "data.depth_dropout": member.data.depth_dropout > 0,
+            }
+            given = [key for key, there in of_depth.items() if there]
+            if model.depth is None and given:
+                raise ValueError(f"{member.name}: {given[0]} is of depth; name a backbone for it by model.depth")
+            if model.depth is not None and model.depth.name == STACK and "model.bridge" in given:
+                raise ValueError(f"{member.name}: model.bridge joins two backbones, depth={STACK} is one; leave it out")
             if member.train.unfreeze is not None and not member.train.freeze:
                 raise ValueError(f"{member.name}: train.unfreeze, but nothing is frozen; say what by train.freeze")
         return self

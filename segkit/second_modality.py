@@ -9,12 +9,9 @@ from segkit.backbones.bridged import Bridged, bridged_levels, nearest_level
 from segkit.backbones.weights import fold_depth, take_from_colour
 from segkit.data.depth_encoding import DepthEncoding
 from segkit.data.depth_format import DepthFormat
-from segkit.model_arguments import Named, part, without_weights
+from segkit.model_arguments import Named, naming, part, without_weights
 from segkit.necks import bridges
 from segkit.parts import checked_options
-
-STACK = "stack"
-"""In the place of a depth backbone's name: depth is further channels of the image's backbone."""
 
 COLOUR = "colour"
 """Weights of a depth backbone that are those of the image's backbone."""
@@ -50,28 +47,31 @@ def bridged(colour: Backbone, depth: Mapping[str, Any], bridge: Mapping[str, Any
             both have.
         channels: of the encoded second modality, validity among them.
 
-    Raises ValueError for an unknown name, option or level, and for weights that don't fit.
+    Raises UsageError for an unknown name, option or level, and for weights that don't fit.
     """
     own, options = dict(depth), dict(bridge)
     weights = own.pop("weights", None)
     given = None if weights == COLOUR else weights
-    branch = backbones.create(**own, weights=given, in_channels=channels, fold=fold_depth)
-    name, levels = options.pop("name"), options.pop("levels", None)
-    chosen = bridged_levels(colour.strides, branch.strides, levels=levels, coarsest=bridges.coarsest(name))
-    made = [
-        bridges.create(
-            name,
-            colour=colour.channels[i],
-            depth=branch.channels[nearest_level(stride, branch.strides)],
-            **options,
-        )
-        if i in chosen
-        else None
-        for i, stride in enumerate(colour.strides)
-    ]
-    found = Bridged(colour, branch, made)
-    if weights == COLOUR:
-        depth_from_colour(found)
+    with naming("depth"):
+        branch = backbones.create(**own, weights=given, in_channels=channels, fold=fold_depth)
+    with naming("bridge"):
+        name, levels = options.pop("name"), options.pop("levels", None)
+        chosen = bridged_levels(colour.strides, branch.strides, levels=levels, coarsest=bridges.coarsest(name))
+        made = [
+            bridges.create(
+                name,
+                colour=colour.channels[i],
+                depth=branch.channels[nearest_level(stride, branch.strides)],
+                **options,
+            )
+            if i in chosen
+            else None
+            for i, stride in enumerate(colour.strides)
+        ]
+    with naming("depth"):
+        found = Bridged(colour, branch, made)
+        if weights == COLOUR:
+            depth_from_colour(found)
     return found
 
 

@@ -9,6 +9,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(ge=1)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
+STACK = "stack"
+"""In the place of a depth backbone's name: depth is further channels of the image's backbone."""
+
 
 class Strict(BaseModel):
     """A section of the recipe: unknown keys are errors."""

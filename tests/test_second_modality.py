@@ -201,7 +201,9 @@ def test_members_with_and_without_depth_go_together():
         ({"depth": "resnet19"}, "no backbone is called 'resnet19'; did you mean 'resnet18'"),
         ({"depth": STEM, "bridge": "gate"}, "no bridge is called 'gate'; did you mean 'gated'"),
         ({"depth": STEM, "bridge": {"name": "se", "levels": [7]}}, "levels is \\[7\\]; expected rising indices"),
-        ({"depth": STEM, "encoding": "metre"}, "no kind 'metre'; there are metres"),
+        ({"depth": STEM, "encoding": "metre"}, "encoding: no kind 'metre'; there are metres"),
+        ({"depth": STEM, "bridge": {"name": "se", "levels": 1}}, "bridge: levels is 1; expected rising indices"),
+        ({"depth": {**STEM, "widht": 8}}, "depth: backbone 'stem' has no option 'widht'"),
         (
             {"depth": STEM, "encoding": "inverse", "depth_format": DepthFormat(unit="relative")},
             "encoding 'inverse' is of metres, but depth is relative; take plain",

@@ -162,7 +162,7 @@ def _depth(depth: dict[str, Any]) -> str:
     """The depth maps in a line."""
     metres = depth["unit"] not in (None, "relative") and depth["middle"] is not None
     middle = f", its middle at {depth['middle']:.3g} m" if metres else ""
-    return f"{depth['maps']:,} with depth, {100 * depth['measured']:.2g} % of it measured{middle}"
+    return f"{depth['maps']:,} with depth, {100 * depth['measured']:.0f} % of it measured{middle}"
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -176,8 +177,8 @@ def predict(
             f"{len(images) - failed} of {len(images)} pictures predicted into {out} in "
             f"{time.perf_counter() - start:.1f} s{f', {kept} of them by an earlier run' if kept else ''}"
         )
-        for note in dict.fromkeys(note for outcome in outcomes for note in outcome.notes):
-            typer.echo(f"note: {note}")
+        for note, count in Counter(note for outcome in outcomes for note in outcome.notes).items():
+            typer.echo(f"note: {note}{f' ({count} pictures)' if count > 1 else ''}")
         if burned := sum(outcome.burned_in for outcome in outcomes):
             typer.echo(f"warning: text, names among it, may be burned into the pixels of {burned} of them")
         bare = sum(outcome.depth is None for outcome in images if outcome.error is None)

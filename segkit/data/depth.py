@@ -21,6 +21,9 @@ Depth = NDArray[np.float32]
 DEPTHS = (".png", ".tif", ".tiff", ".npy")
 """Suffixes of the files read as depth."""
 
+FARTHEST = 1e5
+"""Metres; what is farther is no distance but a renderer's sky, or a value of another unit."""
+
 PER_METRE = {"m": 1, "mm": 1_000, "0.1mm": 10_000}
 
 
@@ -68,7 +71,7 @@ def measured_depth(values: NDArray[Any], depth_format: DepthFormat, name: str | 
         found = found.astype(np.float32)
     measured &= np.isfinite(found).all(axis=2)
     if depth_format.metric:
-        measured &= found[..., 0] > 0
+        measured &= (found[..., 0] > 0) & (found[..., 0] < FARTHEST)
     depth = np.zeros((*measured.shape, channels + 1), dtype=np.float32)
     np.copyto(depth[..., :-1], found, where=measured[..., None])
     depth[..., -1] = measured

@@ -11,7 +11,7 @@ Kind = Literal["metres", "inverse", "normals", "plain"]
 
 NEAREST = 1e-3  # metres; less is no distance, and its inverse no number to learn from
 NORMAL_IQR = 1.349  # standard deviations between the quartiles of a normal distribution
-FARTHEST = 10.0  # standard deviations; a picture's own quartiles say nothing of its outliers
+FARTHEST = 10.0  # standard deviations: what is beyond is an outlier, and no farther than that
 
 
 class DepthEncoding(nn.Module):
@@ -33,6 +33,9 @@ class DepthEncoding(nn.Module):
     between its middle and the picture's, and heights are over its middle. Zooming a picture leaves the focal length
     as it is, since metres are divided by the zoom.
 
+    What is standardised is cut to ±10, so that no value drowns those around it; a mean of 0 and a deviation of 1, as
+    they are where nobody says others, leave values as they are.
+
     A forward pass works in float32 and gives the type that came in.
 
     Attributes:
@@ -47,7 +50,7 @@ class DepthEncoding(nn.Module):
         channels: C, 1 but for ``plain``.
         focal: (fx, fy) in pixels of the pictures as they are read, for ``normals``.
         per_picture: standardise each picture (or crop, or tile) by its own measured pixels instead: their median
-            is 0 and their quartiles lie as a normal distribution's do, cut to ±10. A flat picture is 0.
+            is 0 and their quartiles lie as a normal distribution's do. A flat picture is 0.
 
     Raises:
         ValueError: an unknown kind; a number of values other than C; a std or a focal length that is not above 0;
@@ -86,6 +89,7 @@ class DepthEncoding(nn.Module):
         self.in_channels = channels
         self.out_channels = 5 if kind == "normals" else channels
         mean, std = ([0.0] * channels, [1.0] * channels) if per_picture else (mean, std)
+        self.standardised = per_picture or any(mean) or any(value != 1 for value in std)
         self._numbers = {"mean": _rounded(mean), "std": _rounded(std), "focal": _rounded(focal or (1.0, 1.0))}
         for name, shape in (("mean", (-1, 1, 1)), ("std", (-1, 1, 1)), ("focal", (-1,))):
             self.register_buffer(name, torch.tensor(self._numbers[name]).view(shape))
@@ -100,7 +104,7 @@ class DepthEncoding(nn.Module):
             values = 1 / values.clamp(min=NEAREST)
         mean, std = _own_scale(values, measured) if self.per_picture else (self.mean, self.std)
         found = (values - mean) / std
-        if self.per_picture:
+        if self.standardised:
             found = found.clamp(-FARTHEST, FARTHEST)
         if self.kind == "normals":
             found = torch.cat([normals(values, measured, self.focal), self._height(values) / std, found], dim=1)

@@ -15,7 +15,8 @@ class DepthFormat(BaseModel):
             everything else (disparity in no unit, thermal, elevation, another MR sequence), with any number of
             channels whose values stay as they are in the file.
         invalid: values in the file that mean "not measured". NaN and infinity always do, and of metric depth whatever
-            is 0 or negative. Of several channels all must hold such a value, or one of them NaN or infinity.
+            is 0 or negative, or 100 km and more. Of several channels all must hold such a value, or one of them NaN or
+            infinity.
         focal_baseline: for ``disparity`` and nothing else: focal length in pixels × baseline in metres, so that metres
             = focal_baseline / disparity. Where files hold a multiple of the disparity (KITTI's 256), so must this.
     """

@@ -219,4 +219,6 @@ def _explain(problem: ErrorDetails) -> str:
 
 
 def _nearest_value(key: str, value: str) -> str:
-    return nearest(value, {"task": ("binary", "multilabel", "multiclass")}.get(key, get_args(Unit)))
+    if key == "task":
+        return nearest(value, ("binary", "multilabel", "multiclass"))
+    return f"; there are: {', '.join(get_args(Unit))}"  # a unit that looks like another one is not meant by it

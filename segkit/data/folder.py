@@ -174,14 +174,9 @@ class DatasetFolder:
             DataError: nothing says what the values mean; the file is unreadable, of another size, or has another
                 number of channels than the other files.
         """
-        channels = self.depth_channels
-        if sample.depth is None or self.depth_format is None:
-            return np.zeros((*size, channels + 1), dtype=np.float32)
-        depth = read_depth(sample.depth, self.depth_format)
-        if depth.shape[2] != channels + 1:
-            raise DataError(
-                f"{sample.depth}: {depth.shape[2] - 1} channels, {self._first_depth} has {channels}; export all alike"
-            )
+        depth = self.stored_depth(sample)
+        if depth is None:
+            return np.zeros((*size, self.depth_channels + 1), dtype=np.float32)
         if self.alignment is not None:
             return aligned(depth, self.alignment, size)
         if depth.shape[:2] != size:
@@ -193,6 +188,22 @@ class DatasetFolder:
                     "depth_intrinsics and depth_to_colour"
                 )
             depth = np.ascontiguousarray(planes.transpose(1, 2, 0))
+        return depth
+
+    def stored_depth(self, sample: Sample) -> Depth | None:
+        """Depth as it lies in a sample's file, float32 [h, w, C + 1]; None where it has none.
+
+        Raises:
+            DataError: as :meth:`read_depth`, but for sizes.
+        """
+        channels = self.depth_channels
+        if sample.depth is None or self.depth_format is None:
+            return None
+        depth = read_depth(sample.depth, self.depth_format)
+        if depth.shape[2] != channels + 1:
+            raise DataError(
+                f"{sample.depth}: {depth.shape[2] - 1} channels, {self._first_depth} has {channels}; export all alike"
+            )
         return depth
 
     @cached_property

@@ -70,6 +70,8 @@ def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
             depth = ".npy" in suffixes
             blurred = "depth: export it" if depth else "class ids: export them"
             there += f", which blur {blurred} again" + ("" if depth else ", or run 'segkit check --fix'")
+        elif ".npy" in suffixes and folder.name == "depth":
+            there += "; put depth there, or remove the folder"
         known = ", ".join(suffix for suffix in suffixes if suffix != SERIES)
         raise DataError(f"{folder}: no files of a type that is read here ({known}){there}")
     return listing.found

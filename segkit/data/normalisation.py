@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.data.depth import read_depth
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.model_input import read_image
 from segkit.data.reader import Reader
@@ -52,14 +51,15 @@ def depth_statistics(
             the inverse is asked of what isn't in metres.
     """
     channels, unit = folder.depth_channels, folder.depth_format
-    maps = [sample.depth for sample in samples if sample.depth is not None]
+    maps = [sample for sample in samples if sample.depth is not None]
     if unit is None or not maps:
         raise DataError(f"{folder.path}: none of the {len(samples)} pictures asked for has a file in depth/")
     if inverse and not unit.metric:
         raise DataError(f"{folder.path}: depth is {unit.unit}, not in metres: its inverse means nothing")
     count, total, square = 0, np.zeros(channels), np.zeros(channels)
-    for file in maps[:: -(-len(maps) // PICTURES)]:
-        depth = read_depth(file, unit)
+    for sample in maps[:: -(-len(maps) // PICTURES)]:
+        depth = folder.stored_depth(sample)
+        assert depth is not None
         found = depth[depth[..., -1] > 0][:, :-1].astype(np.float64)
         found = 1 / found if inverse else found
         count += len(found)

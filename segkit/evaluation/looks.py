@@ -31,6 +31,7 @@ from segkit.labels import at_temperature, labels_of
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.steps import postprocess
 from segkit.postprocessing.targets import Spacing
+from segkit.prediction.depth import notes_on
 from segkit.prediction.of_sample import spacing_of
 from segkit.prediction.predictor import Predictor
 from segkit.statistics import entropy, maximum_entropy
@@ -76,6 +77,7 @@ class Look:
         spacing: millimetres from one pixel to the next along each axis of a mask; None where they are unknown.
         grid: I, J and K of a volume, whose target, labels and entropy are those of one tall picture, [I · J, K].
         cut: what of maps [..., H, W] is drawn: all of a picture, a slice of a volume.
+        notes: what a user should know of the image's depth.
     """
 
     sample: Sample
@@ -86,6 +88,7 @@ class Look:
     spacing: tuple[float, ...] | None = None
     grid: tuple[int, int, int] | None = None
     cut: Callable[[NDArray[Any]], NDArray[Any]] = field(default=lambda maps: maps)
+    notes: tuple[str, ...] = ()
 
     def whole(self, maps: NDArray[Any]) -> NDArray[Any]:
         """Maps [..., H, W] as they are; of a volume, which come as one tall picture, [..., I, J, K]."""
@@ -144,7 +147,9 @@ def looks_of_model(
             yield _look_at_case(image, sample, target, whole, np.concatenate(unsure), predictor.model.background)
             continue
         picture = image[..., : model.reader.channels]
-        yield Look(sample, target, whole, np.concatenate(unsure), partial(np.asarray, picture))
+        takes_depth = sample.depth is not None and model.reader.depth_channels
+        notes = notes_on(image[..., model.reader.channels :], predictor.encodings) if takes_depth else ()
+        yield Look(sample, target, whole, np.concatenate(unsure), partial(np.asarray, picture), notes=notes)
 
 
 def _after(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -187,7 +188,10 @@ def evaluate(
         labelling = predictor.labelling(asked)
         if labelling.steps is not None:
             settings["postprocess"] = labelling.steps.described()
-        notes = [*_without_depth(source, samples), *_seen_before(source, folder, split, threshold_from)]
+        notes = [
+            *_without_depth(source, samples, left_out=not depth),
+            *_seen_before(source, folder, split, threshold_from),
+        ]
         tallies = [
             Tally(
                 metrics,
@@ -209,7 +213,9 @@ def evaluate(
 
     counted = tallies[0].metrics
     worst = Worst(default_palette(folder.task, len(counted.classes), folder.background), counted.background)
+    of_depth: Counter[str] = Counter()
     for look in looks:
+        of_depth.update(look.notes)
         first, *_ = [
             tally.metrics.update(look.sample.name, labels, look.target)
             for tally, labels in zip(tallies, look.labels, strict=True)
@@ -224,6 +230,7 @@ def evaluate(
             write_picture(Path(errors) / f"{look.sample.name}.png", picture)
         tell(look.sample.name)
 
+    notes += [f"{note} ({number} of the {len(samples)} images)" for note, number in of_depth.items()]
     units, unit = units_of(folder, samples)
     context = {
         "model": name,
@@ -296,11 +303,13 @@ def _figures(tally: Tally, units: NDArray[np.int64], unit: str) -> dict[str, Any
     }
 
 
-def _without_depth(model: AnyModel, samples: Sequence[Sample]) -> list[str]:
+def _without_depth(model: AnyModel, samples: Sequence[Sample], *, left_out: bool) -> list[str]:
     """What is scored otherwise than the model was made for: pictures without the depth that it takes."""
     bare = sum(sample.depth is None for sample in samples)
     if not model.reader.depth_channels or not bare:
         return []
+    if left_out:
+        return ["the model takes depth, which is left out"]
     return [f"the model takes depth; {bare} of the {len(samples)} images have none and are predicted without"]
 
 

@@ -1,6 +1,6 @@
 """The second modality of an image to predict: read, checked against the image, and put behind its rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.data.depth import Depth, measured_depth, read_depth, zoomed_depth
+from segkit.data.depth_encoding import NEAREST, DepthEncoding
 from segkit.data.depth_format import DepthFormat
 from segkit.data.reader import Reader
 from segkit.data.resize import within_range
 from segkit.errors import DataError, UsageError
+
+UNLIKE = 5.0  # standard deviations of what was learnt from, off its mean: so far no picture's median is by chance
+LOOKED_AT = 4  # of so many rows and columns one, for a median
 
 Rows = Callable[[int, int], NDArray[np.float32]]
 
@@ -47,26 +51,59 @@ def depth_of(
         DataError: a file can't be read, or isn't of the image's size or the model's number of channels.
     """
     if given is None:
+        if depth_format is not None:
+            raise UsageError("depth_format: says what the values of depth mean; give depth too")
         return None
     if not reader.depth_channels or reader.depth is None:
         raise UsageError("depth: this model takes images alone; leave it out, or train a model with model.depth")
     meaning = depth_format or reader.depth
-    if meaning.metric != reader.metric:
-        kind = "metres" if reader.metric else "values in no unit"
-        raise UsageError(f"depth in {meaning.unit}: this model was trained on {kind}")
+    check_meaning(meaning, reader)
     if isinstance(given, Measured):
         depth = given.depth
     elif isinstance(given, str | Path):
         depth = read_depth(given, meaning, limit=limit)
     else:
-        depth = measured_depth(np.asarray(given), meaning, f"depth of {name}")
+        values = np.asarray(given)
+        if values.dtype.kind not in "iuf" or values.ndim not in (2, 3):
+            kind = f"{values.dtype} {list(values.shape)}"
+            raise DataError(f"depth of {name}: an array {kind}; expected integers or floats, [H, W] or [H, W, C]")
+        depth = measured_depth(values, meaning, f"depth of {name}")
     what = given if isinstance(given, str | Path) else f"depth of {name}"
     if depth.shape[:2] != size:
         (height, width), (theirs_h, theirs_w) = size, depth.shape[:2]
-        raise DataError(f"{what}: {theirs_w}×{theirs_h}, its picture {width}×{height} (width × height)")
+        raise DataError(
+            f"{what}: depth is {theirs_w}×{theirs_h}, its picture {width}×{height} (width × height); export it pixel "
+            "for pixel"
+        )
     if depth.shape[2] != reader.depth_channels + 1:
         raise DataError(f"{what}: {depth.shape[2] - 1} channels; the model takes {reader.depth_channels}")
     return depth
+
+
+def check_meaning(meaning: DepthFormat, reader: Reader) -> None:
+    """Raise UsageError where values mean another kind of thing than those that a model has learnt from."""
+    if meaning.metric != reader.metric:
+        kind, units = ("metres", "m, mm or 0.1mm") if reader.metric else ("values in no unit", "relative")
+        raise UsageError(f"depth in {meaning.unit}: this model was trained on {kind}; say {units}, or nothing")
+
+
+def notes_on(depth: Depth, encodings: Iterable[DepthEncoding]) -> tuple[str, ...]:
+    """What a user should know of an image's depth: it holds nothing, or nothing like what the model has learnt from."""
+    values = depth[::LOOKED_AT, ::LOOKED_AT]
+    found = values[values[..., -1] > 0][:, :-1]
+    if not depth[..., -1].any():
+        return ("in depth nothing is measured, and so it counts as none",)
+    for encoding in encodings:
+        if encoding.per_picture or not encoding.standardised or not len(found):
+            continue
+        mean, std = (tensor.flatten().cpu().numpy() for tensor in (encoding.mean, encoding.std))
+        given = 1 / np.maximum(found, NEAREST) if encoding.kind == "inverse" else found
+        middle = np.median(given, axis=0)
+        if (np.abs(middle - mean) / std > UNLIKE).any():
+            learnt, here = (", ".join(f"{value:.3g}" for value in each) for each in (mean, middle))
+            unit = {"inverse": " / m", "plain": ""}.get(encoding.kind, " m")
+            return (f"depth is unlike what was learnt from, {here}{unit} in the middle, not {learnt}{unit}; its unit?",)
+    return ()
 
 
 def rows_with(rows: Rows, depth: Depth | None, reader: Reader, width: int) -> Rows:

@@ -1,5 +1,6 @@
 """A folder of depth files beside the pictures to predict, each the one of the same stem's."""
 
+from glob import escape
 from pathlib import Path, PurePosixPath
 
 from segkit.data.depth import DEPTHS
@@ -30,11 +31,18 @@ class DepthFolder:
         """The file of a picture's depth; None where it has none.
 
         Raises:
-            DataError: two files have its stem.
+            DataError: two files have its stem, or one of a type that isn't read as depth.
         """
         inside = self.folder / PurePosixPath(source.place).parent
         found = self._stems(inside).get(source.path.stem) if source.error is None else None
-        return found or self._stems(self.folder).get(source.path.stem)
+        found = found or self._stems(self.folder).get(source.path.stem)
+        if found is None:
+            for file in (
+                *inside.glob(f"{escape(source.path.stem)}.*"),
+                *self.folder.glob(f"{escape(source.path.stem)}.*"),
+            ):
+                raise DataError(f"{file}: not of a type that is read as depth ({', '.join(DEPTHS)}); export it as one")
+        return found
 
     def _stems(self, folder: Path) -> dict[str, Path]:
         if folder not in self._listed:

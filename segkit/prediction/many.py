@@ -18,6 +18,7 @@ from segkit.errors import DataError, SegkitError, UsageError
 from segkit.files import remove_temporary, temporary_path
 from segkit.one_line import one_line
 from segkit.prediction.ahead import in_order
+from segkit.prediction.depth import check_meaning
 from segkit.prediction.depth_folder import DepthFolder
 from segkit.prediction.fingerprint import fingerprint
 from segkit.prediction.manifest import MANIFEST, Entry, Manifest, file_hash, files_hash
@@ -119,6 +120,10 @@ def predict_files(
     labelling = predictor.labelling(threshold)
     kinds += ["preview"] if report else []
     targets = [*kinds, "depth"] if overlay and depth is not None else kinds
+    reader = predictor.model.reader
+    meaning = None if depth is None else (depth_format or reader.depth)
+    if meaning is not None:
+        check_meaning(meaning, reader)
     images = expand(sources, out)
     depths = _depths(predictor, images, depth)
     if pseudonymise:
@@ -126,8 +131,6 @@ def predict_files(
         depths = {ours.place: depths[own.place] for own, ours in zip(named, images, strict=True) if own.place in depths}
     planned = without_collisions(images, partial(_targets, predictor.model, kinds=targets))
     out = output_folder(out)
-    reader = predictor.model.reader
-    meaning = None if depth is None else (depth_format or reader.depth)
     run = fingerprint(predictor, threshold=threshold, kinds=kinds, depth_format=meaning, mpp=checked_mpp(mpp))
     with Manifest(out / MANIFEST, resume=resume) as manifest:
         remove_temporary(out)  # left by a killed run: no other writes here while the manifest is held
@@ -249,10 +252,11 @@ class _Line:
         try:
             depth = self.depths.get(step.source.place)
             ask = partial(self.predictor.predict, step.picture, threshold=self.threshold)
-            prediction = ask(scratch, depth=depth, depth_format=self.depth_format)
+            prediction = ask(scratch, depth=depth, depth_format=None if depth is None else self.depth_format)
             if depth is not None and "overlay" in self.kinds:
                 prediction = replace(prediction, without_depth=ask().labels)
             prediction = replace(prediction, name=step.source.name)
+            step = replace(step, notes=(*step.notes, *getattr(prediction, "depth_notes", ())))
         except SegkitError as problem:
             error = str(problem)
         seconds = step.seconds + time.perf_counter() - start

@@ -41,6 +41,7 @@ class Prediction:
         without_depth: the labels that the model gives without it; None where that wasn't asked.
         source: the image's file, None for an array.
         judge: what is kept with the model to judge its predictions by; None where it wasn't taught that.
+        depth_notes: what a user should know of the depth: that it holds nothing, or is unlike what was learnt from.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Prediction:
     without_depth: NDArray[np.uint8] | None = None
     source: Path | None = None
     judge: Judge | None = None
+    depth_notes: tuple[str, ...] = ()
 
     @cached_property
     def trust(self) -> Trust | None:
@@ -78,8 +80,9 @@ class Prediction:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was decided on opening the image that a user should know."""
-        return self.scaled.pixels.notes if isinstance(self.scaled.pixels, Picture) else ()
+        """What a user should know of how the image was opened, and of its depth."""
+        opened = self.scaled.pixels.notes if isinstance(self.scaled.pixels, Picture) else ()
+        return (*opened, *self.depth_notes)
 
     def overlay(self) -> NDArray[np.uint8]:
         """The image as RGB uint8 [H, W, 3] with the classes filled and outlined; background is left as it is.

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from segkit.allocator import reused_memory
 from segkit.artifact import check_draws_masks, load_segmentation
 from segkit.backbones.linear import has_onednn
 from segkit.data.cases import Case, case_of
 from segkit.data.claims import LIMIT
+from segkit.data.depth_encoding import DepthEncoding
 from segkit.data.depth_format import DepthFormat
 from segkit.data.picture import Picture
 from segkit.data.reader import Pixels
@@ -38,7 +39,7 @@ from segkit.prediction.computing import (
     exported_precision,
     named_device,
 )
-from segkit.prediction.depth import Given, depth_of, rows_with
+from segkit.prediction.depth import Given, depth_of, notes_on, rows_with
 from segkit.prediction.fingerprint import model_digest
 from segkit.prediction.labelling import Labelling
 from segkit.prediction.many import Outcome, predict_files
@@ -195,6 +196,12 @@ class Predictor:
             self._statistics = Offloaded(cast("Ensemble", self.prepared), self.device, self._batches).statistics
 
     @property
+    def encodings(self) -> list[DepthEncoding]:
+        """What is made of depth, or of another second modality, by the model or its members."""
+        modules = self.model.modules() if isinstance(self.model, nn.Module) else ()
+        return [module for module in modules if isinstance(module, DepthEncoding)]
+
+    @property
     def batch(self) -> int:
         """Tiles per forward pass."""
         return self._batches.size
@@ -258,7 +265,9 @@ class Predictor:
         maps, labels = arrays["probabilities"], arrays["labels"]
         arrays["labels"] = labelling.labels(maps, labels, self.model, spacing=spacing, keep=keep)
         found: dict[str, Any] = {"disagreement": None, **arrays}
-        return Prediction(**found, **self._about(name, path, labelling), scaled=image, depth=second)
+        notes = () if second is None else notes_on(second, self.encodings)
+        about = self._about(name, path, labelling)
+        return Prediction(**found, **about, scaled=image, depth=second, depth_notes=notes)
 
     def predict_case(self, path: Path) -> "VolumePrediction":
         """Predict a volume; asked for the same again, as for each of its slices, what was found before is given."""

@@ -20,7 +20,7 @@ from segkit.data.reader import Reader
 from segkit.data.slices import Slices
 from segkit.data.window_names import window_of
 from segkit.ensemble import Ensemble
-from segkit.errors import DataError, ModelError, RecipeError
+from segkit.errors import DataError, ModelError, RecipeError, UsageError
 from segkit.model import Segmenter
 from segkit.model_arguments import grids
 from segkit.onnx_model import OnnxModel
@@ -227,31 +227,34 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
         RecipeError: ``train.freeze`` counts more stages than there are.
     """
     model, data, train = plan.member.model, plan.member.data, plan.member.train
-    segmenter = Segmenter.create(
-        model.backbone.model_dump(),
-        neck=model.neck.model_dump(),
-        head=model.head.model_dump(),
-        stem=model.stem,
-        in_channels=data.channels,
-        depth=model.depth.model_dump() if model.depth is not None else None,
-        bridge=model.bridge.model_dump(),
-        encoding=plan.encoding,
-        depth_format=plan.reader.depth,
-        depth_channels=plan.reader.depth_channels or 1,
-        depth_auxiliary=plan.depth,
-        classes=folder.classes,
-        task=folder.task,
-        background=folder.background,
-        window=plan.reader.window,
-        mpp=plan.reader.mpp,
-        slices=plan.reader.slices,
-        mean=plan.mean,
-        std=plan.std,
-        auxiliary=model.auxiliary,
-        input_size=model.input_size,
-        output_size=model.output_size,
-        spread=plan.spread,
-    )
+    try:
+        segmenter = Segmenter.create(
+            model.backbone.model_dump(),
+            neck=model.neck.model_dump(),
+            head=model.head.model_dump(),
+            stem=model.stem,
+            in_channels=data.channels,
+            depth=model.depth.model_dump() if model.depth is not None else None,
+            bridge=model.bridge.model_dump(),
+            encoding=plan.encoding,
+            depth_format=plan.reader.depth,
+            depth_channels=plan.reader.depth_channels or 1,
+            depth_auxiliary=plan.depth,
+            classes=folder.classes,
+            task=folder.task,
+            background=folder.background,
+            window=plan.reader.window,
+            mpp=plan.reader.mpp,
+            slices=plan.reader.slices,
+            mean=plan.mean,
+            std=plan.std,
+            auxiliary=model.auxiliary,
+            input_size=model.input_size,
+            output_size=model.output_size,
+            spread=plan.spread,
+        )
+    except UsageError as error:
+        raise UsageError(f"{plan.member.name}: {error}") from error
     if model.start is not None:
         start_from(segmenter, model.start, f"{plan.member.name}: model.start={model.start}")
         if model.depth is not None and model.depth.model_dump().get("weights") == COLOUR:

@@ -1,6 +1,7 @@
 """NYUv2's usual export, made up small: converted, opened, and trained on by the shipped recipe."""
 
 import importlib
+import sys
 from pathlib import Path
 
 import cv2
@@ -77,6 +78,15 @@ def test_whole_pictures_bring_the_cameras_numbers(nyuv2, exported, tmp_path):
         cv2.imwrite(str(file), np.zeros((480, 640, 3), np.uint8))
     nyuv2.nyuv2_folder(exported, tmp_path / "nyuv2")
     assert yaml.safe_load((tmp_path / "nyuv2" / "dataset.yaml").read_text())["intrinsics"]["fx"] == 518.8579
+
+
+def test_of_few_pictures_one_is_for_validation_and_the_command_says_what_is_wrong(
+    nyuv2, exported, tmp_path, monkeypatch
+):
+    assert nyuv2.official(exported)["val"] == ["0008"]
+    monkeypatch.setattr(sys, "argv", ["nyuv2_folder.py", str(exported), str(tmp_path / "made"), "--unit", "0.1mm"])
+    with pytest.raises(SystemExit, match=r"^error: .*that is no room: give the right --unit"):
+        nyuv2.main()
 
 
 def test_validation_is_every_tenth_block_of_eight(nyuv2, exported):

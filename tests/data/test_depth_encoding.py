@@ -49,6 +49,14 @@ def test_metres_inverse_and_plain_are_standardised():
     assert encoding("plain")(two)[0].flatten(1).tolist() == [[-1, -0.5, 0.5, 0], [0.5, 0.75, 1.25, 0], [1, 1, 1, 0]]
 
 
+def test_one_value_does_not_drown_the_others_once_it_is_standardised():
+    depth = torch.tensor([[[[0.3, 0.35, 1e38, 0.3]]]])
+    depth = torch.cat([depth, torch.ones_like(depth)], dim=1)
+    found = DepthEncoding("metres", mean=[0.3], std=[0.05])(depth)
+    torch.testing.assert_close(found[0, 0, 0], torch.tensor([0.0, 1.0, 10.0, 0.0]))
+    assert DepthEncoding("metres")(depth)[0, 0, 0, 2] == depth[0, 0, 0, 2]  # where nobody said how large values are
+
+
 @pytest.mark.parametrize("normal", [(0, 0, 1), (0, 0.6, 0.8), (-0.28, 0, 0.96), (0.36, 0.48, 0.8)])
 def test_the_normals_of_a_plane_are_the_planes_own_everywhere(normal):
     depth, height = plane(normal, 2.0)

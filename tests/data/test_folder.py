@@ -8,6 +8,7 @@ from segkit.data.dataset import SegmentationDataset
 from segkit.data.depth_format import DepthFormat
 from segkit.data.description import describe
 from segkit.data.folder import open_dataset
+from segkit.data.normalisation import depth_statistics
 from segkit.data.reader import Reader
 from segkit.errors import DataError, UsageError
 
@@ -188,7 +189,10 @@ BAD_DESCRIPTIONS = [
     ({"classes": ["x", "x"]}, "classes: 'x' is there twice"),
     ({"classes": ["x", True]}, r"classes\[1\]: input should be a valid string"),
     ({"classes": ["x", "y"], "task": "multiclas"}, "task: 'multiclas' is not known; did you mean 'multiclass'"),
-    ({"classes": ["x", "y"], "depth_unit": "cm"}, "depth_unit: 'cm' is not known; did you mean"),
+    (
+        {"classes": ["x", "y"], "depth_unit": "cm"},
+        "depth_unit: 'cm' is not known; there are: mm, m, 0.1mm, disparity, relative",
+    ),
     ({**XY, "depth_unit": "disparity"}, "depth_unit: disparity needs 'depth_focal_baseline', focal length in pixels"),
     (
         {**XY, "depth_unit": "mm", "depth_focal_baseline": 5},
@@ -417,8 +421,9 @@ def test_maps_of_another_modality_have_the_same_number_of_channels(maker):
     a, b = folder.samples("train")
     assert folder.depth_channels == 2
     assert folder.read_depth(a, (2, 3)).shape == (2, 3, 3)
-    with pytest.raises(DataError, match=r"b\.npy: 4 channels, .*a\.npy has 2; export all alike"):
-        folder.read_depth(b, (2, 3))
+    for read in (lambda: folder.read_depth(b, (2, 3)), lambda: depth_statistics([a, b], folder)):
+        with pytest.raises(DataError, match=r"b\.npy: 4 channels, .*a\.npy has 2; export all alike"):
+            read()
 
 
 def test_depth_of_another_size_gives_both_sizes_and_what_to_do(maker):

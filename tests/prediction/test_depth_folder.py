@@ -123,16 +123,28 @@ def test_a_stream_of_colour_and_depth(model):
     assert [each.name for each in found] == [f"frame_{number:06}" for number in range(3)]
     for each, frame, depth in zip(found, frames, depths, strict=True):
         assert np.array_equal(each.probabilities, predictor.predict(frame, depth=depth).probabilities)
-    with pytest.raises(DataError, match="frame 0: depth of image: 20×10, its picture 30×40"):
+    with pytest.raises(DataError, match="frame 0: depth of image: depth is 20×10, its picture 30×40"):
         next(predictor.stream([(frames[0], np.ones((10, 20), np.uint16))]))
 
 
 def test_depth_that_does_not_fit_says_why(model, pictures):
     predictor, picture = segkit.Predictor(model), pictures / "images/a/one.png"
-    with pytest.raises(DataError, match=r"depth of .*one.png: 20×10, its picture 30×40 \(width × height\)"):
+    with pytest.raises(
+        DataError, match=r"depth of .*one.png: depth is 20×10, its picture 30×40 \(width × height\); export"
+    ):
         predictor.predict(picture, depth=np.ones((10, 20), np.uint16))
     with pytest.raises(UsageError, match="depth in relative: this model was trained on metres"):
         predictor.predict(picture, depth=np.ones((40, 30)), depth_format=DepthFormat(unit="relative"))
+    for array in (np.ones((40, 30), bool), np.ones((40, 30), complex), np.ones(40)):
+        with pytest.raises(DataError, match=r"depth of .*one.png: an array .*; expected integers or floats"):
+            predictor.predict(picture, depth=array)
+    with pytest.raises(UsageError, match="depth_format: says what the values of depth mean; give depth too"):
+        predictor.predict(picture, depth_format=DepthFormat(unit="m"))
+    with pytest.raises(UsageError, match=r"trained on metres; say m, mm or 0\.1mm, or nothing"):
+        predictor.predict_files(
+            pictures / "images", pictures / "n", depth=pictures / "depth", depth_format=DepthFormat(unit="relative")
+        )
+    assert not (pictures / "n").exists()
     colour = segkit.Predictor(Segmenter.create({"name": "stem", "width": 4, "depth": 2}, classes=2).eval())
     with pytest.raises(UsageError, match="this model takes images alone; leave it out"):
         colour.predict(picture, depth=np.ones((40, 30)))
@@ -146,6 +158,45 @@ def test_depth_that_does_not_fit_says_why(model, pictures):
     found = predictor.predict_files(pictures / "images", pictures / "masks", depth=pictures / "depth")
     assert [outcome.error is None for outcome in found] == [True, False, True, True]
     assert "two.png: can't be decoded as a picture" in found[1].error
+
+
+def test_depth_of_a_type_that_is_not_read_is_no_missing_one(model, pictures):
+    (pictures / "depth" / "three.jpg").touch()
+    with pytest.raises(
+        DataError, match=r"three\.jpg: not of a type that is read as depth \(\.png, \.tif, \.tiff, \.npy\)"
+    ):
+        segkit.Predictor(model).predict_files(pictures / "images", pictures / "masks", depth=pictures / "depth")
+
+
+def test_depth_that_holds_nothing_or_is_unlike_what_was_learnt_from_is_told(pictures):
+    stem = {"name": "stem", "width": 4, "depth": 2}
+    encoding = {"name": "metres", "mean": [0.3], "std": [0.05]}
+    model = Segmenter.create(stem, classes=2, neck="fpn", depth=stem, encoding=encoding).eval()
+    predictor, picture = segkit.Predictor(model), pictures / "images/a/one.png"
+    far = np.full((40, 30), 3000.0)
+    assert predictor.predict(picture, depth=np.full((40, 30), 0.4)).notes == ()
+    unlike = "depth is unlike what was learnt from, 3e+03 m in the middle, not 0.3 m; its unit?"
+    assert predictor.predict(picture, depth=far).notes == (unlike,)
+    nothing = "in depth nothing is measured, and so it counts as none"
+    without = predictor.predict(picture).probabilities
+    for empty in (np.zeros((40, 30)), np.full((40, 30), np.nan), np.full((40, 30), 1e30)):
+        found = predictor.predict(picture, depth=empty)
+        assert found.notes == (nothing,)
+        assert np.array_equal(found.probabilities, without)
+    for name in ("one", "two"):
+        np.save(pictures / "depth" / f"{name}.npy", far)
+        (pictures / "depth" / f"{name}.png").unlink()
+    np.save(pictures / "depth/three.npy", np.zeros((40, 30), np.uint8))
+    metres = DepthFormat(unit="m")
+    found = predictor.predict_files(
+        pictures / "images", pictures / "masks", depth=pictures / "depth", depth_format=metres
+    )
+    assert [outcome.notes for outcome in found] == [
+        (unlike,),
+        (unlike,),
+        (unlike,),
+        (nothing,),
+    ]
 
 
 def test_depth_is_drawn_from_dark_to_bright_and_holes_black():

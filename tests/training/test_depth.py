@@ -59,8 +59,9 @@ def test_a_model_of_both_is_trained_saved_scored_and_predicts(cells, tmp_path):
     assert alone.metrics["pooled"] == segkit.evaluate(place, bare, split="test").metrics["pooled"]
     assert report.metrics["calibration"] != alone.metrics["calibration"]
     count = len(segkit.open_dataset(cells).splits["test"])
+    assert alone.metrics["notes"] == ["the model takes depth, which is left out"]
     said = f"the model takes depth; {count} of the {count} images have none and are predicted without"
-    assert alone.metrics["notes"] == [said]
+    assert segkit.evaluate(place, bare, split="test").metrics["notes"] == [said]
 
 
 def depth_values(cells, name):
@@ -199,6 +200,11 @@ def test_depth_of_another_kind_than_in_training_is_refused(cells, tmp_path):
             "tiny: data.depth_dropout is of depth; name a backbone for it",
         ),
         ({"model": {**MODEL, "encoding": "plain"}}, "tiny: model.encoding is of depth; name a backbone for it"),
+        ({"model": {**MODEL, "bridge": "gated"}}, "tiny: model.bridge is of depth; name a backbone for it"),
+        (
+            {"model": {**MODEL, "depth": "stack", "bridge": {"name": "se", "levels": [0]}}},
+            "tiny: model.bridge joins two backbones, depth=stack is one; leave it out",
+        ),
         ({"train": {"unfreeze": 0.5}}, "tiny: train.unfreeze, but nothing is frozen"),
         (
             {"model": None, "ensemble": {"joint": True, "members": [{"name": "a", **MODEL}, {"name": "b", **BRIDGED}]}},
