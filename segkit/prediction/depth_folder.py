@@ -1,7 +1,7 @@
 """A folder of depth files beside the pictures to predict, each the one of the same stem's."""
 
-from glob import escape
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from segkit.data.depth import DEPTHS
 from segkit.data.listing import by_stem
@@ -25,7 +25,7 @@ class DepthFolder:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise DataError(f"{folder}: {'a file; name the folder' if self.folder.exists() else 'no such folder'}")
-        self._listed: dict[Path, dict[str, Path]] = {}
+        self._listed: dict[Path, _Files] = {}
 
     def of(self, source: Source) -> Path | None:
         """The file of a picture's depth; None where it has none.
@@ -33,19 +33,29 @@ class DepthFolder:
         Raises:
             DataError: two files have its stem, or one of a type that isn't read as depth.
         """
-        inside = self.folder / PurePosixPath(source.place).parent
-        found = self._stems(inside).get(source.path.stem) if source.error is None else None
-        found = found or self._stems(self.folder).get(source.path.stem)
-        if found is None:
-            for file in (
-                *inside.glob(f"{escape(source.path.stem)}.*"),
-                *self.folder.glob(f"{escape(source.path.stem)}.*"),
-            ):
-                raise DataError(f"{file}: not of a type that is read as depth ({', '.join(DEPTHS)}); export it as one")
-        return found
+        stem, places = source.path.stem, [self.folder]
+        if source.error is None:
+            places.insert(0, self.folder / PurePosixPath(source.place).parent)
+        for place in places:
+            if stem in (files := self._files(place).read):
+                return files[stem]
+        for place in places:
+            if stem in (files := self._files(place).others):
+                kinds = ", ".join(DEPTHS)
+                raise DataError(f"{files[stem]}: not of a type that is read as depth ({kinds}); export it as one")
+        return None
 
-    def _stems(self, folder: Path) -> dict[str, Path]:
+    def _files(self, folder: Path) -> "_Files":
         if folder not in self._listed:
-            there = folder.is_dir() and any(file.suffix.lower() in DEPTHS for file in folder.iterdir())
-            self._listed[folder] = by_stem(folder, DEPTHS) if there else {}
+            entries = list(folder.iterdir()) if folder.is_dir() else []
+            there = any(file.suffix.lower() in DEPTHS for file in entries)
+            others = {file.stem: file for file in entries if file.suffix.lower() not in DEPTHS and file.is_file()}
+            self._listed[folder] = _Files(by_stem(folder, DEPTHS) if there else {}, others)
         return self._listed[folder]
+
+
+class _Files(NamedTuple):
+    """Those of a folder by stem: read as depth, and all others."""
+
+    read: dict[str, Path]
+    others: dict[str, Path]
