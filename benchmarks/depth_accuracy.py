@@ -11,7 +11,7 @@ epochs with the same crops, the last averaged weights kept, scored on test at th
 * ``fourth``: depth and where it was measured as further channels of the picture; ``concat``, ``se``, ``gated`` and
   ``attention``: a backbone of its own for depth, told to that of the picture by bridges of that name (on the tools
   those of --bridges alone);
-* ``late``: the mean of the probabilities of ``colour`` and ``depth``;
+* ``late``: the mean of the probabilities of ``colour`` and ``depth``; ``both``: of the best bridge and ``depth``;
 * ``dropout``: the best bridge again, with depth taken away from 30 % of the crops.
 
 Which bridge is the best one is decided without the test pictures: by the IoU on val of trainings on train alone, of the
@@ -64,7 +64,7 @@ from segkit.recipe import Recipe
 RESULTS = Path(__file__).parent / "results" / "depth_accuracy.json"
 BACKBONE = "resnet18"
 BRIDGES = ["concat", "se", "gated", "attention"]
-SYSTEMS = ["colour", "depth", "fourth", *BRIDGES, "late", "dropout"]
+SYSTEMS = ["colour", "depth", "fourth", *BRIDGES, "late", "both", "dropout"]
 RESAMPLES = 2000
 
 GEOMETRY: list[dict[str, Any]] = [  # "light", but for the brightness and contrast of pictures
@@ -153,8 +153,8 @@ class Bench:
         """Train a system and score it, unless its row is there."""
         key = f"{self.folder.name}, {system}, seed {seed}"
         if key not in self.results:
-            places = [self.trained(part, seed) for part in (("colour", "depth") if system == "late" else (system,))]
-            row: dict[str, Any] = {"bridge": self.best} if system == "dropout" else {}
+            places = [self.trained(part, seed) for part in self.parts(system)]
+            row: dict[str, Any] = {"bridge": self.best} if system in ("both", "dropout") else {}
             for how, folders in self.ways(system).items():
                 rows = self.counted(places, folders)
                 file = self.counts_file(system, seed, how)
@@ -165,15 +165,20 @@ class Bench:
             self.results[key] = {**row, "machine": machine()}
         print(key, json.dumps(self.results[key]), flush=True)
 
+    def parts(self, system: str) -> tuple[str, ...]:
+        """The systems that are trained for it."""
+        return {"late": ("colour", "depth"), "both": (self.best, "depth")}.get(system, (system,))
+
     def ways(self, system: str) -> dict[str, list[Path]]:
         """How a system is scored: the folder of each of its parts, by what is done to depth."""
         if system == "colour":
             return {"": [self.data]}
         if system == "depth":
             return {"": [self.places.depth]} | ({"holes filled": [self.places.filled_depth]} if self.filled else {})
-        if system == "late":
+        if system in ("late", "both"):
             both = {"": [self.data, self.places.depth]}
-            return both | ({"holes filled": [self.data, self.places.filled_depth]} if self.filled else {})
+            filled = self.data if system == "late" else self.places.filled
+            return both | ({"holes filled": [filled, self.places.filled_depth]} if self.filled else {})
         found = {"": [self.data], "no depth": [self.places.no_depth]}
         return found | ({"holes filled": [self.places.filled]} if self.filled else {})
 
@@ -291,6 +296,7 @@ class Bench:
         """What is held against what: system and what is done to depth, the second minus the first."""
         best = self.best
         found = [((other, ""), (best, "")) for other in ("colour", "depth", "fourth", "late")]
+        found += [(("depth", ""), ("both", ""))]
         found += [(("colour", ""), (system, "no depth")) for system in (best, "dropout")]
         found += [((best, ""), ("dropout", ""))]
         return found + ([((best, ""), (best, "holes filled"))] if self.filled else [])

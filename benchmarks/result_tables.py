@@ -307,7 +307,8 @@ def depth(data: str) -> Callable[[Rows], Lines]:
         "se": "bridges: `se`",
         "gated": "bridges: `gated`",
         "attention": "bridges: `attention`",
-        "late": "late: mean of colour and depth",
+        "late": "mean of colour alone and depth alone",
+        "both": "mean of `concat` and depth alone",
         "dropout": "`se`, depth taken away from 30 % of the crops",
     }
 
