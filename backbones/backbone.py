@@ -123,11 +123,11 @@ def select_levels(levels: Sequence[int] | None, count: int) -> tuple[int, ...]:
     """
     if levels is None:
         return tuple(range(count))
-    chosen = tuple(levels) if isinstance(levels, Sequence) else (levels,)
-    whole = isinstance(levels, Sequence) and all(type(index) is int for index in chosen)
-    if not whole or not chosen or chosen != tuple(sorted(set(chosen))) or chosen[0] < 0 or chosen[-1] >= count:
-        shown = list(chosen) if isinstance(levels, Sequence) and not isinstance(levels, str) else repr(levels)
-        raise ValueError(f"levels is {shown}; expected rising indices among 0..{count - 1}, finest first")
+    chosen = tuple(levels) if isinstance(levels, list | tuple | range) else ()
+    rising = all(type(index) is int for index in chosen) and chosen == tuple(sorted(set(chosen)))
+    if not chosen or not rising or chosen[0] < 0 or chosen[-1] >= count:
+        shown = list(levels) if isinstance(levels, tuple | range) else levels
+        raise ValueError(f"levels is {shown!r}; expected rising indices among 0..{count - 1}, finest first")
     return chosen
 
 
