@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("tools", type=Path, nargs="?")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, metavar="SYSTEM")
-    parser.add_argument("--bridges", nargs="+", choices=BRIDGES, default=["gated", "se"], help="on the tools")
+    parser.add_argument("--bridges", nargs="+", choices=BRIDGES, default=["concat", "se"], help="on the tools")
     parser.add_argument("--best", choices=BRIDGES, help="the best bridge, instead of looking for it")
     parser.add_argument("--epochs", type=int, help="of every training, to see that all of it runs")
     parser.add_argument("--runs", type=Path, default=Path("runs"))

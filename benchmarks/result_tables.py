@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "results.md"
 MARKED = re.compile(r"(?<=<!-- table: )([\w ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 SEEDS = (0, 1, 2)
+TIMES = {"seconds a picture": 2, "minutes": 0}
 
 Rows = dict[str, Any]
 Lines = list[list[str]]
@@ -313,7 +314,8 @@ def depth(data: str) -> Callable[[Rows], Lines]:
     }
 
     def table(rows: Rows) -> Lines:
-        lines = [["system", "IoU", "F1", "NLL", "IoU without depth", "IoU, holes filled", "million", "GFLOPs", "seeds"]]
+        header = ["system", "IoU", "F1", "NLL", "IoU without depth", "IoU, holes filled"]
+        lines = [[*header, "million", "GFLOPs", "s a picture", "minutes", "seeds"]]
         for key, name in names.items():
             found = of_seeds(rows, f"{data}, {key}, seed {{seed}}")
             if not found:
@@ -323,7 +325,8 @@ def depth(data: str) -> Callable[[Rows], Lines]:
                 with_spread([row[how]["iou"] for row in found if how in row]) for how in ("no depth", "holes filled")
             ]
             size = [f"{found[0]['parameters'] / 1e6:.1f}", f"{found[0]['gflops']:.1f}"]
-            lines.append([name, *scores, *ways, *size, str(len(found))])
+            times = [f"{mean(row[key] for row in found):.{digits}f}" for key, digits in TIMES.items()]
+            lines.append([name, *scores, *ways, *size, *times, str(len(found))])
         return lines
 
     return table
