@@ -101,7 +101,7 @@ def test_imagenet_stands_for_torchvisions_default_weights(name, monkeypatch):
 
 def test_torchvision_has_no_swin_large_so_imagenet_stands_for_timms(monkeypatch):
     refuse(monkeypatch)
-    message = r"the weights timm:swin_large_patch4_window7_224 can't be had \(no network\); download them elsewhere"
+    message = r"the weights timm:swin_large_patch4_window7_224 can't be had \(no network and a second line\); download"
     with torch.device("meta"), pytest.raises(ValueError, match=message):
         backbones.create("swin_large", weights="imagenet")
 
