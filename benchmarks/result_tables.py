@@ -115,22 +115,22 @@ def _vessels(rows: Rows, names: dict[str, str], members: dict[str, str]) -> Line
 
 
 def small_budgets(rows: Rows) -> Lines:
-    data = {
-        "dsb2018_nuclei": (4, "nucleus Dice, pooled", "dice nucleus"),
-        "dsb2018_nuclei ": (4, "nucleus Dice, mean over images", "dice, mean over images"),
-        "rgbd_tools": (4, "mean IoU of the four classes in test, colour alone", "mean iou of classes in test"),
-        "rgbd_pothole": (4, "pothole Dice, pooled, colour alone", "dice pothole"),
-        "em_isbi2012": (6, "membrane Dice, pooled", "dice membrane"),
-        "camvid_320x240": (12, "mean IoU of 11 classes", "mean iou"),
-    }
+    scores = [
+        ("dsb2018_nuclei", 4, "nucleus Dice, pooled", "dice nucleus"),
+        ("dsb2018_nuclei", 4, "nucleus Dice, mean over images", "dice, mean over images"),
+        ("rgbd_tools", 4, "mean IoU of the four classes in test, colour alone", "mean iou of classes in test"),
+        ("rgbd_pothole", 4, "pothole Dice, pooled, colour alone", "dice pothole"),
+        ("em_isbi2012", 6, "membrane Dice, pooled", "dice membrane"),
+        ("camvid_320x240", 12, "mean IoU of 11 classes", "mean iou"),
+    ]
     header = ["data", "minutes", "score on test", "plain smp loop", *(f"`segkit init`, seed {seed}" for seed in SEEDS)]
     lines = [header]
-    for name, (minutes, score, key) in data.items():
-        start = f"{name.strip()}, {minutes} minutes"
+    for data, minutes, score, key in scores:
+        start = f"{data}, {minutes} minutes"
         plain = rows.get(f"{start}, smp Unet resnet34, seed 0") or rows[f"{start}, smp Unet resnet34 in another script"]
         ours = [rows.get(f"{start}, segkit init, seed {seed}") for seed in SEEDS]
         shown = [f"{row[key]:.3f}" if row else "" for row in [plain, *ours]]
-        lines.append([f"`{name.strip()}`", str(minutes), score, *shown])
+        lines.append([f"`{data}`", str(minutes), score, *shown])
     return lines
 
 

@@ -194,22 +194,20 @@ class Segmenter(nn.Module):
         told: DepthEncoding | None = None
         if depth is not None:
             depth_format = depth_format or METRES
-            with naming("encoding"):
-                told = encoding_of(None if encoding is None else part(encoding), depth_format, depth_channels)
+            told = encoding_of(None if encoding is None else part(encoding), depth_format, depth_channels)
+        channels = 0 if told is None else told.out_channels + 1
+        stacked = depth is not None and part(depth)["name"] == STACK
+        behind = channels if stacked else 0
         with naming("backbone"):
-            stacked = told is not None and part(depth or STACK)["name"] == STACK
-            behind = told.out_channels + 1 if told is not None and stacked else 0
             fold = partial(fold_stacked, depth=behind) if behind else None
             body = backbones.create(**part(backbone), in_channels=in_channels + behind, fold=fold)
             if stem:
                 width = {} if stem is True else {"width": int(stem)}
                 body = Stemmed(body, in_channels=in_channels + behind, **width)
-        if told is not None and depth is not None:
-            channels = told.out_channels + 1
-            if stacked:
-                body = Stacked(body, depth_channels=channels)
-            else:
-                body = bridged(body, part(depth), part(bridge), channels=channels)
+        if stacked:
+            body = Stacked(body, depth_channels=channels)
+        elif depth is not None:
+            body = bridged(body, part(depth), part(bridge), channels=channels)
         with naming("neck"):
             middle = necks.create(**part(neck), channels=body.channels, strides=body.strides)
         below: dict[str, Any] = {"channels": middle.channels[0], "stride": middle.strides[0]}

@@ -25,16 +25,17 @@ def usual_encoding(metric: bool) -> str:
 def encoding_of(named: Mapping[str, Any] | None, depth_format: DepthFormat, channels: int) -> DepthEncoding:
     """The encoding of that name and options, of so many channels; by default metres, or plain where they aren't metric.
 
-    Raises ValueError for an unknown name, option or value, and where metres are asked of what isn't metric.
+    Raises UsageError for an unknown name, option or value, and where metres are asked of what isn't metric.
     """
     options: dict[str, Any] = {"name": usual_encoding(depth_format.metric)} if named is None else dict(named)
     kind: Any = options.pop("name")
-    if kind != "plain" and not depth_format.metric:
-        raise ValueError(f"encoding '{kind}' is of metres, but depth is {depth_format.unit}; take plain")
-    if channels != 1 and "mean" not in options:
-        options |= {"mean": [0.0] * channels, "std": [1.0] * channels}
-    options = checked_options(f"encoding '{kind}'", DepthEncoding, options, given=("kind", "channels"))
-    return DepthEncoding(kind, channels=channels, **options)
+    with naming("encoding"):
+        if kind != "plain" and not depth_format.metric:
+            raise ValueError(f"encoding '{kind}' is of metres, but depth is {depth_format.unit}; take plain")
+        if channels != 1 and "mean" not in options:
+            options |= {"mean": [0.0] * channels, "std": [1.0] * channels}
+        options = checked_options(f"encoding '{kind}'", DepthEncoding, options, given=("kind", "channels"))
+        return DepthEncoding(kind, channels=channels, **options)
 
 
 def bridged(colour: Backbone, depth: Mapping[str, Any], bridge: Mapping[str, Any], *, channels: int) -> Bridged:

@@ -11,7 +11,7 @@ Kind = Literal["metres", "inverse", "normals", "plain"]
 
 NEAREST = 1e-3  # metres; less is no distance, and its inverse no number to learn from
 NORMAL_IQR = 1.349  # standard deviations between the quartiles of a normal distribution
-FARTHEST = 10.0  # standard deviations: what is beyond is an outlier, and no farther than that
+OUTERMOST = 10.0  # standard deviations: what is beyond is an outlier, and no farther than that
 
 
 class DepthEncoding(nn.Module):
@@ -105,7 +105,7 @@ class DepthEncoding(nn.Module):
         mean, std = _own_scale(values, measured) if self.per_picture else (self.mean, self.std)
         found = (values - mean) / std
         if self.standardised:
-            found = found.clamp(-FARTHEST, FARTHEST)
+            found = found.clamp(-OUTERMOST, OUTERMOST)
         if self.kind == "normals":
             found = torch.cat([normals(values, measured, self.focal), self._height(values) / std, found], dim=1)
         return torch.cat([found.where(measured, 0.0), measured.float()], dim=1).to(depth.dtype)
