@@ -112,4 +112,4 @@ def _scaled(weights: Any, members: int, maps: int) -> Tensor:
     if not bool(torch.isfinite(table).all()) or bool((table < 0).any()) or bool((table.sum(0) <= 0).any()):
         raise UsageError("weights must be finite, zero or more, with a positive sum over the members")
     table = table.view(members, -1)
-    return table / table.sum(0, keepdim=True)
+    return table / table.sum(0)

@@ -38,7 +38,7 @@ class Stack(Combination):
 
     def weight(self, said: Said) -> Tensor:
         """The same of every member, [1, 1, 1, 1]."""
-        return said.probabilities.new_full((1, 1, 1, 1), 1 / self.members)
+        return said.probabilities.new_ones(1, 1, 1, 1)
 
     def summand(self, said: Said, weight: Tensor) -> Tensor:
         """The member's share of the mean and of the hidden maps, [B, maps + width, H, W]."""

@@ -79,7 +79,9 @@ def test_a_stack_equals_one_convolution_of_all_logits_at_once(classes):
     kernel = torch.cat([each.weight for each in stack.read], dim=1)
     hidden = torch.conv2d(torch.cat(logits, dim=1) / 4, kernel, stack.read[0].bias, padding=1).relu()
     expected = probabilities_of(torch.stack(logits).mean(0) + stack.say(hidden), stack.task)
-    torch.testing.assert_close(Ensemble(parts, combination=stack)(IMAGE), expected, atol=1e-5, rtol=0)
+    together = Ensemble(parts, combination=stack)
+    torch.testing.assert_close(together(IMAGE), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together(IMAGE[:1]), expected[:1], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -159,6 +161,7 @@ def test_a_temperature_changes_no_label_where_tiles_disagree(classes):
         (lambda: combining.create("mean", members=2, maps=1, task="binary", widht=3), "mean: .*'widht'"),
         (lambda: Gate(2, 1, "binary", channels=0), "channels=0 and width=8; expected 1 or more"),
         (lambda: Stack(2, 1, "binary", width=0), "width=0; expected 1 or more"),
+        (lambda: Mean(2, 1, "binary", weights=[-1.0, 2.0]), "weights must be finite, zero or more"),
         (
             lambda: Ensemble(members(2, 2), [1, 1], combination=Mean(2, 1, "binary")),
             "weights and combination: give one of them",
