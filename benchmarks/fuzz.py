@@ -1,6 +1,6 @@
 """Ten thousand damaged files: nothing but a result or one of segkit's own errors, in bounded time and memory.
 
-    python benchmarks/fuzz.py [--count 10000] [--seed 0] [--only recipe dataset model picture] [--results FILE]
+    python benchmarks/fuzz.py [--count 10000] [--commands 50] [--seed 0] [--only recipe dataset model picture]
 
 Good files are made first: a dataset of drawn cells, a picture as PNG, JPEG, TIFF, WebP and BMP, volumes (NIfTI, NRRD,
 MetaImage, a DICOM series), recipes (those that are shipped), and a small saved ensemble. Input i is drawn by
@@ -12,8 +12,11 @@ moved. Then, by what the file belongs to:
   prediction; ``picture``: ``Predictor.predict_files`` of a picture or volume.
 
 A finding is an error that isn't a ``SegkitError``, a process that dies, more than --seconds (10) or 2 GiB, a file
-written outside the output folder, or a hidden one left in it. Inputs run in forks of one process, some dozens each; the
-summary, with what was found, goes to ``benchmarks/results/fuzz.json``. About a quarter of an hour on one core.
+written outside the output folder, or a hidden one left in it. Inputs run in forks of one process, some dozens each.
+
+The next --commands inputs go through the program itself, each a process: ``segkit config show``, ``segkit check`` and
+``segkit predict``, where any exit but 0, or 2 or 3 with a line that begins with ``error:`` (or the report of ``check``),
+and any traceback or warning is a finding, too. The summary goes to ``benchmarks/results/fuzz.json``. About a quarter of an hour on one core.
 """
 
 import argparse
@@ -25,8 +28,10 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
@@ -49,6 +54,7 @@ RESULTS = Path(__file__).parent / "results" / "fuzz.json"
 CONFIGS = Path(__file__).parent.parent / "configs"
 TOGETHER = 40  # inputs a process
 MEMORY = 2 << 20  # KiB
+STARTING = 10  # seconds that a process may take until it has loaded PyTorch
 TEXT = (".yaml", ".json", ".mhd", ".md")
 WORDS = [
     "null",
@@ -73,6 +79,7 @@ Target = Callable[[Path, Path, Path, Path], object]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--commands", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--seconds", type=int, default=10)
@@ -94,17 +101,25 @@ def main() -> None:
             seen += counted
             for each in found:
                 print(json.dumps(each), flush=True)
+        through = Counter[str]()
+        for number in range(arguments.count, arguments.count + arguments.commands):
+            row = through_command(place, good, arguments, number)
+            through[row["outcome"].split(":")[0]] += 1
+            if row["outcome"] not in ("fine", "refused"):
+                findings.append(row)
+                print(json.dumps(row), flush=True)
     summary = {
         "inputs": arguments.count,
         "seed": arguments.seed,
         "outcomes": dict(sorted(seen.items())),
+        "through commands": dict(sorted(through.items())),
         "findings": findings,
         "minutes": round((time.monotonic() - began) / 60, 1),
         "machine": machine(),
     }
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     arguments.results.write_text(json.dumps(summary, indent=1) + "\n")
-    print(f"{arguments.count} inputs, {len(findings)} findings; {dict(seen)}")
+    print(f"{arguments.count} inputs, {len(findings)} findings; {dict(seen)}, through commands {dict(through)}")
 
 
 def make_good(place: Path) -> dict[str, Path]:
@@ -166,16 +181,9 @@ def run(place: Path, good: dict[str, Path], arguments: argparse.Namespace, input
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also within a library
     faulthandler.disable()
     for number in inputs:
-        draw = random.Random(f"{arguments.seed} {number}")
-        target = draw.choice(arguments.only)
-        work, out = place / "work", place / "out"
-        for folder in (work, out):
-            shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(good[target], work)
-        file = draw.choice(sorted(path for path in work.rglob("*") if path.is_file()))
-        what = damage(file, draw)
+        row, file = damaged_input(place, good, arguments, number)
+        target, work, out = row["target"], place / "work", place / "out"
         before = listing(place)
-        row = {"input": number, "target": target, "file": file.relative_to(work).as_posix(), "damage": what}
         told.write(json.dumps(row) + "\n")
         signal.alarm(arguments.seconds)
         began = time.monotonic()
@@ -189,12 +197,69 @@ def run(place: Path, good: dict[str, Path], arguments: argparse.Namespace, input
         signal.alarm(0)
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > MEMORY:
             outcome = "memory: more than 2 GiB"
-        strange = [name for name in listing(place) - before if not name.startswith("out/") or hidden(name)]
-        if strange:
-            outcome = f"files: {strange[:3]}"
+        outcome = strange_files(place, before) or outcome
         told.write(json.dumps({**row, "outcome": outcome, "seconds": round(time.monotonic() - began, 2)}) + "\n")
         if outcome.startswith("memory"):
             return  # the highest that a process ever took is all that is known of it
+
+
+def through_command(place: Path, good: dict[str, Path], arguments: argparse.Namespace, number: int) -> dict[str, Any]:
+    """Run one input through the program: what it was, and how that ended."""
+    row, file = damaged_input(place, good, arguments, number)
+    work, out = place / "work", place / "out"
+    source = file.parent if file.parent != work else file
+    words = {
+        "recipe": ["config", "show", str(file)],
+        "dataset": ["check", str(work)],
+        "model": ["predict", str(work), str(good["picture"] / "cells.png"), "-o", str(out)],
+        "picture": ["predict", str(good["model"]), str(source), "-o", str(out)],
+    }[row["target"]]
+    before, began = listing(place), time.monotonic()
+    with (place / "said").open("w+") as said:
+        report = said if row["target"] == "dataset" else subprocess.DEVNULL
+        one = subprocess.Popen([sys.executable, "-m", "segkit", *words], stdout=report, stderr=said)
+        ending = threading.Timer(arguments.seconds + STARTING, one.kill)
+        ending.start()
+        _, status, used = os.wait4(one.pid, 0)
+        ending.cancel()
+        one.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        lines = said.read().splitlines()
+    (place / "said").unlink()
+    code = one.returncode
+    told = any(line.startswith("error: ") for line in lines) or (row["target"] == "dataset" and code == 3 and lines)
+    if (
+        code not in (0, 2, 3)
+        or (code > 0) != bool(told)
+        or any("Traceback" in each or "Warning" in each for each in lines)
+    ):
+        outcome = f"exit {code}: " + " | ".join(lines)[-600:]
+    elif used.ru_maxrss > MEMORY:
+        outcome = "memory: more than 2 GiB"
+    else:
+        outcome = strange_files(place, before) or ("fine" if code == 0 else "refused")
+    return {**row, "outcome": outcome, "seconds": round(time.monotonic() - began, 2)}
+
+
+def damaged_input(
+    place: Path, good: dict[str, Path], arguments: argparse.Namespace, number: int
+) -> tuple[dict[str, Any], Path]:
+    """The folder ``work`` with one file of it damaged: what was done, and to which."""
+    draw = random.Random(f"{arguments.seed} {number}")
+    target = draw.choice(arguments.only)
+    work = place / "work"
+    for folder in (work, place / "out"):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(good[target], work)
+    file = draw.choice(sorted(path for path in work.rglob("*") if path.is_file()))
+    what = damage(file, draw)
+    return {"input": number, "target": target, "file": file.relative_to(work).as_posix(), "damage": what}, file
+
+
+def strange_files(place: Path, before: set[str]) -> str | None:
+    """What lies where nothing belongs, or is hidden, since that listing."""
+    strange = [name for name in listing(place) - before if not name.startswith("out/") or hidden(name)]
+    return f"files: {strange[:3]}" if strange else None
 
 
 def listing(place: Path) -> set[str]:
