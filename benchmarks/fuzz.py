@@ -15,8 +15,9 @@ A finding is an error that isn't a ``SegkitError``, a process that dies, more th
 written outside the output folder, or a hidden one left in it. Inputs run in forks of one process, some dozens each.
 
 The next --commands inputs go through the program itself, each a process: ``segkit config show``, ``segkit check`` and
-``segkit predict``, where any exit but 0, or 2 or 3 with a line that begins with ``error:`` (or the report of ``check``),
-and any traceback or warning is a finding, too. The summary goes to ``benchmarks/results/fuzz.json``. About a quarter of an hour on one core.
+``segkit predict``. There any exit but 0, or 2 or 3 with a line that begins with ``error:`` or the report of
+``check``, and any traceback or warning is a finding, too. The summary goes to ``benchmarks/results/fuzz.json``. About a
+quarter of an hour on one core.
 """
 
 import argparse
