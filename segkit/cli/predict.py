@@ -24,6 +24,7 @@ from segkit.cli.progress import progress_bar
 from segkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from segkit.data.depth_format import DepthFormat
     from segkit.prediction.many import Outcome
     from segkit.prediction.predictor import Predictor
 
@@ -92,7 +93,6 @@ def predict(
     A classifier gives each picture a label instead: labels.csv and labels.json, with the five most probable classes.
     """
     from segkit.artifact import draws_masks
-    from segkit.data.depth_format import DepthFormat
     from segkit.prediction.predictor import Predictor
     from segkit.prediction.video import VIDEOS
 
@@ -151,7 +151,7 @@ def predict(
             disagreement=disagreement,
             **told(threshold=threshold),
             depth=depth,
-            depth_format=None if depth_unit is None else DepthFormat(unit=depth_unit),
+            depth_format=_meaning(predictor, depth_unit),
             mpp=mpp,
             report=report,
             pseudonymise=pseudonymise,
@@ -192,6 +192,14 @@ def predict(
                 typer.echo(f"review {outcome.source}: expected Dice {outcome.trust['predicted_dice']:.2f}, {why}")
     if failed:
         raise typer.Exit(DataError.exit_code)
+
+
+def _meaning(predictor: "Predictor", unit: str | None) -> "DepthFormat | None":
+    """What values of depth mean where their unit is given; what says "not measured" is the same as in training."""
+    learnt = predictor.model.reader.depth
+    if unit is None or learnt is None:
+        return None
+    return learnt.model_copy(update={"unit": unit, "focal_baseline": None})
 
 
 def _predict_video(predictor: "Predictor", video: Path, out: Path, threshold: float | None, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import segkit
+from segkit.cli.main import main
 from segkit.data.depth_format import DepthFormat
 from segkit.errors import DataError, UsageError
 from segkit.model import Segmenter
@@ -109,6 +110,19 @@ def test_millimetres_and_metres_are_the_same_depth(model, pictures):
     assert np.array_equal(predictor.predict(picture, depth=Measured(ready)).probabilities, first)
     tenths = predictor.predict(picture, depth=values * 10, depth_format=DepthFormat(unit="0.1mm")).probabilities
     assert np.array_equal(tenths, first)
+
+
+def test_a_unit_on_the_command_line_keeps_what_training_said_is_not_measured(pictures, capsys):
+    stem = {"name": "stem", "width": 4, "depth": 2}
+    learnt = DepthFormat(unit="mm", invalid=(0, 65535))
+    model = Segmenter.create(stem, classes=2, neck="fpn", depth=stem, depth_format=learnt).eval()
+    segkit.save(model, pictures / "model")
+    for name in ("one", "two"):
+        cv2.imwrite(str(pictures / "depth" / f"{name}.png"), np.full((40, 30), 65535, np.uint16))
+    command = ["predict", str(pictures / "model"), str(pictures / "images/a"), "--depth", str(pictures / "depth")]
+    for unit in ((), ("--depth-unit", "mm"), ("--depth-unit", "0.1mm")):
+        assert main([*command, "-o", str(pictures / "masks"), *unit]) == 0
+        assert "in depth nothing is measured, and so it counts as none (2 pictures)" in capsys.readouterr().out
 
 
 def test_a_stream_of_colour_and_depth(model):
