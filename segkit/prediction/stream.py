@@ -1,11 +1,14 @@
 """Predictions of frames as they come, from a camera, a video or any other iterable."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from segkit.allocator import reused_memory
 from segkit.data.picture import Picture, open_picture
@@ -38,20 +41,18 @@ def predict_stream(
             ``frame_000000`` and so on.
         threshold: as in ``Predictor.predict``.
     """
-    if isinstance(frames, str | Path):
-        raise UsageError(
-            f"{frames}: expected frames one after the other; segkit.prediction.video reads them from a file"
-        )
-    source = iter(frames)
+    source = _one_by_one(frames)
 
     def following() -> tuple[Pixels | Picture, Given | None] | None:
         for frame in source:
-            shown, depth = frame if isinstance(frame, tuple) else (frame, None)
+            shown, depth = _pair(frame)
             if shown is None:
                 raise DataError("None is no frame; leave out what the camera didn't give")
             if isinstance(shown, str | Path):
                 shown = open_picture(shown, limit=predictor.limit, mpp=predictor.model.reader.mpp)
-            return shown, depth
+            # Copied: a camera may fill one array again and again, and the next frame is read while this is predicted.
+            shown = shown.copy() if isinstance(shown, np.ndarray) else shown
+            return shown, depth.copy() if isinstance(depth, np.ndarray) else depth
         return None
 
     with reused_memory(), ThreadPoolExecutor(1, thread_name_prefix="frames") as ahead:
@@ -72,3 +73,23 @@ def predict_stream(
             ahead.shutdown(cancel_futures=True)  # a generator can't be closed while the thread is in it
             if isinstance(source, Generator):
                 source.close()
+
+
+def _one_by_one(frames: Iterable[Frame]) -> Iterator[Frame]:
+    if not isinstance(frames, str | Path):
+        with suppress(TypeError):
+            return iter(frames)
+    raise UsageError(
+        f"{frames}: expected frames one after the other; segkit.prediction.video.frames_of gives those of a file"
+    )
+
+
+def _pair(frame: Frame) -> tuple[Shown, Given | None]:
+    """A frame and its depth; DataError for a tuple of more or less than two."""
+    if not isinstance(frame, tuple):
+        return frame, None
+    try:
+        shown, depth = frame
+    except ValueError:
+        raise DataError(f"got a tuple of {len(frame)}; expected a picture, or a pair of that and its depth") from None
+    return shown, depth

@@ -91,6 +91,35 @@ def test_a_frame_that_is_none_or_does_not_fit_is_named_by_its_number(binary):
         list(predictor.stream([*FRAMES[:2], np.zeros((9, 9, 7), np.uint8)]))
 
 
-def test_a_path_alone_is_no_stream(binary):
-    with pytest.raises(UsageError, match=r"clip\.mp4: expected frames one after the other"):
-        list(Predictor(binary, device="cpu").stream("clip.mp4"))
+@pytest.mark.parametrize("frames", ["clip.mp4", 0, None])
+def test_a_path_or_a_cameras_number_alone_is_no_stream(binary, frames):
+    with pytest.raises(UsageError, match=rf"^{frames}: expected frames one after the other; .*video\.frames_of gives"):
+        list(Predictor(binary, device="cpu").stream(frames))
+
+
+@pytest.mark.parametrize("frame", [(), (FRAMES[0],), (FRAMES[0], None, None)])
+def test_a_tuple_is_a_picture_and_its_depth(binary, frame):
+    with pytest.raises(DataError, match=rf"frame 0: got a tuple of {len(frame)}; expected a picture, or a pair"):
+        list(Predictor(binary, device="cpu").stream([frame]))
+
+
+def test_a_camera_may_fill_one_array_again_and_again(binary):
+    taken = threading.Event()
+
+    def camera():
+        buffer = np.empty_like(FRAMES[0])
+        for frame in FRAMES:
+            buffer[:] = frame
+            yield buffer
+            taken.set()
+
+    class Slow(Predictor):
+        def predict(self, *arguments, **options):
+            taken.wait(0.2)  # until the next frame is being read
+            taken.clear()
+            time.sleep(0.01)
+            return super().predict(*arguments, **options)
+
+    found = list(Slow(binary, device="cpu").stream(camera()))
+    for prediction, frame in zip(found, FRAMES, strict=True):
+        np.testing.assert_array_equal(prediction.probabilities[0], frame[..., 0].astype(np.float32) / 255)
