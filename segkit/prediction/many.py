@@ -11,6 +11,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from segkit.allocator import reused_memory
+from segkit.data.depth import DEPTHS
 from segkit.data.depth_format import DepthFormat
 from segkit.data.listing import is_volume
 from segkit.data.picture import Picture, checked_mpp, open_picture
@@ -19,7 +20,7 @@ from segkit.files import remove_temporary, temporary_path
 from segkit.one_line import one_line
 from segkit.prediction.ahead import in_order
 from segkit.prediction.depth import check_meaning
-from segkit.prediction.depth_folder import DepthFolder
+from segkit.prediction.depth_folder import DepthFolder, Depths
 from segkit.prediction.fingerprint import fingerprint
 from segkit.prediction.manifest import MANIFEST, Entry, Manifest, file_hash, files_hash
 from segkit.prediction.prediction import Prediction, output_kinds
@@ -127,8 +128,7 @@ def predict_files(
     images = expand(sources, out)
     depths = _depths(predictor, images, depth)
     if pseudonymise:
-        named, images = images, pseudonymised(images, Path(out))
-        depths = {ours.place: depths[own.place] for own, ours in zip(named, images, strict=True) if own.place in depths}
+        images = pseudonymised(images, Path(out))
     planned = without_collisions(images, partial(_targets, predictor.model, kinds=targets))
     out = output_folder(out)
     run = fingerprint(predictor, threshold=threshold, kinds=kinds, depth_format=meaning, mpp=checked_mpp(mpp))
@@ -148,7 +148,7 @@ def predict_files(
                         paths,
                         fault,
                         entry.seconds,
-                        depths.get(source.place),
+                        depths.files.get(source.path),
                         kept,
                         entry.trust,
                         source.skipped,
@@ -192,7 +192,7 @@ class _Line:
     kinds: list[str]
     targets: list[str]  # and the pictures of depth, where there will be any
     threshold: float | Kept
-    depths: dict[str, Path]
+    depths: Depths
     depth_format: DepthFormat | None
     mpp: float | None
     out: Path
@@ -212,7 +212,7 @@ class _Line:
 
     def _read(self, source: Source) -> _Step:
         start = time.perf_counter()
-        depth = self.depths.get(source.place)
+        depth = self.depths.files.get(source.path)
         digest = files_hash(source.files) if source.found or source.error is not None else None
         step = _Step(source, digest, None if depth is None else file_hash(depth), source.error)
         if source.found:
@@ -221,7 +221,8 @@ class _Line:
                 return replace(step, done=earlier)
             try:
                 picture = self._opened(source)
-                step = replace(step, picture=picture, notes=picture.notes if hasattr(picture, "notes") else ())
+                of_depth = self.depths.notes.get(source.path, ())
+                step = replace(step, picture=picture, notes=(*getattr(picture, "notes", ()), *of_depth))
             except SegkitError as problem:
                 step = replace(step, error=str(problem))
         return replace(step, seconds=time.perf_counter() - start)
@@ -250,7 +251,7 @@ class _Line:
         scratch = temporary_path(step.source.folder) if self._is_large(step.picture) else None
         prediction, error = None, None
         try:
-            depth = self.depths.get(step.source.place)
+            depth = self.depths.files.get(step.source.path)
             ask = partial(self.predictor.predict, step.picture, threshold=self.threshold)
             prediction = ask(scratch, depth=depth, depth_format=None if depth is None else self.depth_format)
             if depth is not None and "overlay" in self.kinds:
@@ -320,17 +321,16 @@ class _Line:
         return entry, False
 
 
-def _depths(predictor: "Predictor", planned: list[Source], folder: str | Path | None) -> dict[str, Path]:
-    """The depth file of each picture that has one, by the picture's place."""
+def _depths(predictor: "Predictor", planned: list[Source], folder: str | Path | None) -> Depths:
+    """The depth of the pictures to predict."""
     if folder is None:
-        return {}
+        return Depths()
     if not predictor.model.reader.depth_channels:
         raise UsageError(f"depth={folder}: this model takes images alone; leave it out")
-    files = DepthFolder(folder)
-    found = {source.place: files.of(source) for source in planned if source.found}
-    if planned and not any(found.values()):
-        raise DataError(f"{folder}: no file there has the stem of any of the {len(planned)} pictures")
-    return {place: file for place, file in found.items() if file is not None}
+    found = DepthFolder(folder).of(source for source in planned if source.found)
+    if planned and not found.files:
+        raise DataError(f"{folder}: no {', '.join(DEPTHS)} there has the stem of any of the {len(planned)} pictures")
+    return found
 
 
 def _targets(model: "Model", source: Source, *, kinds: list[str]) -> list[Path]:
