@@ -179,16 +179,14 @@ class DatasetFolder:
             return np.zeros((*size, self.depth_channels + 1), dtype=np.float32)
         if self.alignment is not None:
             return aligned(depth, self.alignment, size)
-        if depth.shape[:2] != size:
-            planes = turned_to_fit(depth.transpose(2, 0, 1), size, sample.image)
-            if planes is None:
-                raise DataError(
-                    f"{sample.depth}: depth is {_size(depth[..., 0])}, its picture {size[1]}×{size[0]} (width × "
-                    "height); export it pixel for pixel, or give the cameras in dataset.yaml: intrinsics, "
-                    "depth_intrinsics and depth_to_colour"
-                )
-            depth = np.ascontiguousarray(planes.transpose(1, 2, 0))
-        return depth
+        found = depth_on(depth, size, sample.image)
+        if found is None:
+            raise DataError(
+                f"{sample.depth}: depth is {_size(depth[..., 0])}, its picture {size[1]}×{size[0]} (width × "
+                "height); export it pixel for pixel, or give the cameras in dataset.yaml: intrinsics, "
+                "depth_intrinsics and depth_to_colour"
+            )
+        return found
 
     def stored_depth(self, sample: Sample) -> Depth | None:
         """Depth as it lies in a sample's file, float32 [h, w, C + 1]; None where it has none.
@@ -385,6 +383,14 @@ def turned_to_fit(maps: NDArray[Number], size: tuple[int, int], image: Path) -> 
         return None
     turned = np.stack([TURNS[orientation](layer) for layer in maps.reshape(-1, *maps.shape[-2:])])
     return np.ascontiguousarray(turned.reshape(*maps.shape[:-2], *size), dtype=maps.dtype)
+
+
+def depth_on(depth: Depth, size: tuple[int, int], image: Path | None) -> Depth | None:
+    """Return depth [H, W, C + 1] of a picture's size, turned as its EXIF tag turns it; None where it has another."""
+    if depth.shape[:2] == size or image is None:
+        return depth if depth.shape[:2] == size else None
+    planes = turned_to_fit(depth.transpose(2, 0, 1), size, image)
+    return None if planes is None else np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _size(ids: NDArray[np.generic]) -> str:

@@ -3,18 +3,21 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from segkit.data.depth import Depth, measured_depth, read_depth, zoomed_depth
 from segkit.data.depth_encoding import NEAREST, DepthEncoding
 from segkit.data.depth_format import DepthFormat
+from segkit.data.folder import depth_on
 from segkit.data.reader import Reader
 from segkit.data.resize import within_range
 from segkit.errors import DataError, UsageError
+from segkit.prediction.protocol import Model
 
 UNLIKE = 5.0  # standard deviations of what was learnt from, off its mean: so far no picture's median is by chance
 LOOKED_AT = 4  # of so many rows and columns one, for a median
@@ -30,19 +33,24 @@ class Measured:
 
 
 Given = str | Path | NDArray[np.generic] | Measured
-"""A file, values [H, W] or [H, W, C] as a file would hold them, or what has been read already."""
+"""A file, values [H, W] or [H, W, C] as a file would hold them (masked: not measured), or what has been read."""
 
 
 def depth_of(
-    given: Given | None, reader: Reader, size: tuple[int, int], name: str, depth_format: DepthFormat | None, limit: int
+    given: Given | None,
+    reader: Reader,
+    size: tuple[int, int],
+    image: Path | None,
+    depth_format: DepthFormat | None,
+    limit: int,
 ) -> Depth | None:
     """The second modality of an image of that size, float32 [H, W, C + 1]; None where there is none.
 
     Args:
-        given: see ``Given``.
+        given: see ``Given``. On the stored pixels of an image that its EXIF tag turns by 90° it is turned with it.
         reader: the model's.
         size: (height, width) of the image.
-        name: the image's, for errors.
+        image: its file; None of pixels.
         depth_format: what values mean; None: what they meant in training.
         limit: bytes that may be decoded at once.
 
@@ -58,33 +66,53 @@ def depth_of(
         raise UsageError("depth: this model takes images alone; leave it out, or train a model with model.depth")
     meaning = depth_format or reader.depth
     check_meaning(meaning, reader)
+    what = given if isinstance(given, str | Path) else f"depth of {image or 'image'}"
     if isinstance(given, Measured):
         depth = given.depth
     elif isinstance(given, str | Path):
         depth = read_depth(given, meaning, limit=limit)
     else:
-        values = np.asarray(given)
+        values = _filled(given) if isinstance(given, np.ma.MaskedArray) else np.asarray(given)
         if values.dtype.kind not in "iuf" or values.ndim not in (2, 3):
             kind = f"{values.dtype} {list(values.shape)}"
-            raise DataError(f"depth of {name}: an array {kind}; expected integers or floats, [H, W] or [H, W, C]")
-        depth = measured_depth(values, meaning, f"depth of {name}")
-    what = given if isinstance(given, str | Path) else f"depth of {name}"
-    if depth.shape[:2] != size:
+            raise DataError(f"{what}: an array {kind}; expected integers or floats, [H, W] or [H, W, C]")
+        depth = measured_depth(values, meaning, what)
+    found = depth_on(depth, size, image)
+    if found is None:
         (height, width), (theirs_h, theirs_w) = size, depth.shape[:2]
         raise DataError(
             f"{what}: depth is {theirs_w}×{theirs_h}, its picture {width}×{height} (width × height); export it pixel "
             "for pixel"
         )
-    if depth.shape[2] != reader.depth_channels + 1:
-        raise DataError(f"{what}: {depth.shape[2] - 1} channels; the model takes {reader.depth_channels}")
-    return depth
+    if found.shape[2] != reader.depth_channels + 1:
+        raise DataError(f"{what}: {found.shape[2] - 1} channels; the model takes {reader.depth_channels}")
+    return found
 
 
-def check_meaning(meaning: DepthFormat, reader: Reader) -> None:
+def _filled(values: "np.ma.MaskedArray[Any, np.dtype[Any]]") -> NDArray[Any]:
+    """Values of a masked array, NaN where they are masked, as is what wasn't measured."""
+    if values.dtype.kind in "iu":
+        values = values.astype(np.float64)
+    return values.filled(np.nan) if values.dtype.kind == "f" else np.asarray(values)
+
+
+def check_meaning(meaning: object, reader: Reader) -> None:
     """Raise UsageError where values mean another kind of thing than those that a model has learnt from."""
+    if not isinstance(meaning, DepthFormat):
+        raise UsageError(
+            f"depth_format={meaning!r}: expected a segkit.data.depth_format.DepthFormat, such as DepthFormat(unit='mm')"
+        )
     if meaning.metric != reader.metric:
         kind, units = ("metres", "m, mm or 0.1mm") if reader.metric else ("values in no unit", "relative")
         raise UsageError(f"depth in {meaning.unit}: this model was trained on {kind}; say {units}, or nothing")
+
+
+def notes_on_alignment(model: Model) -> tuple[str, ...]:
+    """What a user should know of depth as files hold it where the model, or a member, was trained on another kind."""
+    parts = model.modules() if isinstance(model, nn.Module) else (model,)
+    if not any("depth" in getattr(part, "about", {}).get("trained_on", {}) for part in parts):
+        return ()
+    return ("in training depth was brought onto the pictures; here it is taken to lie on them already",)
 
 
 def notes_on(depth: Depth, encodings: Iterable[DepthEncoding]) -> tuple[str, ...]:

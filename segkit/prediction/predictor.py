@@ -39,7 +39,7 @@ from segkit.prediction.computing import (
     exported_precision,
     named_device,
 )
-from segkit.prediction.depth import Given, depth_of, notes_on, rows_with
+from segkit.prediction.depth import Given, Measured, depth_of, notes_on, notes_on_alignment, rows_with
 from segkit.prediction.fingerprint import model_digest
 from segkit.prediction.labelling import Labelling
 from segkit.prediction.many import Outcome, predict_files
@@ -256,7 +256,7 @@ class Predictor:
         name = path.stem if path is not None else "image"
         folder = output_folder(out) if out is not None else None
         image = scaled(source, reader, str(path or name))
-        second = depth_of(depth, reader, image.size, str(path or name), depth_format, self.limit)
+        second = depth_of(depth, reader, image.size, path, depth_format, self.limit)
         given = rows_with(image.rows, second, reader, image.size[1])
         rows = self._sweep.picture(self._blendable, given, image.size)
         arrays = self._collected(rows, image.size, name, path, labelling, folder)
@@ -266,6 +266,7 @@ class Predictor:
         arrays["labels"] = labelling.labels(maps, labels, self.model, spacing=spacing, keep=keep)
         found: dict[str, Any] = {"disagreement": None, **arrays}
         notes = () if second is None else notes_on(second, self.encodings)
+        notes += () if second is None or isinstance(depth, Measured) else notes_on_alignment(self.model)
         about = self._about(name, path, labelling)
         return Prediction(**found, **about, scaled=image, depth=second, depth_notes=notes)
 

@@ -45,21 +45,41 @@ def pictures(tmp_path):
     return tmp_path
 
 
+def depth_of_places(folder, *places):
+    """The depth file of each picture, None for none."""
+    sources = [Source(folder / "images" / place, folder, place) for place in places]
+    files = DepthFolder(folder / "depth").of(sources).files
+    found = [files.get(source.path) for source in sources]
+    return [file and file.relative_to(folder / "depth").as_posix() for file in found]
+
+
 def test_each_picture_finds_the_depth_of_its_stem(pictures):
-    depth = DepthFolder(pictures / "depth")
-
-    def of(place):
-        found = depth.of(Source(pictures / "images" / place, pictures, place))
-        return None if found is None else found.relative_to(pictures / "depth").as_posix()
-
-    assert [of(place) for place in ("a/one.png", "a/two.png", "b/one.png", "b/three.png")] == [
-        "one.png",
-        "two.png",
-        "b/one.png",
-        None,
-    ]
+    found = depth_of_places(pictures, "a/one.png", "a/two.png", "b/one.png", "b/three.png")
+    assert found == ["one.png", "two.png", "b/one.png", None]
     with pytest.raises(DataError, match=r"nowhere: no such folder"):
         DepthFolder(pictures / "nowhere")
+
+
+def test_a_file_is_the_depth_of_one_picture(pictures):
+    assert depth_of_places(pictures, "ü/one.png", "one.png", "b/one.png") == [None, "one.png", "b/one.png"]
+    with pytest.raises(
+        DataError, match=r"two\.png: could be the depth of .*a/two\.png and of .*b/two\.png; put it into"
+    ):
+        depth_of_places(pictures, "a/two.png", "b/two.png")
+    assert depth_of_places(pictures, "a/two.png", "a/two.jpg") == ["two.png", "two.png"]  # the second will be refused
+
+
+def test_a_picture_that_would_share_anothers_depth_is_predicted_without_and_it_is_told(model, pictures):
+    (pictures / "images/a/one.png").rename(pictures / "images/two.png")
+    found = segkit.Predictor(model).predict_files(pictures / "images", pictures / "masks", depth=pictures / "depth")
+    assert [outcome.error for outcome in found] == [None] * 4
+    assert [(outcome.source.parent.name, outcome.depth is not None, len(outcome.notes)) for outcome in found] == [
+        ("a", False, 1),
+        ("b", True, 0),
+        ("b", False, 0),
+        ("images", True, 0),
+    ]
+    assert found[0].notes[0].startswith("the depth of its stem lies where another picture's does")
 
 
 def test_pictures_are_predicted_with_what_depth_there_is(model, pictures):
@@ -147,6 +167,8 @@ def test_depth_that_does_not_fit_says_why(model, pictures):
         DataError, match=r"depth of .*one.png: depth is 20×10, its picture 30×40 \(width × height\); export"
     ):
         predictor.predict(picture, depth=np.ones((10, 20), np.uint16))
+    with pytest.raises(UsageError, match=r"depth_format='m': expected a segkit\..*DepthFormat, such as DepthFormat\("):
+        predictor.predict(picture, depth=np.ones((40, 30)), depth_format="m")
     with pytest.raises(UsageError, match="depth in relative: this model was trained on metres"):
         predictor.predict(picture, depth=np.ones((40, 30)), depth_format=DepthFormat(unit="relative"))
     for array in (np.ones((40, 30), bool), np.ones((40, 30), complex), np.ones(40)):
@@ -166,7 +188,7 @@ def test_depth_that_does_not_fit_says_why(model, pictures):
         colour.predict_files(pictures / "images", pictures / "masks", depth=pictures / "depth")
     empty = pictures / "empty"
     empty.mkdir()
-    with pytest.raises(DataError, match="no file there has the stem of any of the 4 pictures"):
+    with pytest.raises(DataError, match=r"no \.png, \.tif, \.tiff, \.npy there has the stem of any of the 4 pictures"):
         predictor.predict_files(pictures / "images", pictures / "masks", depth=empty)
     (pictures / "depth/two.png").write_bytes(b"no picture")
     found = predictor.predict_files(pictures / "images", pictures / "masks", depth=pictures / "depth")
@@ -174,12 +196,48 @@ def test_depth_that_does_not_fit_says_why(model, pictures):
     assert "two.png: can't be decoded as a picture" in found[1].error
 
 
-def test_depth_of_a_type_that_is_not_read_is_no_missing_one(model, pictures):
-    (pictures / "depth" / "three.jpg").touch()
-    with pytest.raises(
-        DataError, match=r"three\.jpg: not of a type that is read as depth \(\.png, \.tif, \.tiff, \.npy\)"
-    ):
-        segkit.Predictor(model).predict_files(pictures / "images", pictures / "masks", depth=pictures / "depth")
+def test_depth_on_the_stored_pixels_of_a_turned_picture_is_turned_with_it(model, tmp_path):
+    rng = np.random.default_rng(5)
+    pixels, depth = rng.integers(0, 256, (30, 40, 3), np.uint8), rng.integers(1, 3000, (30, 40)).astype(np.uint16)
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "lying.png", exif=tag)
+    predictor = segkit.Predictor(model)
+    upright = predictor.predict(np.rot90(pixels, -1), depth=np.rot90(depth, -1))
+    lying = predictor.predict(tmp_path / "lying.png", depth=depth)
+    assert np.array_equal(lying.depth, upright.depth)
+    assert np.array_equal(lying.probabilities, upright.probabilities)
+
+
+def test_what_a_masked_array_masks_is_not_measured(model):
+    predictor, picture = segkit.Predictor(model), np.zeros((40, 30, 3), np.uint8)
+    masked = np.zeros((40, 30), bool)
+    masked[:, :10] = True
+    for values in (np.full((40, 30), 2000, np.uint16), np.full((40, 30), 2000, np.float16)):
+        depth = predictor.predict(picture, depth=np.ma.masked_array(values, masked)).depth
+        assert np.array_equal(depth, np.stack([2.0 * ~masked, ~masked], axis=2))
+
+
+def test_a_model_that_learnt_from_depth_brought_onto_pictures_says_so(model):
+    model.about = {"trained_on": {"depth": "brought onto the pictures"}}
+    both = segkit.Ensemble([model, model])
+    note = "in training depth was brought onto the pictures; here it is taken to lie on them already"
+    picture, depth = np.zeros((40, 30, 3), np.uint8), np.ones((40, 30), np.uint16)
+    for each in (model, both):
+        predictor = segkit.Predictor(each)
+        assert predictor.predict(picture, depth=depth).notes == (note,)
+        assert predictor.predict(picture).notes == ()
+        ready = np.ones((40, 30, 2), np.float32)
+        assert predictor.predict(picture, depth=Measured(ready)).notes == ()
+
+
+def test_files_of_other_types_are_no_depth_and_it_is_told(model, pictures):
+    for place in ("three.exr", "two.json", "b/three.exr"):
+        (pictures / "depth" / place).touch()
+    found = segkit.Predictor(model).predict_files(pictures / "images", pictures / "masks", depth=pictures / "depth")
+    assert [outcome.depth is not None for outcome in found] == [True, True, True, False]
+    note = "of its stem there is .exr alone, not read as depth (.png, .tif, .tiff, .npy)"
+    assert [outcome.notes for outcome in found] == [(), (), (), (note,)]
 
 
 def test_depth_that_holds_nothing_or_is_unlike_what_was_learnt_from_is_told(pictures):
