@@ -10,7 +10,7 @@ from segkit.data.claims import LIMIT
 from segkit.data.listing import VOLUMES
 from segkit.data.reader import PICTURES
 from segkit.errors import DataError, ModelError
-from segkit.prediction.sources import Source, expand
+from segkit.prediction.sources import Source, expand, named_paths
 from segkit.prediction.writers import output_folder
 from segkit.sections import Precision
 
@@ -42,7 +42,7 @@ def label_files(
         ModelError: there is no model, or it gives no labels.
         UsageError: an argument out of its range, or an ``out`` that can't be written into.
     """
-    named = [sources] if isinstance(sources, str | Path) else list(sources)
+    named = named_paths(sources)
     opened = load(model) if isinstance(model, str | Path) else model
     if not isinstance(opened, LabelsImages):
         raise ModelError(f"{model}: no classifier, which gives whole images labels")

@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from segkit.data.listing import DICOM, VOLUMES, is_dicom, stem_of, suffix_of
 from segkit.data.reader import PICTURES
 from segkit.errors import DataError, UsageError
+from segkit.given_path import given_path
 
 if TYPE_CHECKING:
     from segkit.medical.dicom_series import Series
@@ -67,22 +69,22 @@ class Source:
 def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[Source]:
     """Every image named, once, in the order of naming; then DICOM series; then the names that lead to no image.
 
-    A folder gives its pictures and volumes (by suffix; DICOM by content), those of its subfolders too, sorted; a
-    pattern such as ``scans/*.png`` or ``scans/**/*.png`` what it matches, sorted. Hidden files are passed over in both,
-    and so are the outputs of earlier runs where ``out`` lies inside the folder.
+    A folder gives its pictures and volumes (by suffix; DICOM by content), those of its subfolders, links among them,
+    too, sorted; a pattern such as ``scans/*.png`` or ``scans/**/*.png`` what it matches, sorted. Hidden files are
+    passed over in both, and so are the outputs of earlier runs where ``out`` lies inside the folder.
 
     Outputs mirror the inputs' folders below the closest folder that holds all that was named: ``a/x.png`` and
     ``b/x.png`` go to ``out/a`` and ``out/b``, the files of one folder to ``out`` itself.
 
     Raises:
-        UsageError: ``out`` is one of the named folders, so that masks would lie among the images; or no folder holds
-            all that was named (different drives).
+        UsageError: ``out`` is one of the named folders, so that masks would lie among the images; no folder holds
+            all that was named (different drives); or something is no name.
     """
-    out = Path(out)
+    out = given_path(out, "out")
     found: dict[Path, Path] = {}  # absolute → as named; keeps the order, drops doubles
     nothing: list[Source] = []
     roots: list[Path] = []
-    for path in [Path(sources)] if isinstance(sources, str | Path) else map(Path, sources):
+    for path in named_paths(sources):
         files, error = _files(path, out)
         if not files:
             nothing.append(Source(path, out, path.as_posix(), error))
@@ -100,6 +102,12 @@ def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[
     pictures = {place: file for place, file in places.items() if file not in dicom}
     images = [_source(file, out / place.parent, place.as_posix()) for place, file in pictures.items()]
     return images + (_of_series(list(dicom), root, out) if dicom else []) + nothing
+
+
+def named_paths(sources: object) -> list[Path]:
+    """What was named, one or several; UsageError for what is no name."""
+    several = list(sources) if isinstance(sources, Iterable) and not isinstance(sources, str | bytes) else [sources]
+    return [given_path(each, "sources") for each in several]
 
 
 def _of_series(files: Sequence[Path], root: Path, out: Path) -> list[Source]:
@@ -121,21 +129,29 @@ def _of_series(files: Sequence[Path], root: Path, out: Path) -> list[Source]:
 
 def _source(path: Path, folder: Path, place: str) -> Source:
     """A name that isn't text can't be written into the manifest, so that its picture is refused."""
-    spelled = os.fsencode(place).decode("utf-8", "backslashreplace")
-    if spelled == place:
-        return Source(path, folder, place)
-    return Source(path, folder, spelled, f"{spelled}: the name is no text in UTF-8; rename the file")
+    error = why_no_text(place)
+    return Source(path, folder, place if error is None else _spelled(place), error)
+
+
+def why_no_text(name: str) -> str | None:
+    """Why a file's name can't be written down; None where it can."""
+    spelled = _spelled(name)
+    return None if spelled == name else f"{spelled}: the name is no text in UTF-8; rename the file"
+
+
+def _spelled(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def without_collisions(sources: list[Source], targets: Callable[[Source], Iterable[Path]]) -> list[Source]:
     """The sources, with an error where an output would fall on an input, or on an output of a source before it."""
-    inputs = {_identity(file) for source in sources for file in source.files if file.is_file()}
+    inputs = identities(sources)
     taken: dict[Path, Path] = {}
     checked = []
     for source in sources:
         paths = list(targets(source)) if source.found else []
         for path in paths:
-            if path.exists() and _identity(path) in inputs:
+            if path.exists() and identity(path) in inputs:
                 problem = f"{path} is one of the images to predict; choose another output folder"
             elif path in taken:
                 problem = f"{path} would be an output of {taken[path]}, too; rename one of the two"
@@ -155,7 +171,7 @@ def _files(path: Path, out: Path) -> tuple[list[Path], str]:
         if path.resolve() == out.resolve():
             raise UsageError(f"{path}: masks would lie among the images; choose another output folder")
         known = ", ".join((*PICTURES, *VOLUMES))
-        return _images(sorted(path.rglob("*")), path, out), f"{path}: no pictures in it ({known})"
+        return _images(_below(path, out), path, out), f"{path}: no pictures in it ({known})"
     if path.is_file() or not glob.has_magic(str(path)):
         return [path], ""
     fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
@@ -163,6 +179,25 @@ def _files(path: Path, out: Path) -> tuple[list[Path], str]:
         raise UsageError(f"{path}: masks would lie among the images; choose another output folder")
     matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
     return _images(map(Path, matches), fixed, out), f"{path}: no picture matches"
+
+
+def _below(folder: Path, out: Path) -> list[Path]:
+    """The files in a folder and all below it, hidden ones left out, each folder once: links to folders come last."""
+    inside = not folder.resolve().is_relative_to(out.resolve())
+    seen: set[tuple[int, int]] = {identity(out)} if out.is_dir() and inside else set()
+    files: list[Path] = []
+    links: list[Path] = []
+    waiting = [folder]
+    while waiting or links:
+        here = waiting.pop() if waiting else links.pop(0)
+        if identity(here) in seen:
+            continue
+        seen.add(identity(here))
+        with suppress(PermissionError):
+            for entry in sorted(here.iterdir()):
+                if not entry.name.startswith("."):
+                    (files if not entry.is_dir() else links if entry.is_symlink() else waiting).append(entry)
+    return sorted(files)
 
 
 def _images(files: Iterable[Path], folder: Path, out: Path) -> list[Path]:
@@ -194,7 +229,12 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100  Path.absolute() keeps "..", resolve() follows links
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def identities(sources: Iterable[Source]) -> set[tuple[int, int]]:
+    """Of all files that the sources are read from."""
+    return {identity(file) for source in sources for file in source.files if file.is_file()}
+
+
+def identity(path: Path) -> tuple[int, int]:
     """The same for two names of one file: links, or other capitals where the file system doesn't tell them apart."""
     status = path.stat()
     return status.st_dev, status.st_ino

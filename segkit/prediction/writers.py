@@ -34,6 +34,7 @@ from segkit.data.reader import SLIDES
 from segkit.data.scaled import AT_ONCE
 from segkit.errors import UsageError
 from segkit.files import atomic_path
+from segkit.given_path import given_path
 from segkit.medical.slide_writing import resolution_tags, write_pyramid
 from segkit.medical.writing import LIKE
 from segkit.task import Task
@@ -45,15 +46,16 @@ def output_folder(folder: str | Path) -> Path:
     """The folder, made where it wasn't there, after one trial file: better now than when all is computed.
 
     Raises:
-        UsageError: it can't be made or written into.
+        UsageError: it is no name, can't be made or can't be written into.
     """
+    folder = given_path(folder, "out")
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise UsageError(f"{folder}: can't write there ({error.strerror}); choose another output folder") from None
-    return Path(folder)
+    return folder
 
 
 def output_paths(

@@ -110,3 +110,34 @@ def test_a_link_to_nothing_is_among_the_pictures(tmp_path):
     (tmp_path / "in" / "lost.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "in" / "good.png").write_bytes(b"")
     assert [source.place for source in expand(tmp_path / "in", tmp_path / "out")] == ["good.png", "lost.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_pictures_behind_a_linked_folder_are_there(tree):
+    (tree / "a" / "linked").symlink_to(tree / "c")
+    assert found("a")[-1] == ("a/y.jpg", "out")
+    assert found("a")[1] == ("a/linked/x.png", "out/linked")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_folder_is_gone_through_once_by_its_own_name(tree):
+    (tree / "a" / "b" / "round").symlink_to(tree / "a")
+    (tree / "a" / "a_link").symlink_to(tree / "a" / "b")
+    assert found("a") == [("a/b/x.png", "out/b"), ("a/x.png", "out"), ("a/y.jpg", "out")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_outputs_behind_a_linked_folder_are_no_inputs(tree):
+    (tree / "out").mkdir()
+    (tree / "out" / "x_mask.png").touch()
+    (tree / "c" / "all").symlink_to(tree)
+    assert [name for name, _ in found("c")] == ["c/all/a/b/x.png", "c/all/a/x.png", "c/all/a/y.jpg", "c/x.png"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [("", "''"), (["c", ""], "''"), (5, "int"), ([None], "NoneType"), (b"c/x.png", r"b'c/x\.png'"), (["im\0x"], "'im")],
+)
+def test_what_is_no_name_is_refused(tree, sources, said):
+    with pytest.raises(UsageError, match=f"^sources: got {said}.*; expected the name of a file or folder$"):
+        expand(sources, "out")
