@@ -61,9 +61,9 @@ def temporary_path(folder: Path, suffix: str = "") -> Path:
     return folder / f".{uuid4().hex}{suffix}"
 
 
-def remove_temporary(folder: Path) -> None:
-    """Remove what killed processes left half done in a folder and all below it."""
-    for path in list(folder.rglob(".*")):
+def remove_temporary(folder: Path, pattern: str = "**/.*") -> None:
+    """Remove what killed processes left half done in a folder and all below it; by ``".*"`` in the folder alone."""
+    for path in list(folder.glob(pattern)):
         if TEMPORARY.fullmatch(path.name) and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         elif TEMPORARY.fullmatch(path.name):

@@ -73,6 +73,10 @@ class Manifest:
         path: the file.
         resume: keep what is in it; otherwise it begins empty.
 
+    Attributes:
+        before: the entries that it had, by input.
+        earlier: those of them that are kept.
+
     Raises:
         UsageError: there is nothing to resume, another process has it open, or it can't be written.
     """
@@ -85,15 +89,14 @@ class Manifest:
             self._file = path.open("ab+")
         try:
             _hold(self._file, path)
-            if not resume:
-                self._file.truncate(0)
             self._file.seek(0)
             content = self._file.read()
-            self._file.truncate(content.rfind(b"\n") + 1)
+            self._file.truncate(content.rfind(b"\n") + 1 if resume else 0)
         except BaseException:
             self._file.close()
             raise
-        self.earlier = {entry.input: entry for entry in _entries(content)}
+        self.before = {entry.input: entry for entry in _entries(content)}
+        self.earlier = self.before if resume else {}
 
     def append(self, entry: Entry) -> None:
         """Add an entry, on disk when this returns."""

@@ -17,6 +17,7 @@ from segkit.data.listing import is_volume
 from segkit.data.picture import Picture, checked_mpp, open_picture
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.files import remove_temporary, temporary_path
+from segkit.given_path import given_path
 from segkit.one_line import one_line
 from segkit.prediction.ahead import in_order
 from segkit.prediction.depth import check_meaning
@@ -27,7 +28,7 @@ from segkit.prediction.prediction import Prediction, output_kinds
 from segkit.prediction.pseudonyms import NameHiding, pseudonymised
 from segkit.prediction.run_report import measures_of, write_preview, write_report
 from segkit.prediction.settings import Kept
-from segkit.prediction.sources import Source, expand, without_collisions
+from segkit.prediction.sources import Source, expand, identities, identity, without_collisions
 from segkit.prediction.writers import output_folder, output_paths
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ def predict_files(
 ) -> list[Outcome]:
     """Predict many images and write what is asked for under ``out``; return one outcome an image.
 
-    An image that can't be predicted has its error in its outcome, none of its outputs is left of an earlier run,
-    and the rest go on. No input is ever overwritten,
-    and of two inputs whose outputs would have one name (``x.png`` beside ``x.jpg``) the second is refused.
+    An image that can't be predicted has its error in its outcome, and the rest go on. Of an image that is done again,
+    or can't be, nothing is left that an earlier run wrote and this one doesn't. No input is ever overwritten, and of
+    two inputs whose outputs would have one name (``x.png`` beside ``x.jpg``) the second is refused.
 
     Args:
         sources: files, folders (with their subfolders) and patterns, see :func:`segkit.prediction.sources.expand`.
@@ -114,6 +115,7 @@ def predict_files(
         UsageError: ``disagreement`` of a single model, depth for a model of images alone, class names that can't
             name files, or an ``out`` that is one of the folders named or can't be written into.
     """
+    out, depth = given_path(out, "out"), None if depth is None else given_path(depth, "depth")
     if disagreement and not predictor.model.disagrees:
         why = getattr(predictor.model, "no_disagreement", "this model is a single one")
         raise UsageError(f"disagreement is between the members of an ensemble; {why}")
@@ -128,14 +130,31 @@ def predict_files(
     images = expand(sources, out)
     depths = _depths(predictor, images, depth)
     if pseudonymise:
-        images = pseudonymised(images, Path(out))
+        images = pseudonymised(images, out)
     planned = without_collisions(images, partial(_targets, predictor.model, kinds=targets))
-    out = output_folder(out)
+    output_folder(out)
+    written = [path for source in planned if source.found for path in _targets(predictor.model, source, kinds=targets)]
     run = fingerprint(predictor, threshold=threshold, kinds=kinds, depth_format=meaning, mpp=checked_mpp(mpp))
     with Manifest(out / MANIFEST, resume=resume) as manifest:
-        remove_temporary(out)  # left by a killed run: no other writes here while the manifest is held
+        for folder in {out, *(source.folder for source in planned), *(path.parent for path in written)}:
+            if _is_ours(folder, out):
+                remove_temporary(folder, ".*")  # left by a killed run
         hidden = NameHiding(planned) if pseudonymise else None
-        line = _Line(predictor, kinds, targets, threshold, depths, meaning, mpp, out, run, manifest, hidden)
+        line = _Line(
+            predictor,
+            kinds,
+            targets,
+            threshold,
+            depths,
+            meaning,
+            mpp,
+            out,
+            run,
+            manifest,
+            hidden,
+            frozenset(written),
+            frozenset(identities(planned)),
+        )
         outcomes, entries = [], []
         with closing(line.through(planned)) as finished:
             for source, (entry, kept) in zip(planned, finished, strict=True):
@@ -198,7 +217,9 @@ class _Line:
     out: Path
     run: str
     manifest: Manifest
-    hidden: NameHiding | None = None  # of what may not be told
+    hidden: NameHiding | None  # of what may not be told
+    written: frozenset[Path]  # by this run
+    inputs: frozenset[tuple[int, int]]
 
     def through(self, planned: list[Source]) -> Generator[tuple[Entry, bool], None, None]:
         """The entry of each image when it is in the manifest, and whether an earlier run had done it."""
@@ -297,6 +318,8 @@ class _Line:
                 if path.is_file():
                     path.unlink()
             paths = []
+        for path in self._left_over(step.source):
+            path.unlink()
         if step.scratch is not None:
             rmtree(step.scratch, ignore_errors=True)
         skipped = step.source.skipped
@@ -320,6 +343,19 @@ class _Line:
         self.manifest.append(entry)
         return entry, False
 
+    def _left_over(self, source: Source) -> list[Path]:
+        """What an earlier run wrote of a source and this one doesn't, as it was left."""
+        earlier = self.manifest.before.get(source.place)
+        outputs = {} if earlier is None else {self.out / name: digest for name, digest in earlier.outputs.items()}
+        return [
+            path
+            for path, digest in outputs.items()
+            if path not in self.written
+            and path.resolve().is_relative_to(self.out.resolve())
+            and file_hash(path) == digest
+            and identity(path) not in self.inputs
+        ]
+
 
 def _depths(predictor: "Predictor", planned: list[Source], folder: str | Path | None) -> Depths:
     """The depth of the pictures to predict."""
@@ -331,6 +367,12 @@ def _depths(predictor: "Predictor", planned: list[Source], folder: str | Path | 
     if planned and not found.files:
         raise DataError(f"{folder}: no {', '.join(DEPTHS)} there has the stem of any of the {len(planned)} pictures")
     return found
+
+
+def _is_ours(folder: Path, out: Path) -> bool:
+    """Whether no other run may be writing into a folder: one whose manifest is there or above, ``out``'s own aside."""
+    place, home = folder.resolve(), out.resolve()
+    return not any((each / MANIFEST).exists() for each in (place, *place.parents) if each != home)
 
 
 def _targets(model: "Model", source: Source, *, kinds: list[str]) -> list[Path]:

@@ -198,3 +198,78 @@ def test_a_preview_that_can_not_be_written_is_that_pictures_error_alone(tmp_path
     assert second.error is None
     assert not list(out.glob("x_*"))
     assert (out / "y_preview.png").is_file()
+
+
+HALF = f".{'0' * 32}.png"
+
+
+def test_what_others_are_writing_is_left(binary, folder):
+    """In a run's folder below, beside the outputs, and in a folder above which another run has its manifest."""
+    (folder / "in" / "first").mkdir()
+    shutil.copy(folder / "in" / "a.png", folder / "in" / "first")
+    places = [folder / "out" / "first", folder / "out" / "runs", folder / "out" / ".git"]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / HALF).write_bytes(b"half")
+    (folder / "out" / HALF).write_bytes(b"half")
+    (folder / "out" / "first" / "manifest.jsonl").touch()
+    run(binary, folder)
+    assert all((place / HALF).is_file() for place in places)
+    assert not (folder / "out" / HALF).exists()
+    Predictor(binary, device="cpu").predict_files(folder / "in" / "a.png", folder / "out" / "runs")
+    assert (folder / "out" / "runs" / HALF).is_file()
+
+
+def test_half_written_files_of_a_mirrored_folder_and_of_a_class_are_removed(multilabel, folder):
+    (folder / "in" / "first").mkdir()
+    shutil.copy(folder / "in" / "a.png", folder / "in" / "first")
+    run(multilabel, folder)
+    places = [folder / "out" / "first", folder / "out" / "first" / "a_mask"]
+    for place in places:
+        (place / HALF).write_bytes(b"half")
+    run(multilabel, folder, resume=True)
+    assert not any((place / HALF).exists() for place in places)
+
+
+def written(folder):
+    return sorted(path.name for path in (folder / "out").glob("*_*"))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_nothing_is_left_of_an_earlier_run_that_this_one_does_not_write(binary, folder, resume):
+    run(binary, folder, overlay=True, probability=True)
+    assert written(folder) == [f"{name}_{kind}.png" for name in "ac" for kind in ("mask", "overlay", "probability")]
+    (folder / "in" / "a.png").write_bytes(b"damaged")
+    (folder / "out" / "c_probability.png").write_bytes(b"somebody's own by now")
+    run(binary, folder, resume=resume)
+    assert written(folder) == ["c_mask.png", "c_probability.png"]
+
+
+def test_of_what_is_kept_everything_is_left(binary, folder):
+    run(binary, folder, overlay=True)
+    before = written(folder)
+    assert run(binary, folder, overlay=True, resume=True) == (0, ["a", "c"])
+    assert written(folder) == before
+
+
+def test_a_leftover_that_is_another_ones_output_or_an_input_stays(binary, tmp_path):
+    picture = np.zeros((8, 8, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "x.png"), picture)
+    predictor = Predictor(binary, device="cpu")
+    predictor.predict_files([tmp_path / "x.png"], tmp_path, overlay=True, entropy=True)
+    cv2.imwrite(str(tmp_path / "x.jpg"), picture)
+    sources = [tmp_path / name for name in ("x.jpg", "x.png", "x_overlay.png")]
+    first, second, third = predictor.predict_files(sources, tmp_path)
+    assert (first.error, third.error) == (None, None)
+    assert "would be an output of" in second.error
+    assert all((tmp_path / name).is_file() for name in ("x_mask.png", "x_overlay.png", "x_overlay_mask.png"))
+    assert not (tmp_path / "x_entropy.png").exists()
+
+
+def test_a_manifest_removes_nothing_outside_its_folder(binary, folder):
+    run(binary, folder, overlay=True)
+    manifest = folder / "out" / "manifest.jsonl"
+    (folder / "out" / "a_overlay.png").rename(folder / "a_overlay.png")
+    manifest.write_text(manifest.read_text().replace("a_overlay.png", "../a_overlay.png"))
+    run(binary, folder, resume=True)
+    assert (folder / "a_overlay.png").is_file()
