@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
+from segkit.given_path import given_path
 from segkit.prediction.settings import Kept
+from segkit.prediction.sources import why_no_text
 
 if TYPE_CHECKING:
     from segkit.prediction.predictor import Predictor
@@ -97,12 +99,16 @@ def overlay_video(
         progress: called after each frame with the number done, and of all as far as the file says it.
 
     Raises:
-        UsageError: ``out`` is the video itself, is of another format, or can't be written.
+        UsageError: ``out`` is the video itself or a folder, is of another format, or can't be written.
         DataError: the video can't be read to its end.
     """
-    source, out = Path(source), Path(out)
+    source, out = given_path(source, "source"), given_path(out, "out")
+    if (why := why_no_text(str(out))) is not None:
+        raise UsageError(why)
     if out.suffix.lower() not in CODECS:
         raise UsageError(f"{out}: expected a video's name, ending in one of {', '.join(CODECS)}")
+    if out.is_dir():
+        raise UsageError(f"{out}: a folder; name the video to write")
     if out.exists() and source.exists() and out.samefile(source):
         raise UsageError(f"{out}: this is the video to predict; choose another name")
     with _opened(source) as capture:
@@ -135,8 +141,11 @@ def overlay_video(
 
 @contextmanager
 def _opened(source: str | Path | int) -> Iterator[cv2.VideoCapture]:
-    if not isinstance(source, int) and not Path(source).is_file():
-        raise DataError(f"{source}: no such file")
+    if not isinstance(source, int):
+        if not given_path(source, "source").is_file():
+            raise DataError(f"{source}: no such file")
+        if (why := why_no_text(str(source))) is not None:  # OpenCV would end the process
+            raise DataError(why)
     capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
     try:
         if not capture.isOpened():

@@ -1,3 +1,6 @@
+import os
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -160,3 +163,28 @@ def test_frames_of_a_camera_are_predicted_as_they_come(binary, monkeypatch):
     assert Camera.released == 1
     with pytest.raises(DataError, match=r"camera 1: can't be opened as a video; is it connected and free\?"):
         next(frames_of(1))
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names of files are text there")
+def test_a_name_that_is_no_text_is_refused(binary, clip, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.mp4")
+    said = r"bad\\xff\.mp4: the name is no text in UTF-8; rename the file$"
+    with pytest.raises(UsageError, match=said):
+        overlay_video(Predictor(binary), clip, odd)
+    clip.rename(odd)
+    with pytest.raises(DataError, match=said):
+        next(frames_of(odd))
+
+
+def test_what_names_no_video_is_one_line(binary, clip, tmp_path):
+    with pytest.raises(UsageError, match="source: got int; expected the name of a file or folder"):
+        overlay_video(Predictor(binary), 0, tmp_path / "out.mp4")
+    with pytest.raises(UsageError, match="source: got NoneType; expected"):
+        next(frames_of(None))
+
+
+def test_a_folder_in_the_place_of_the_video_to_write_is_refused_first(binary, clip, tmp_path):
+    (tmp_path / "dir.mp4").mkdir()
+    with pytest.raises(UsageError, match=r"dir\.mp4: a folder; name the video to write"):
+        overlay_video(Predictor(binary), clip, tmp_path / "dir.mp4")
+    assert binary.sizes == []
