@@ -50,10 +50,8 @@ class Ensemble(nn.Module):
         self.names = member_names(names, len(members))
         first = members[0]
         for name, member in zip(self.names, members, strict=True):
-            for what in ("task", "classes", "background", "reader"):
+            for what in ("task", "classes", "background"):
                 theirs, ours = getattr(member, what), getattr(first, what)
-                if what == "reader":  # members with depth and without go together
-                    theirs, ours = theirs.of_images, ours.of_images
                 if theirs != ours:
                     raise UsageError(
                         f"member {name!r} has {what} {theirs}, {self.names[0]!r} has {ours}; they must agree"
@@ -62,8 +60,15 @@ class Ensemble(nn.Module):
         self.classes, self.background, self.maps = first.classes, first.background, first.maps
         self.reader = next((member.reader for member in members if member.reader.depth_channels), first.reader)
         for name, member in zip(self.names, members, strict=True):
-            if member.reader.depth_channels and member.reader != self.reader:
-                raise UsageError(f"member {name!r} has reader {member.reader}, another {self.reader}; they must agree")
+            ours, theirs = self.reader, member.reader
+            if not theirs.depth_channels:  # members with depth and without go together
+                ours, theirs = ours.of_images, theirs.of_images
+            if theirs != ours:
+                other = self.names[[each.reader for each in members].index(self.reader)]
+                raise UsageError(
+                    f"members {name!r} and {other!r} differ in {theirs.differences(ours)}; an ensemble reads each "
+                    "picture once: train both with the same"
+                )
         self.about: dict[str, Any] = {}
         self.members = nn.ModuleList(members)
         self.combination = combination_of(combination, weights, len(members), self.maps, self.task)

@@ -96,8 +96,11 @@ def test_probabilities_never_exceed_one_and_have_finite_entropy():
         (lambda: Ensemble([]), "needs at least one member"),
         (lambda: Ensemble([member(0), member(1, 3)]), "member 'member_1' has task multiclass, 'member_0' has binary"),
         (lambda: Ensemble([member(0), member(1, ["x", "y"])]), "they must agree"),
-        (lambda: Ensemble([member(0), member(1, in_channels=1)]), "has reader channels=1"),
-        (lambda: Ensemble([member(0), member(1, window=(0, 9))]), "has reader"),
+        (lambda: Ensemble([member(0), member(1, in_channels=1)]), r"differ in data\.channels \(1 and 3\)"),
+        (
+            lambda: Ensemble([member(0), member(1, window=(0, 9))]),
+            r"differ in data\.window \(\[0\.0, 9\.0\] and null\); an ensemble reads each",
+        ),
         (lambda: Ensemble([member(0), member(1)], [1, 2, 3]), r"weights have shape \[3\]; expected \[2\] or \[2, 1\]"),
         (lambda: Ensemble([member(0), member(1)], [1, -1]), "finite, zero or more"),
         (lambda: Ensemble([member(0), member(1)], [0, 0]), "positive sum"),

@@ -2,8 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from segkit.checked import Checked
 from segkit.data.camera import Intrinsics, Motion
 from segkit.data.depth import Depth
 
@@ -11,7 +11,7 @@ MOST = 16  # pixels of the picture, along each side, that one measurement covers
 ROUNDING = 1e-6  # of a pixel; else neighbours that share an edge could both miss the pixel whose centre is on it
 
 
-class Alignment(BaseModel):
+class Alignment(Checked):
     """What it takes to bring depth to its picture.
 
     Args:
@@ -19,8 +19,6 @@ class Alignment(BaseModel):
         colour_camera: of the pictures as they are read, upright.
         motion: from the depth camera's space to the colour camera's, 3 × 4 or 4 × 4, in metres.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     depth_camera: Intrinsics
     colour_camera: Intrinsics

@@ -3,21 +3,21 @@
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
+
+from segkit.checked import Checked
 
 FARTHEST = 10.0  # metres between the two cameras of a rig; more is a matrix in millimetres
 RIGID = 1e-3  # how far a rotation's rows may be from unit length and right angles: matrices are often typed off
 
 
-class Intrinsics(BaseModel):
+class Intrinsics(Checked):
     """How a camera maps directions to pixels: u = fx · X / Z + cx, v = fy · Y / Z + cy.
 
     Args:
         fx, fy: focal lengths in pixels, above 0.
         cx, cy: the principal point in pixels; the centre of the top left pixel is (0, 0).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fx: float = Field(gt=0, allow_inf_nan=False)
     fy: float = Field(gt=0, allow_inf_nan=False)

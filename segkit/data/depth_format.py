@@ -2,12 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, model_validator
+
+from segkit.checked import Checked
 
 Unit = Literal["mm", "m", "0.1mm", "disparity", "relative"]
 
 
-class DepthFormat(BaseModel):
+class DepthFormat(Checked):
     """What the values of a dataset's depth files mean.
 
     Args:
@@ -20,8 +22,6 @@ class DepthFormat(BaseModel):
         focal_baseline: for ``disparity`` and nothing else: focal length in pixels × baseline in metres, so that metres
             = focal_baseline / disparity. Where files hold a multiple of the disparity (KITTI's 256), so must this.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: Unit
     invalid: tuple[FiniteFloat, ...] = (0.0,)

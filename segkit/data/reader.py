@@ -1,16 +1,18 @@
 """Pixels from picture files, and from pixels the float32 array in 0..1 that every model takes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from segkit.checked import Checked
 from segkit.data.claims import LIMIT, check_claim, claim_of, claim_of_tiff, jpeg_segments
 from segkit.data.decoding import ORIENTATION, decode, decode_tiff, is_tiff, tiff_orientation
 from segkit.data.decoding import Pixels as Pixels
@@ -34,6 +36,13 @@ Window = tuple[float, float] | Literal["picture", "file"]
 file says it is to be shown with.
 """
 
+NAMES = {
+    **{key: f"data.{key}" for key in ("channels", "window", "slices", "mpp")},
+    "depth_channels": "channels of depth",
+    **{key: key for key in ("depth_unit", "depth_invalid", "depth_focal_baseline")},
+}
+"""What people call a reader's settings."""
+
 PERCENTILES = (0.1, 99.9)
 LOOKED_AT = 1 << 22  # values that percentiles are taken from, evenly spread where there are more
 
@@ -42,11 +51,13 @@ SLIDES = (".svs", ".ndpi", ".scn", ".bif", ".qptiff")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *SLIDES)
 """Suffixes of the files read as two-dimensional pictures."""
 
+ROUNDING = 1e-6  # by which fractions may lie outside 0..1, as sums and resizing leave them
+
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 PNG_END = b"IEND\xae\x42\x60\x82"  # the last chunk's name and checksum, always the same
 
 
-class Reader(BaseModel):
+class Reader(Checked):
     """How a model wants its pictures: float32 [H, W, channels] in 0..1.
 
     Args:
@@ -61,8 +72,6 @@ class Reader(BaseModel):
         mpp: microns per pixel that pictures of known resolution are brought to, see
             :func:`segkit.data.picture.open_picture`; None: they are taken as they are.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: int = Field(default=3, ge=1)
     window: Window | None = None
@@ -87,6 +96,15 @@ class Reader(BaseModel):
         if self.slices is None:
             return self
         return self.model_copy(update={"slices": self.slices.model_copy(update={"planes": self.slices.planes[:1]})})
+
+    def differences(self, other: "Reader") -> str:
+        """The settings that differ in another one, with both values, in the words of recipes and ``dataset.yaml``."""
+        ours, theirs = ({**each.model_dump(mode="json"), **_of_depth(each)} for each in (self, other))
+        return ", ".join(
+            f"{name} ({json.dumps(ours.get(key))} and {json.dumps(theirs.get(key))})"
+            for key, name in NAMES.items()
+            if ours.get(key) != theirs.get(key)
+        )
 
     @property
     def inputs(self) -> int:
@@ -141,7 +159,8 @@ class Reader(BaseModel):
         """Return float32 in 0..1 of the same shape: by the window, or uint8 / 255, uint16 / 65535, floats as they are.
 
         Raises:
-            ValueError: floats outside 0..1 without a window: what their range means can't be guessed.
+            ValueError: floats outside 0..1 without a window, by more than rounding: what their range means can't be
+                guessed.
         """
         if self.window is not None:
             if self.window == "file":
@@ -153,12 +172,19 @@ class Reader(BaseModel):
             return np.divide(pixels, 255, dtype=np.float32)
         if pixels.dtype == np.uint16:
             return np.divide(pixels, 65535, dtype=np.float32)
-        if pixels.size and (pixels.min() < 0 or pixels.max() > 1):
+        low, high = (float(pixels.min()), float(pixels.max())) if pixels.size else (0.0, 1.0)
+        if low < -ROUNDING or high > 1 + ROUNDING:
             raise ValueError(
-                f"values run from {pixels.min():g} to {pixels.max():g}; without an intensity window they must lie in "
-                "0..1: set the window (low and high)"
+                f"values run from {low:.8g} to {high:.8g}; without an intensity window they must lie in 0..1: set the "
+                "window (low and high)"
             )
-        return pixels.astype(np.float32, copy=False)
+        pixels = pixels.astype(np.float32, copy=False)
+        return pixels.clip(0, 1) if low < 0 or high > 1 else pixels
+
+
+def _of_depth(reader: Reader) -> dict[str, Any]:
+    said = {} if reader.depth is None else reader.depth.model_dump(mode="json")
+    return {f"depth_{key}": value for key, value in said.items()}
 
 
 def own_window(pixels: Pixels) -> tuple[float, float]:

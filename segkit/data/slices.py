@@ -2,14 +2,16 @@
 
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from segkit.checked import Checked
 
 Plane = Literal["axial", "coronal", "sagittal"]
 """A plane that slices lie in."""
 PLANES: tuple[Plane, ...] = get_args(Plane)
 
 
-class Slices(BaseModel):
+class Slices(Checked):
     """What of a volume a model is shown at a time.
 
     Attributes:
@@ -19,8 +21,6 @@ class Slices(BaseModel):
             the last one is repeated.
         spacing: millimetres that the pixels of a slice are brought to; None: as they are.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     planes: tuple[Plane, ...] = Field(default=("axial",), min_length=1, description="axial, coronal, sagittal")
     neighbours: int = Field(default=0, ge=0, le=16, description="slices before and behind that are further channels")

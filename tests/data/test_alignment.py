@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from segkit.data.alignment import MOST, Alignment, aligned
 from segkit.data.camera import Intrinsics
+from segkit.errors import UsageError
 
 HERE = ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0))
 CAMERA = Intrinsics(fx=100, fy=100, cx=15.5, cy=11.5)
@@ -104,5 +104,5 @@ BAD = [
 @pytest.mark.parametrize(("wrong", "message"), BAD)
 def test_cameras_that_cannot_be_are_refused(wrong, message):
     right = {"depth_camera": CAMERA, "colour_camera": CAMERA, "motion": HERE}
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(UsageError, match=message):
         Alignment(**{**right, **wrong})

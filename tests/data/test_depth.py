@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 
 import cv2
@@ -12,7 +13,8 @@ from pydantic import ValidationError
 
 from segkit.data.depth import measured_depth, read_depth, resized_depth, stored_values, zoomed_depth
 from segkit.data.depth_format import DepthFormat
-from segkit.errors import DataError
+from segkit.data.reader import Reader
+from segkit.errors import DataError, UsageError
 
 MM = DepthFormat(unit="mm")
 METRES = DepthFormat(unit="m")
@@ -114,12 +116,28 @@ def test_one_map_in_mm_in_tenths_and_in_metres_gives_the_same_bits(values):
         assert np.array_equal(measured_depth(metres, METRES), expected)
 
 
+def test_what_no_format_has_is_refused_in_one_line():
+    said = (
+        "DepthFormat.unit: input should be 'mm', 'm', '0.1mm', 'disparity' or 'relative' (found 'cm')",
+        "DepthFormat.invalid.0: input should be a finite number (found nan)",
+        "DepthFormat.units: extra inputs are not permitted (found 'mm')",
+    )
+    for wrong, message in zip(({"unit": "cm"}, {"invalid": (math.nan,)}, {"units": "mm"}), said, strict=True):
+        with pytest.raises(UsageError) as caught:
+            DepthFormat(**{"unit": "mm", **wrong})
+        assert str(caught.value) == message
+    with pytest.raises(UsageError, match=r"Reader\.channels: input should be greater than or equal to 1 \(found 0\)"):
+        Reader(channels=0)
+    with pytest.raises(ValidationError, match=r"depth\.unit"):  # as part of a file it is told where
+        Reader.model_validate({"depth": {"unit": "cm"}})
+
+
 def test_the_formats_contradictions_are_refused():
-    with pytest.raises(ValidationError, match="disparity needs focal_baseline"):
+    with pytest.raises(UsageError, match="disparity needs focal_baseline"):
         DepthFormat(unit="disparity")
-    with pytest.raises(ValidationError, match="focal_baseline is for disparity; the unit is mm"):
+    with pytest.raises(UsageError, match="focal_baseline is for disparity; the unit is mm"):
         DepthFormat(unit="mm", focal_baseline=3)
-    with pytest.raises(ValidationError, match="finite"):
+    with pytest.raises(UsageError, match="finite"):
         DepthFormat(unit="mm", invalid=(float("nan"),))
     assert [DepthFormat(unit=unit).metric for unit in ("mm", "m", "0.1mm", "relative")] == [True, True, True, False]
     assert DISPARITY.metric

@@ -73,7 +73,7 @@ def test_a_reader_reads_the_level(slide):
     np.testing.assert_array_equal(Reader(mpp=1.0).read(slide), LEVELS[2] / np.float32(255))
     np.testing.assert_array_equal(Reader().read(slide), PIXELS / np.float32(255))
     for mpp in (0, -1, float("nan"), float("inf")):
-        with pytest.raises(ValidationError):
+        with pytest.raises(UsageError, match=r"Reader\.mpp: input should be "):
             Reader(mpp=mpp)
 
 

@@ -1,0 +1,29 @@
+"""Objects of checked values that people make in Python, too: what is wrong with one is said in one line."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from segkit.errors import UsageError
+
+LONGEST = 60  # characters of a value that is shown
+
+
+class Checked(BaseModel):
+    """What is made of checked values and doesn't change; UsageError for the first of them that can't be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, (type(self).__name__, *fault["loc"])))
+            message = fault["msg"].removeprefix("Value error, ")
+            shown = repr(fault["input"])
+            found = f" (found {shown})" if len(shown) <= LONGEST else ""
+            raise UsageError(f"{where}: {message[0].lower()}{message[1:]}{found}") from None
+
+    # Where such an object is a part of another one, or of a file, that one's error is told, with the way to the value.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
