@@ -2,6 +2,8 @@
 
 import copy
 import json
+import math
+import re
 
 import numpy as np
 import pytest
@@ -187,8 +189,16 @@ def test_members_with_and_without_depth_go_together():
     with pytest.raises(ValueError, match="this ensemble's members take images alone"):
         Ensemble([colour]).probabilities(image, depth)
     other = segmenter(depth=STEM, depth_format=DepthFormat(unit="relative"))
-    with pytest.raises(UsageError, match=r"member 'member_1' has reader .*; they must agree"):
+    with pytest.raises(
+        UsageError, match=r"members 'member_1' and 'member_0' differ in depth_unit \(\"relative\" and \"m\"\)"
+    ):
         Ensemble([bridged, other])
+    other = segmenter(depth=STEM, depth_format=DepthFormat(unit="m", invalid=(0, 65.535)))
+    said = (
+        "members 'deep' and 'both' differ in depth_invalid ([0.0, 65.535] and [0.0]); an ensemble reads each picture "
+    )
+    with pytest.raises(UsageError, match=re.escape(said)):
+        Ensemble([colour, bridged, other], names=["colour", "both", "deep"])
 
 
 @pytest.mark.parametrize(
@@ -209,6 +219,12 @@ def test_members_with_and_without_depth_go_together():
             "encoding 'inverse' is of metres, but depth is relative; take plain",
         ),
         ({"depth": STEM, "encoding": "normals"}, "normals need the focal lengths"),
+        ({"depth": STEM, "encoding": {"name": "metres", "mean": [math.nan]}}, r"numbers, above 0 .* not \[nan\]"),
+        ({"depth": STEM, "encoding": {"name": "metres", "std": [math.inf]}}, r"numbers, above 0 .* \[inf\]"),
+        (
+            {"depth": STEM, "encoding": {"name": "metres", "focal": [60, 60]}},
+            "focal is for normals; leave it out of metres",
+        ),
         ({"depth": STEM, "encoding": {"name": "normals", "focal": [60.0]}}, r"focal is \[60.0\]; expected \[fx, fy\]"),
         ({"depth": {"name": "swin_tiny", "levels": [3]}}, "none of them in common; name the levels to bridge"),
     ],
@@ -224,6 +240,13 @@ def test_what_does_not_fit_the_image_says_why():
         model(image, depth[:, :1])
     with pytest.raises(ValueError, match="this model takes images alone"):
         segmenter()(image, depth)
+    for dtype in (torch.int64, torch.float64, torch.float16):
+        with pytest.raises(ValueError, match=f"got depth of {dtype}; expected torch.float32, as the image is"):
+            model(image, depth.to(dtype))
+    with pytest.raises(ValueError, match=r"got depth as ndarray; expected a tensor \[B, 2, H, W\]"):
+        model(image, depth.numpy())
+    with pytest.raises(ValueError, match=r"got images as ndarray; this model takes a tensor \[B, 3, H, W\]"):
+        model(image.numpy())
 
 
 def test_predictions_in_tiles_flips_and_scales_are_of_both(tmp_path):

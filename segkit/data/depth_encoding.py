@@ -1,5 +1,6 @@
 """What a network is given of depth, or of another second modality: channels of ordinary size, and where they hold."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -53,8 +54,9 @@ class DepthEncoding(nn.Module):
             is 0 and their quartiles lie as a normal distribution's do. A flat picture is 0.
 
     Raises:
-        ValueError: an unknown kind; a number of values other than C; a std or a focal length that is not above 0;
-            ``normals`` without focal lengths; from ``forward``: another number of channels than C + 1.
+        ValueError: an unknown kind; a number of values other than C; a mean, std or focal length that is no finite
+            number, or one of the last two not above 0; ``normals`` without focal lengths, another kind with them; from
+            ``forward``: another number of channels than C + 1.
     """
 
     mean: Tensor
@@ -78,10 +80,13 @@ class DepthEncoding(nn.Module):
             raise ValueError(f"{kind} takes depth in one channel, not {channels}; say plain")
         if channels < 1 or (not per_picture and not len(mean) == len(std) == channels):
             raise ValueError(f"{channels} channels, but {len(mean)} means and {len(std)} deviations")
-        if not all(value > 0 for value in (*std, *(focal or ()))):
-            raise ValueError(f"deviations and focal lengths are above 0, not {list(std)} and {focal}")
+        if not all(map(math.isfinite, mean)) or not all(0 < value < math.inf for value in (*std, *(focal or ()))):
+            numbers = f"{list(mean)}, {list(std)} and {focal}"
+            raise ValueError(f"mean, std and focal are finite numbers, above 0 but for the mean, not {numbers}")
         if focal is not None and len(focal) != 2:
             raise ValueError(f"focal is {list(focal)}; expected [fx, fy]")
+        if focal is not None and kind != "normals":
+            raise ValueError(f"focal is for normals; leave it out of {kind}")
         if kind == "normals" and focal is None:
             raise ValueError("normals need the focal lengths: give 'intrinsics' in dataset.yaml, or take another kind")
         self.kind = kind

@@ -160,7 +160,7 @@ MISTAKES = [
     (("metrs", {}), "no kind 'metrs'; there are metres, inverse, normals and plain"),
     (("metres", {"channels": 2}), "metres takes depth in one channel, not 2; say plain"),
     (("plain", {"channels": 2}), "2 channels, but 1 means and 1 deviations"),
-    (("metres", {"std": [0.0]}), "deviations and focal lengths are above 0"),
+    (("metres", {"std": [0.0]}), "mean, std and focal are finite numbers, above 0"),
     (("normals", {}), "normals need the focal lengths: give 'intrinsics' in dataset.yaml"),
 ]
 
