@@ -56,7 +56,7 @@ class DataRecipe(Strict):
         "medium", description="a ready-made list, or albumentations transforms: `- HorizontalFlip: {p: 0.5}`"
     )
     depth_dropout: float = Field(
-        0.0, ge=0, le=1, description="share of the crops whose depth is taken away, so that the model works without it"
+        0.0, ge=0, lt=1, description="share of the crops whose depth is taken away, so that the model works without it"
     )
     cache: bool = Field(True, description="keep decoded pictures in memory when they fit")
 
@@ -91,7 +91,9 @@ class ModelRecipe(Strict):
         None, description="[height, width] that whole pictures are brought to; needs data.crop and predict.tile null"
     )
     start: str | None = Field(
-        None, description="where a saved model of the same shape is, whose weights are the first; not its normalisation"
+        None,
+        description="where a saved model of the same shape is, whose weights are the first; not its normalisation. "
+        "With depth also one of colour alone, whose normalisation stays where data.normalisation is dataset",
     )
     output_size: tuple[Side, Side] | None = Field(
         None, description="[height, width] of a coarse map to learn; input_size is 8 times that by default"

@@ -31,7 +31,8 @@ from segkit.training.beside import Boosted, Taught
 from segkit.training.losses import build_loss
 from segkit.training.normalisation import depth_encoding, image_normalisation
 
-OWN = ("mean", "std", "encoding.", "auxiliary.", "spread.")  # tensors that aren't taken from a model to start from
+OWN = ("encoding.", "auxiliary.", "spread.")  # tensors that aren't taken from a model to start from
+NORMALISATION = ("mean", "std")  # nor these, but for a model of the image alone that is taught depth
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,8 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
     except UsageError as error:
         raise UsageError(f"{plan.member.name}: {error}") from error
     if model.start is not None:
-        start_from(segmenter, model.start, f"{plan.member.name}: model.start={model.start}")
+        where = f"{plan.member.name}: model.start={model.start}"
+        start_from(segmenter, model.start, where, measured=data.normalisation == "dataset")
         if model.depth is not None and model.depth.model_dump().get("weights") == COLOUR:
             depth_from_colour(segmenter.backbone)  # once more: the colour backbone has other weights now
     try:
@@ -268,10 +270,17 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
     return segmenter
 
 
-def start_from(segmenter: Segmenter, path: str, where: str) -> None:
+def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -> None:
     """Give a segmenter the weights of a saved one; normalisation, auxiliary heads and a second head are its own.
 
-    One with depth may begin with the weights of one of the image alone, and then says what that says.
+    One with depth may begin with the weights of one of the image alone, and then says what that says: it takes its
+    normalisation, too.
+
+    Args:
+        segmenter: to start.
+        path: where the other is saved.
+        where: what messages begin with.
+        measured: whether the segmenter's normalisation is that of its pictures, and not one that was asked for.
 
     Raises:
         ModelError: there is none.
@@ -285,10 +294,10 @@ def start_from(segmenter: Segmenter, path: str, where: str) -> None:
         raise RecipeError(f"{where}: expected a single model; of an ensemble name one member's folder")
     theirs: dict[str, Tensor] = first.state_dict()
     ours: dict[str, Tensor] = segmenter.state_dict()
-    left: tuple[str, ...] = OWN
+    left: tuple[str, ...] = (*OWN, *NORMALISATION)
     if isinstance(segmenter.backbone, Bridged) and not isinstance(first.backbone, Bridged):  # of the image alone
         theirs = {re.sub(r"^backbone\.", "backbone.colour.", name): tensor for name, tensor in theirs.items()}
-        left = (*OWN, "backbone.depth.", "backbone.bridges.")
+        left = (*OWN, *(() if measured else NORMALISATION), "backbone.depth.", "backbone.bridges.")
     names = [name for name in {**ours, **theirs} if not name.startswith(left)]
     for name in names:
         here, there = (list(each[name].shape) if name in each else "none" for each in (ours, theirs))

@@ -200,8 +200,9 @@ def _check_readers(plans: Sequence[Plan], teacher: AnyModel | None) -> None:
     for plan in plans[1:]:
         if plan.reader.of_images != plans[0].reader.of_images:
             raise RecipeError(
-                f"member {plan.member.name!r} reads with {plan.reader}, {plans[0].member.name!r} with "
-                f"{plans[0].reader}; an ensemble's members take the same data.channels, window, slices and mpp"
+                f"members {plan.member.name!r} and {plans[0].member.name!r} differ in "
+                f"{plan.reader.of_images.differences(plans[0].reader.of_images)}; an "
+                "ensemble's members take the same data.channels, window, slices and mpp"
             )
 
 
@@ -230,6 +231,13 @@ def _notes(recipe: Recipe, plans: Sequence[Plan], unlabelled: Sequence[Sample]) 
                 yield (
                     f"{plan.member.name}: depth varies by {deviation / mean:.1%} of its mean, less than zooming "
                     "changes it; model.encoding with per_picture: true looks at each picture's own relief"
+                )
+        if plan.member.model.start is not None:
+            learnt, here = load_segmentation(plan.member.model.start).classes, plan.dataset.folder.classes
+            if tuple(learnt) != tuple(here):
+                yield (
+                    f"{plan.member.name}: model.start draws {', '.join(learnt)}; here they go on, in this order, as "
+                    f"{', '.join(here)}"
                 )
     if unlabelled:
         yield f"{len(unlabelled)} pictures without masks, which the teacher labels"
@@ -276,6 +284,7 @@ def _about(recipe: Recipe, folder: DatasetFolder, minutes: float, *, pictures: i
             "recipe": recipe.name,
             "minutes": round(minutes, 1),
             "finished": finished,
+            **({"depth": "brought onto the pictures"} if folder.alignment is not None else {}),
             "date": date.today().isoformat(),
             "segkit": segkit.__version__,
             "torch": torch.__version__,

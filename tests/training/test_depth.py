@@ -1,16 +1,22 @@
 """Training with depth: from a recipe to a model that uses it, does without it, and is taken up again."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import segkit
+from segkit.data.alignment import Alignment
+from segkit.data.camera import Intrinsics
 from segkit.data.synthetic import draw_cells
 from segkit.errors import DataError, RecipeError
 from segkit.recipe import Recipe
 from segkit.training.optimizer import parameter_groups
+from segkit.training.plan import build_segmenter, make_plans
+from segkit.training.run import _about as about_of
+from segkit.training.run import _notes as notes_of
 from segkit.training.run import train
 
 STEM = {"name": "stem", "width": 4, "depth": 2}
@@ -94,7 +100,7 @@ def test_from_a_colour_model_it_begins_as_that_and_frozen_stays_so(cells, tmp_pa
     )
     kept = {name.replace("backbone.", "backbone.colour.", 1): t for name, t in colour.model.state_dict().items()}
     after = first.model.state_dict()
-    assert all(torch.equal(after[name], tensor) for name, tensor in kept.items() if name not in ("mean", "std"))
+    assert all(torch.equal(after[name], tensor) for name, tensor in kept.items())
     image = torch.rand(1, 3, 40, 40)
     with torch.no_grad():
         assert torch.equal(first.model(image), colour.model(image))
@@ -112,6 +118,37 @@ def test_from_a_colour_model_it_begins_as_that_and_frozen_stays_so(cells, tmp_pa
     thawed = second.model.state_dict()
     moved = [name for name, tensor in kept.items() if name.endswith("weight") and not torch.equal(thawed[name], tensor)]
     assert len(moved) == sum(name.endswith("weight") for name in kept)
+
+
+def test_on_other_pictures_a_colour_models_normalisation_stays_unless_another_is_asked_for(cells, tmp_path):
+    torch.manual_seed(0)
+    colour = segkit.Segmenter.create(
+        STEM, neck=MODEL["neck"], classes=["nothing", "disc"], mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6]
+    ).eval()
+    segkit.save(colour, tmp_path / "colour")
+    folder = segkit.open_dataset(cells)
+    image = torch.rand(1, 3, 40, 40)
+    for normalisation, kept in (("dataset", True), ("imagenet", False)):
+        recipe = recipe_of(
+            {**BRIDGED, "start": str(tmp_path / "colour")},
+            data={"normalisation": normalisation, "path": str(cells)},
+        )
+        plans = make_plans(recipe, folder)
+        model = build_segmenter(plans[0], folder).eval()
+        with torch.no_grad():
+            assert torch.equal(model(image), colour(image)) is kept
+        assert torch.equal(model.mean, colour.mean) is kept
+        said = "tiny: model.start draws nothing, disc; here they go on, in this order, as background, cell"
+        assert list(notes_of(recipe, plans, ()))[-1] == said
+
+
+def test_that_depth_was_brought_onto_its_pictures_is_kept_with_the_model(cells):
+    folder = segkit.open_dataset(cells)
+    camera = Intrinsics(fx=60, fy=60, cx=24, cy=24)
+    rig = Alignment(depth_camera=camera, colour_camera=camera, motion=np.eye(4).tolist())
+    for each, said in ((folder, None), (replace(folder, alignment=rig), "brought onto the pictures")):
+        about = about_of(recipe_of(), each, 0.0, pictures=1, finished=True)
+        assert about["trained_on"].get("depth") == said
 
 
 def test_depth_from_colour_weights_takes_those_that_training_starts_from(cells, tmp_path):
@@ -205,6 +242,7 @@ def test_depth_of_another_kind_than_in_training_is_refused(cells, tmp_path):
             {"model": {**MODEL, "depth": "stack", "bridge": {"name": "se", "levels": [0]}}},
             "tiny: model.bridge joins two backbones, depth=stack is one; leave it out",
         ),
+        ({"data": {"depth_dropout": 1.0}}, "data.depth_dropout\n  Input should be less than 1"),
         ({"train": {"unfreeze": 0.5}}, "tiny: train.unfreeze, but nothing is frozen"),
         (
             {"model": None, "ensemble": {"joint": True, "members": [{"name": "a", **MODEL}, {"name": "b", **BRIDGED}]}},
