@@ -141,6 +141,8 @@ def ids_of(file: Path) -> NDArray[np.uint8]:
 
 def link(file: Path, into: Path) -> None:
     place = into / file.name
+    if place.is_symlink() and place.readlink() != file.resolve():  # left by a run with other files
+        place.unlink()
     if not place.is_symlink() and not place.exists():
         place.symlink_to(file.resolve())
 

@@ -73,6 +73,16 @@ def test_it_is_opened_and_the_recipe_trains_on_it(nyuv2, exported, tmp_path, mon
     assert segkit.Predictor(model).predict(sample.image, depth=sample.depth).probabilities.shape == (40, 48, 64)
 
 
+def test_made_again_of_other_files_it_links_to_those(nyuv2, exported, tmp_path):
+    nyuv2.nyuv2_folder(exported, tmp_path / "nyuv2")
+    (exported / "depth").rename(exported / "painted")
+    for file in (exported / "painted").iterdir():
+        cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_UNCHANGED) * 10)
+    nyuv2.nyuv2_folder(exported, tmp_path / "nyuv2", unit="0.1mm", depth="painted")
+    folder = segkit.open_dataset(tmp_path / "nyuv2")
+    assert folder.read_depth(folder.samples("test")[0], (48, 64))[20, 20, 0] == pytest.approx(2.5, abs=0.1)
+
+
 def test_whole_pictures_bring_the_cameras_numbers(nyuv2, exported, tmp_path):
     for file in (exported / "rgb").iterdir():
         cv2.imwrite(str(file), np.zeros((480, 640, 3), np.uint8))
