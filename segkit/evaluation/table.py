@@ -145,6 +145,8 @@ def comparison_table(models: Mapping[str, Metrics], pairs: Mapping[str, Metrics]
             for row in (heads, *rows)
         ]
         lines += ["", *comparison_remarks(pair)]
+    notes = {f"note: {note}": None for each in models.values() for note in each["notes"]}
+    lines += ["", *notes] if notes else []
     return "\n".join(lines)
 
 

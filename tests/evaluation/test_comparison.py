@@ -10,6 +10,7 @@ from segkit.artifact import load
 from segkit.errors import ModelError, UsageError
 from segkit.evaluation.comparison import compare
 from segkit.evaluation.report import evaluate
+from segkit.evaluation.table import comparison_table
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,15 @@ def test_the_table(comparison):
     assert lines[2] == f"A: {comparison.first}"
     assert any(line.startswith("Dice of cell, pooled") for line in lines)
     assert any("A is better on 0 images" in line for line in lines)
+
+
+def test_notes_on_any_of_the_models_stand_below_the_table_once(comparison):
+    note = "the model takes depth, which is left out"
+    models = {name: {**report.metrics, "notes": [note]} for name, report in comparison.reports.items()}
+    table = comparison_table(models, comparison.pairs)
+    assert table.startswith(comparison.table().partition("\nnote: ")[0].rstrip())
+    assert table.endswith(f"\n\nnote: {note}")
+    assert table.count(note) == 1
 
 
 def test_what_is_saved(comparison, tmp_path):
