@@ -25,6 +25,8 @@ ASIDE = re.compile(r"\b(label|macro|thumbnail|overview|map)\b", re.IGNORECASE)
 """Names of what lies beside a slide: its label, which may show a patient's name, and small pictures of the whole."""
 REDUCED, MASK = 1, 4  # bits of a page's kind: a smaller version of another page, and what of it is to be seen
 
+GREY_WITH_ALPHA = 4  # a PNG's kind of colour, in its header's 26th byte
+
 COMPRESSIONS = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
 PHOTOMETRICS = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.RGB)
 """What tifffile decodes by itself."""
@@ -43,6 +45,8 @@ def decode(data: bytes) -> Pixels:
     if pixels is None:
         raise ValueError("its data is damaged: copy or export it again")
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels[..., ::-1]
+    if data[:4] == b"\x89PNG" and data[25] == GREY_WITH_ALPHA:  # which comes as three equal channels
+        pixels = pixels[..., :1]
     return _plain_type(pixels)
 
 

@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -42,6 +44,25 @@ def test_colour_is_in_rgb_order_and_alpha_is_dropped(tmp_path, suffix):
     alpha = np.full((6, 8, 1), 7, np.uint8)
     Image.fromarray(np.concatenate([COLOUR8, alpha], axis=2)).save(path)
     assert np.array_equal(read_pixels(path), COLOUR8)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_grey_with_alpha_is_one_channel(tmp_path, kind):
+    path, grey = tmp_path / "a.png", (GREY8.astype(kind) * (257 if kind == np.uint16 else 1)).astype(kind)
+    path.write_bytes(png_of(np.stack([grey, np.full_like(grey, 9)], axis=2)))
+    assert np.array_equal(read_pixels(path), grey[..., None])
+
+
+def png_of(pixels):
+    """The bytes of a PNG of grey and alpha [H, W, 2], of 8 or 16 bits, which libraries don't write both."""
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.astype(row.dtype.newbyteorder(">")).tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, 4, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -238,6 +259,9 @@ def test_integers_are_scaled_by_their_type_and_floats_must_be_scaled_already():
     assert reader.scale(np.array([0, 0.25, 1], np.float32)).tolist() == [0, 0.25, 1]
     with pytest.raises(ValueError, match="values run from -3 to 900; without an intensity window"):
         reader.scale(np.array([-3, 900], np.float32))
+    assert reader.scale(np.array([-1e-7, 0.5, 1.0000001], np.float32)).tolist() == [0, 0.5, 1]
+    with pytest.raises(ValueError, match=r"values run from 0 to 1\.000002; without an intensity window"):
+        reader.scale(np.array([0, 1.000002], np.float32))
 
 
 def test_a_window_scales_and_clips_in_the_files_own_units():
