@@ -49,7 +49,8 @@ def list_folder(folder: Path, suffixes: Sequence[str]) -> Listing:
     found: dict[str, Path] = {}
     twice, others = [], []
     for entry in entries(folder):
-        if suffix_of(entry) not in suffixes and not (SERIES in suffixes and holds_dicom(entry)):
+        called = suffix_of(entry) in suffixes and not entry.is_dir()  # a folder may be called x.png
+        if not called and not (SERIES in suffixes and holds_dicom(entry)):
             others.append(entry)
         elif (stem := stem_of(entry)) in found:
             twice.append(entry)

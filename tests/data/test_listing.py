@@ -11,6 +11,7 @@ def folder(tmp_path):
     for name in ("b.png", "a.PNG", "a.tif", "notes.txt", ".hidden.png"):
         (tmp_path / name).touch()
     (tmp_path / "inner").mkdir()
+    (tmp_path / "inner.png").mkdir()
     return tmp_path
 
 
@@ -18,8 +19,8 @@ def test_a_listing_has_files_by_stem_further_ones_and_others(folder):
     listing = list_folder(folder, (".png", ".tif"))
     assert listing.found == {"a": folder / "a.PNG", "b": folder / "b.png"}
     assert listing.twice == (folder / "a.tif",)
-    assert listing.others == (folder / "inner", folder / "notes.txt")
-    assert [entry.name for entry in entries(folder)] == ["a.PNG", "a.tif", "b.png", "inner", "notes.txt"]
+    assert listing.others == (folder / "inner", folder / "inner.png", folder / "notes.txt")
+    assert [entry.name for entry in entries(folder)] == ["a.PNG", "a.tif", "b.png", "inner", "inner.png", "notes.txt"]
 
 
 def test_files_by_stem_must_be_there_once(folder, tmp_path):
