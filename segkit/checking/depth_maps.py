@@ -13,6 +13,7 @@ from segkit.data.depth_format import DepthFormat
 from segkit.data.folder import depth_format
 
 PLAUSIBLE = (0.05, 200.0)  # metres between which the middle of what cameras measure lies
+APART = 20  # times as far as in most maps, or as near: a unit is off by 10 at least, and scenes seldom by as much
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def check_depth(seen: Survey, maps: Sequence[DepthFacts]) -> list[Finding]:
         *finding("no_depth_unit", unsaid),
         *finding("nothing_measured", [seen.place(one.file) for one in maps if one.median is None]),
         *finding("depth_scale", _implausible(unit, maps)),
+        *finding("depth_unlike", _unlike(seen, unit, maps)),
         *finding("depth_channels", _channels(seen, maps)),
         *finding("no_depth", [Place(stem) for stem in without]),
     ]
@@ -69,6 +71,19 @@ def _implausible(unit: DepthFormat | None, maps: Sequence[DepthFacts]) -> list[P
     if PLAUSIBLE[0] <= middle <= PLAUSIBLE[1]:
         return []
     return [Place("depth/", f"in {unit.unit} the middle is {middle:.3g} m")]
+
+
+def _unlike(seen: Survey, unit: DepthFormat | None, maps: Sequence[DepthFacts]) -> list[Place]:
+    """Maps in which everything is much nearer, or much farther, than in most."""
+    medians = {one.file: one.median for one in maps if one.median is not None}
+    if unit is None or not unit.metric or not medians:
+        return []
+    middle = float(np.median(list(medians.values())))
+    return [
+        seen.place(file, f"its middle is {median:.3g} m, that of most {middle:.3g} m")
+        for file, median in medians.items()
+        if not middle / APART <= median <= middle * APART
+    ]
 
 
 def _channels(seen: Survey, maps: Sequence[DepthFacts]) -> list[Place]:

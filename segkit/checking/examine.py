@@ -137,7 +137,7 @@ def _depth(seen: Survey, sample: Sample, size: tuple[int, int] | None, faults: l
     if size is not None and facts.size != size and seen.description.depth_to_colour is None:
         turned = facts.size == size[::-1] and orientation_of(sample.image) >= 5
         if not turned:
-            faults.append(("size", seen.place(sample.depth, _sizes(facts.size, size))))
+            faults.append(("depth_size", seen.place(sample.depth, _sizes(facts.size, size))))
     return facts
 
 

@@ -78,10 +78,14 @@ KINDS: dict[str, Kind] = {
     ),
     "folder": Kind("error", "folders missing or without files", "A dataset has images/ and masks/."),
     "same_name": Kind(
-        "error", "files whose name another file has", "Picture and mask are paired by their stem: keep one of them."
+        "error",
+        "files whose name another file has",
+        f"Files are paired by their stem: keep one of them; {FIX} can leave out second files of depth.",
     ),
     "unreadable": Kind(
-        "error", "files that can't be used", "Copy or export them again, or take them out of the splits."
+        "error",
+        "files that can't be used",
+        f"Copy or export them again, or take them out of the splits; {FIX} leaves out the pictures, of depth the maps.",
     ),
     "no_picture": Kind("error", "names in splits without a picture", f"Correct the names; {FIX} takes them out."),
     "no_mask": Kind("error", "pictures in splits without a mask", f"Draw the masks; {FIX} takes the pictures out."),
@@ -92,8 +96,13 @@ KINDS: dict[str, Kind] = {
     ),
     "size": Kind(
         "error",
-        "masks and maps of another size than their picture",
+        "masks of another size than their picture",
         f"Export them again, pixel for pixel; {FIX} turns or resizes masks of the same shape.",
+    ),
+    "depth_size": Kind(
+        "error",
+        "depth maps of another size than their picture",
+        f"Export them pixel for pixel, or give the cameras in dataset.yaml; {FIX} can leave them out.",
     ),
     "grid": Kind(
         "error",
@@ -101,7 +110,9 @@ KINDS: dict[str, Kind] = {
         "A mask must lie on its volume voxel for voxel: resample it, by nearest neighbours.",
     ),
     "depth_channels": Kind(
-        "error", "depth maps with another number of channels", "No model takes both: export all with the same number."
+        "error",
+        "depth maps with another number of channels",
+        f"No model takes both: export all with the same number; {FIX} can leave them out.",
     ),
     "coding": Kind("error", "folders of masks whose values are no class ids", "Name the classes in dataset.yaml."),
     "lossy": Kind(
@@ -184,6 +195,11 @@ KINDS: dict[str, Kind] = {
         "warning",
         "depth at distances that cameras don't measure",
         "Check depth_unit and depth_invalid in dataset.yaml; of what is no distance, say relative.",
+    ),
+    "depth_unlike": Kind(
+        "warning",
+        "depth maps that look as if in another unit than most",
+        "Look at them: cut to 8 bits, or in another unit, they mislead a model. Export them as the others.",
     ),
     "nothing_measured": Kind(
         "warning", "depth maps in which nothing is measured", "Export them again; until then they count as absent."

@@ -19,7 +19,8 @@ from segkit.checking.examine import Facts
 from segkit.checking.mended_mask import mended_mask
 from segkit.checking.repairs import Repair
 from segkit.checking.report import CheckReport, Evidence
-from segkit.data.depth import stored_values
+from segkit.checking.survey import Survey
+from segkit.data.depth import DEPTHS, stored_values
 from segkit.data.description import ABOUT_DEPTH
 from segkit.data.folder import Sample, fit, turned_to_fit
 from segkit.data.masks import Values, read_values
@@ -107,6 +108,7 @@ def _write(
         if mended is None:
             coloured.append(one.name)
         replaced |= set(_files_of(evidence, one)) if mended is None or "omit" in kinds else mended
+        replaced |= set(_depth_left_out(seen, one.name, kinds))
         step()
     changes = list(repairs)
     if coloured:
@@ -140,6 +142,15 @@ def _files_of(evidence: Evidence, one: Facts) -> list[Path]:
     return files
 
 
+def _depth_left_out(seen: Survey, name: str, kinds: set[str]) -> list[Path]:
+    """Depth files of a picture that the copy doesn't have."""
+    own = seen.samples[name].depth
+    if own is None or not kinds & {"no_depth", "one_depth", "omit"}:
+        return []
+    files = [file for file in own.parent.iterdir() if file.stem == own.stem and file.suffix.lower() in DEPTHS]
+    return [file for file in files if "omit" in kinds or ("no_depth" if file == own else "one_depth") in kinds]
+
+
 def _mend_picture(evidence: Evidence, one: Facts, kinds: set[str], folder: Path) -> set[Path] | None:
     """Write what of a picture's files changes; return the originals of those, None where its mask stays in colour."""
     seen = evidence.seen
@@ -164,7 +175,7 @@ def _mend_picture(evidence: Evidence, one: Facts, kinds: set[str], folder: Path)
         write(sample.image, read_pixels(sample.image))
         if sample.roi is not None:
             _write_upright(sample.roi, sample, one.picture.size, write)
-        if sample.depth is not None and seen.description.depth_to_colour is None:
+        if sample.depth is not None and "no_depth" not in kinds and seen.description.depth_to_colour is None:
             turned = _upright_depth(sample.depth, sample, one.picture.size)
             if turned is not None:
                 _write_depth(folder / sample.depth.relative_to(seen.path), turned)

@@ -1,10 +1,9 @@
 """What of a dataset's faults a copy can be freed from, and what each repair would lose."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from segkit.checking.alignment import TURNINGS, shift_in_words
-from segkit.checking.examine import Facts
 from segkit.checking.picture_facts import PictureFacts
 from segkit.checking.report import CheckReport, Evidence
 from segkit.data.masks import IGNORE
@@ -52,7 +51,8 @@ def _safe(report: CheckReport) -> list[Repair]:
         Repair("ids", "masks of 16 bits or with transparency become plain 8-bit masks", tuple(odd)),
         Repair("upright", "pictures are turned as their orientation tag says, and written as PNG", tuple(exif)),
         Repair("drop", "names without a picture, a mask or a region of interest leave the splits", unused),
-        Repair("omit", "pictures with a file that can't be used are left out", tuple(_unreadable(facts))),
+        Repair("omit", "pictures with a file that can't be used are left out", _unreadable(evidence, depth=False)),
+        Repair("no_depth", "depth maps that can't be used are left out", _unreadable(evidence, depth=True)),
         Repair("one_split", "names in two splits stay in the one for testing", _places(report, "two_splits")),
         Repair("draw", "splits are drawn by a hash of the names", _places(report, "empty_split", "no_split")),
     ]
@@ -84,10 +84,18 @@ def _asked(report: CheckReport) -> list[Repair]:
         what = f"all masks are {shift_in_words(judged.shift)}"
         repairs.append(Repair("move", what, everything, "What comes in at the border is ignored"))
     resized, strange = _other_sizes(evidence, set(turned))
+    depth = evidence.seen.depth_places
+    unfit = tuple(depth[place] for place in _places(report, "depth_size", "depth_channels"))
+    doubled = {place.partition("/")[2] for place in _places(report, "same_name") if place.startswith("depth/")}
+    second = tuple(sorted({Path(name).stem for name in doubled} & set(depth.values())))
     return [
         *repairs,
         Repair("resize", "masks of another size are resized to their picture's", resized, "Borders are guessed"),
         Repair("drop", "pictures whose mask has another shape leave the splits", strange, "They are lost"),
+        Repair(
+            "no_depth", "depth maps that don't fit their picture, or the others, are left out", unfit, "They are lost"
+        ),
+        Repair("one_depth", "second depth files of a picture are left out", second, "Which is right isn't known"),
     ]
 
 
@@ -122,8 +130,14 @@ def _stems(report: CheckReport, *kinds: str) -> tuple[str, ...]:
     )
 
 
-def _unreadable(facts: Sequence[Facts]) -> list[str]:
-    return [one.name for one in facts if any(kind == "unreadable" for kind, _ in one.faults)]
+def _unreadable(evidence: Evidence, *, depth: bool) -> tuple[str, ...]:
+    """Pictures with a file that can't be read: a depth map, or any other, without which they are of no use."""
+    maps = evidence.seen.depth_places
+    return tuple(
+        one.name
+        for one in evidence.facts
+        if any(kind == "unreadable" and (place.name in maps) is depth for kind, place in one.faults)
+    )
 
 
 def _turned_sizes(evidence: Evidence) -> dict[str, str]:

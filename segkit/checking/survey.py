@@ -45,6 +45,12 @@ class Survey:
         """Whether there are volumes among the pictures."""
         return any(sample.volume for sample in self.samples.values())
 
+    @property
+    def depth_places(self) -> dict[str, str]:
+        """Names of pictures by the places of their depth."""
+        depth = {stem: sample.depth for stem, sample in self.samples.items()}
+        return {self.place(file).name: stem for stem, file in depth.items() if file is not None}
+
     def place(self, file: Path, detail: str = "") -> Place:
         """A file, named from the dataset's folder on."""
         return Place(str(file.relative_to(self.path)), detail)

@@ -13,6 +13,7 @@ from segkit.errors import DataError
 if TYPE_CHECKING:
     from segkit.checking.repairs import Repair
 
+NAMED = ("omit", "no_depth", "one_depth")  # repairs that take files out
 EPILOG = "Example: segkit check cells --fix cells_mended"
 
 
@@ -52,7 +53,7 @@ def check(
         else:
             typer.echo("\nmended" if changes else "\nnothing to mend")
             for one in changes:
-                typer.echo(f"  {one.what}: {len(one.names):,}{f' ({_named(one)})' if one.kind == 'omit' else ''}")
+                typer.echo(f"  {one.what}: {len(one.names):,}{f' ({_named(one)})' if one.kind in NAMED else ''}")
             if left:
                 typer.echo("left alone (--yes mends these too)")
             for one in left:

@@ -64,6 +64,22 @@ def test_distances_below_five_centimetres_are_told_too(deep, found):
     assert found(deep.path) == {"depth_scale": ["depth/ (in disparity the middle is 0.01 m)"]}
 
 
+def test_single_maps_in_another_unit_are_named(deep, found):
+    cut, metres, near = deep.train[:3]
+    deep.write(f"depth/{cut}.png", (METRE >> 8).astype(np.uint8))
+    (deep.path / f"depth/{metres}.png").unlink()
+    np.save(deep.path / f"depth/{metres}.npy", np.ones((64, 64), np.float32))
+    deep.write(f"depth/{near}.png", METRE // 15)
+    assert found(deep.path) == {
+        "depth_unlike": [
+            f"depth/{cut}.png (its middle is 0.003 m, that of most 1 m)",
+            f"depth/{metres}.npy (its middle is 0.001 m, that of most 1 m)",
+        ]
+    }
+    deep.describe(depth_unit="relative")
+    assert found(deep.path) == {}
+
+
 def test_maps_that_are_not_what_the_unit_says_cannot_be_used(deep, found):
     first, second, third = deep.train[:3]
     deep.write(f"depth/{first}.png", np.zeros((64, 64, 3), np.uint8))
@@ -76,7 +92,7 @@ def test_maps_that_are_not_what_the_unit_says_cannot_be_used(deep, found):
         "'depth_unit: relative' of what is no depth)",
         f"depth/{second}.npy (values of type bool are no depth; save integers or floats)",
     ]
-    assert told["size"] == [f"depth/{third}.png (64×32, its picture 64×64)"]
+    assert told["depth_size"] == [f"depth/{third}.png (64×32, its picture 64×64)"]
 
 
 def test_numbers_of_channels_that_differ(deep, found):
@@ -89,7 +105,7 @@ def test_nan_is_not_measured_and_another_cameras_depth_may_have_any_size(deep, f
     camera = {"fx": 60, "fy": 60, "cx": 31.5, "cy": 31.5}
     (deep.path / f"depth/{deep.train[0]}.png").unlink()
     tifffile.imwrite(deep.path / f"depth/{deep.train[0]}.tif", np.full((32, 48), np.nan, np.float32))
-    assert set(found(deep.path)) == {"size", "nothing_measured"}
+    assert set(found(deep.path)) == {"depth_size", "nothing_measured"}
     rig = {"intrinsics": camera, "depth_intrinsics": camera, "depth_to_colour": np.eye(4).tolist()}
     deep.describe(**rig)
     assert set(found(deep.path)) == {"nothing_measured"}
@@ -111,4 +127,4 @@ def test_advice_on_depth_is_a_sentence():
 @pytest.mark.parametrize("name", ["rgbd_tools", "rgbd_pothole"])
 def test_real_depth_has_nothing_wrong(shared, found, name):
     told = found(shared / name, notes=True)
-    assert not {"no_depth_unit", "depth_scale", "nothing_measured", "unreadable", "size", "no_depth"} & set(told)
+    assert not {"no_depth_unit", "depth_scale", "nothing_measured", "unreadable", "depth_size", "no_depth"} & set(told)

@@ -316,6 +316,29 @@ def test_a_mask_of_another_size_is_turned_resized_or_left_out_when_asked(cells, 
     assert third not in open_dataset(copy).splits["train"]
 
 
+def test_of_depth_that_cannot_be_used_the_map_alone_is_left_out(cells, mended):
+    cells.describe(depth_unit="mm")
+    cut, lost, small, twice, right = cells.train[:5]
+    metre = np.full((64, 64), 1000, np.uint16)
+    for name in (cut, twice, right):
+        cells.write(f"depth/{name}.png", metre)
+    whole = (cells.path / f"depth/{cut}.png").read_bytes()
+    (cells.path / f"depth/{cut}.png").write_bytes(whole[:-20])
+    (cells.path / f"depth/{lost}.png").symlink_to(cells.path / "nowhere.png")
+    cells.write(f"depth/{small}.png", metre[:32])
+    np.save(cells.path / f"depth/{twice}.npy", metre)
+    copy, report, changes = mended()
+    assert report.errors == ()
+    told = {(one.kind, one.names, one.question is None) for one in changes}
+    assert told == {
+        ("no_depth", (cut, lost), True),
+        ("no_depth", (small,), False),
+        ("one_depth", (twice,), False),
+    }
+    assert sorted(file.name for file in (copy / "depth").iterdir()) == sorted([f"{right}.png", f"{twice}.npy"])
+    assert open_dataset(copy).splits == {split: tuple(names) for split, names in cells.description["splits"].items()}
+
+
 def test_moving_ignores_what_comes_in():
     ids = np.arange(6, dtype=np.uint8).reshape(2, 3)
     assert moved(ids, (1, -1)).tolist() == [[255, 255, 255], [1, 2, 255]]

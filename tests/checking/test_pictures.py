@@ -73,7 +73,7 @@ def test_depth_must_be_readable_and_of_the_pictures_size(cells, found):
     cells.write(f"depth/{cells.train[0]}.png", np.zeros((32, 64), np.uint16))
     (cells.path / f"depth/{cells.train[1]}.png").write_bytes(b"")
     told = found(cells.path)
-    assert told["size"] == [f"depth/{cells.train[0]}.png (64×32, its picture 64×64)"]
+    assert told["depth_size"] == [f"depth/{cells.train[0]}.png (64×32, its picture 64×64)"]
     assert told["unreadable"] == [f"depth/{cells.train[1]}.png (the file is empty; copy or export it again)"]
 
 
