@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -72,10 +71,12 @@ def depth_of(
     elif isinstance(given, str | Path):
         depth = read_depth(given, meaning, limit=limit)
     else:
-        values = _filled(given) if isinstance(given, np.ma.MaskedArray) else np.asarray(given)
+        values = np.asarray(given)
         if values.dtype.kind not in "iuf" or values.ndim not in (2, 3):
             kind = f"{values.dtype} {list(values.shape)}"
             raise DataError(f"{what}: an array {kind}; expected integers or floats, [H, W] or [H, W, C]")
+        if isinstance(given, np.ma.MaskedArray):
+            values = np.where(np.ma.getmaskarray(given), np.nan, values)
         depth = measured_depth(values, meaning, what)
     found = depth_on(depth, size, image)
     if found is None:
@@ -87,13 +88,6 @@ def depth_of(
     if found.shape[2] != reader.depth_channels + 1:
         raise DataError(f"{what}: {found.shape[2] - 1} channels; the model takes {reader.depth_channels}")
     return found
-
-
-def _filled(values: "np.ma.MaskedArray[Any, np.dtype[Any]]") -> NDArray[Any]:
-    """Values of a masked array, NaN where they are masked, as is what wasn't measured."""
-    if values.dtype.kind in "iu":
-        values = values.astype(np.float64)
-    return values.filled(np.nan) if values.dtype.kind == "f" else np.asarray(values)
 
 
 def check_meaning(meaning: object, reader: Reader) -> None:
