@@ -183,7 +183,7 @@ def predict(
             typer.echo(f"warning: text, names among it, may be burned into the pixels of {burned} of them")
         bare = sum(outcome.depth is None for outcome in images if outcome.error is None)
         if depth is not None and bare:
-            typer.echo(f"note: {bare} of them without depth: no file of their stem in {depth}")
+            typer.echo(f"note: {bare} of them without depth: {depth} has none that is theirs")
         if predictor.unjudged is not None:
             typer.echo(f"note: how far to trust each picture isn't known: {predictor.unjudged}")
         for outcome in outcomes:
