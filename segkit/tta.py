@@ -29,7 +29,7 @@ def parse_tta(tta: TTA) -> Views:
     >>> parse_tta("1.5")
     Views(turning=None, scales=(1.0, 1.5))
     """
-    words = [] if tta is None else [word.strip() for word in tta.split(",")]
+    words = [] if tta is None else [word.strip() for word in tta.split(",")] if isinstance(tta, str) else [""]
     turning = words.pop(0) if words and words[0] in TURNINGS else None
     scales = [1.0]
     for word in words:

@@ -18,7 +18,9 @@ def test_what_words_stand_for(tta, turning, scales):
     assert parse_tta(tta) == (turning, scales)
 
 
-@pytest.mark.parametrize("tta", ["spin", "", "flip,d4", "0.75,flip", "5", "0.2", "nan", "flip,", "-1"])
+@pytest.mark.parametrize(
+    "tta", ["spin", "", "flip,d4", "0.75,flip", "5", "0.2", "nan", "flip,", "-1", 1.25, ["flip"], True]
+)
 def test_other_words_are_refused(tta):
     with pytest.raises(ValueError, match=r"expected mirror, flip, d4, scales from 0.25 to 4, or both"):
         parse_tta(tta)

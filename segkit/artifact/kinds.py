@@ -5,6 +5,7 @@ imported, so that a segmenter is loaded without what other kinds need.
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 from segkit.artifact.description import Description
@@ -55,8 +56,14 @@ def kind_to_save(model: object) -> str:
 
 
 def check_draws_masks(model: object) -> None:
-    """Raise ModelError where a model is of a kind that draws no masks; one of no kind may be anything."""
+    """Raise ModelError where a model is of a kind that draws no masks, UsageError where it is none; a path may be."""
     kind = kind_of(model)
+    asked = ("task", "classes", "reader", "statistics")
+    if kind is None and not isinstance(model, str | Path) and not all(hasattr(model, name) for name in asked):
+        raise UsageError(
+            f"{type(model).__name__}: expected a model of segkit, or where one is saved; segkit.Adapter makes one of "
+            "other modules, functions and .onnx files"
+        )
     if kind is not None and not (described := KINDS[kind].describes()).draws_masks:
         raise ModelError(no_masks(described))
 

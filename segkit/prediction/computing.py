@@ -14,10 +14,12 @@ LARGEST_BATCH = 64
 
 
 def named_device(device: str | torch.device) -> torch.device:
-    """The device, if something can be put there."""
+    """The device, if numbers can be put there, and had back."""
     try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
+        numbers = torch.ones(1, device=device)
+        numbers.item()  # which "meta", of shapes alone, refuses
+        return numbers.device
+    except (RuntimeError, AssertionError, TypeError) as error:  # the second where PyTorch was built without it
         raise UsageError(f"device={str(device)!r}: not there ({one_line(error)}); take 'cpu'") from error
 
 

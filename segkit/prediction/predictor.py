@@ -1,7 +1,7 @@
 """Predictor: a trained model applied to images of any size, one or many."""
 
 import copy
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from segkit.drawing.palette import default_palette
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.folding import PROBE
+from segkit.given_path import given_path
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.targets import check, of_picture
 from segkit.prediction.arrays import blendable, collect
@@ -48,7 +49,7 @@ from segkit.prediction.offloaded import Offloaded
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import compiled, prepared
 from segkit.prediction.protocol import Model
-from segkit.prediction.settings import Kept, settings_for
+from segkit.prediction.settings import Kept, is_kept, settings_for
 from segkit.prediction.source import as_pixels, at_resolution, opened
 from segkit.prediction.stream import predict_stream
 from segkit.prediction.sweep import Sweep
@@ -82,7 +83,7 @@ class Predictor:
             or both (``"flip,0.75,1.25"``).
         precision: ``auto`` is bf16 where the processor or GPU computes it natively, and fp32 otherwise; ``fp32`` gives
             what the model says to the last digits.
-        postprocess: what is done to labels before they are handed on; None: nothing.
+        postprocess: what is done to labels before they are handed on, as a recipe may have it, too; None: nothing.
         batch: tiles per forward pass; None: as many as keep the device busy. It is halved, for good, where the GPU's
             memory doesn't hold them.
         device: by default where the model is, or the first GPU where the model is on the CPU and there is a GPU.
@@ -104,7 +105,8 @@ class Predictor:
         temperature: what blended probabilities of the whole are then tempered by; 1 for a single model.
 
     Raises:
-        UsageError: a value outside its range; ``compile`` without a compiler, or of a model that has no weights here.
+        UsageError: no model of this toolkit; a value outside its range; ``compile`` without a compiler, or of a model
+            that has no weights here.
         ModelError: the settings kept with the model are damaged; there is no model at the path, or one that draws no
             masks.
         RecipeError: the postprocessing names a class that the model doesn't have.
@@ -118,7 +120,7 @@ class Predictor:
         overlap: float | Kept = "kept",
         tta: TTA | Kept = "kept",
         precision: Precision | Kept = "kept",
-        postprocess: Postprocessing | Kept | None = "kept",
+        postprocess: Postprocessing | Mapping[str, Any] | Kept | None = "kept",
         batch: int | None = None,
         device: str | torch.device | None = None,
         limit: int = LIMIT,
@@ -127,7 +129,7 @@ class Predictor:
     ) -> None:
         loaded = isinstance(model, str | Path)
         if isinstance(model, str | Path):
-            model = cast("Model", load_segmentation(model))
+            model = cast("Model", load_segmentation(given_path(model, "model")))
         check_draws_masks(model)
         if offload and (not isinstance(model, Ensemble) or compile):
             what = "compile keeps the model on the device" if compile else "this model is a single one"
@@ -244,7 +246,7 @@ class Predictor:
         """
         labelling, reader = self.labelling(threshold), self.model.reader
         if isinstance(source, str | Path):
-            source = opened(Path(source), self.limit, reader, mpp)
+            source = opened(given_path(source, "source"), self.limit, reader, mpp)
         elif not isinstance(source, Volume):
             source = at_resolution(source if isinstance(source, Picture) else as_pixels(source), reader, mpp)
         if isinstance(source, Volume):
@@ -350,7 +352,7 @@ class Predictor:
             UsageError: a threshold outside 0..1.
         """
         own = Labelling(self.threshold, self.postprocess)
-        if threshold == "kept":
+        if is_kept(threshold):
             return own
         return own.at(settings_for(self.model, threshold=threshold).threshold, self.model)
 

@@ -1,6 +1,8 @@
 """How a model is applied: as the caller says, else as it is kept with the model, else as the recipe does by default."""
 
-from typing import Literal
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -34,18 +36,21 @@ def settings_for(
     tta: TTA | Kept = "kept",
     threshold: float | Kept = "kept",
     precision: Precision | Kept = "kept",
-    postprocess: Postprocessing | Kept | None = "kept",
+    postprocess: Postprocessing | Mapping[str, Any] | Kept | None = "kept",
 ) -> PredictRecipe:
     """The model's own settings with those in their place that are given.
 
-    Of the given ones only the threshold is checked here; the others are where they are used.
+    Of the given ones the threshold and the postprocessing, which may be as a recipe has it, are checked here; the
+    others are where they are used.
 
     Raises:
-        UsageError: a threshold outside 0..1.
+        UsageError: a threshold outside 0..1, or no postprocessing.
         ModelError: the model's own are damaged.
     """
-    if threshold != "kept" and not 0 <= threshold <= 1:
-        raise UsageError(f"threshold={threshold:g}: expected a probability, 0..1")
+    if not is_kept(threshold) and not _is_probability(threshold):
+        raise UsageError(f"threshold={threshold!r}: expected a probability, 0..1")
+    if postprocess is not None and not is_kept(postprocess):
+        postprocess = _postprocessing(postprocess)
     given: dict[str, object] = {
         "tile": tile,
         "overlap": overlap,
@@ -54,4 +59,22 @@ def settings_for(
         "precision": precision,
         "postprocess": postprocess,
     }
-    return kept_settings(model).model_copy(update={key: value for key, value in given.items() if value != "kept"})
+    return kept_settings(model).model_copy(update={key: value for key, value in given.items() if not is_kept(value)})
+
+
+def is_kept(value: object) -> bool:
+    """Whether it stands for what is kept with the model; arrays, which may be given by mistake, compare to arrays."""
+    return isinstance(value, str) and value == "kept"
+
+
+def _is_probability(value: object) -> bool:
+    return isinstance(value, Real) and 0 <= float(value) <= 1
+
+
+def _postprocessing(given: object) -> Postprocessing:
+    try:
+        return Postprocessing.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("postprocess", *first["loc"])))
+        raise UsageError(f"{where}: {first['msg']}; expected what a recipe has under predict.postprocess") from None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.data.listing import is_volume
+from segkit.data.listing import is_dicom, is_volume
 from segkit.data.picture import Picture, checked_mpp, open_picture
 from segkit.data.reader import Pixels, Reader
 from segkit.data.volume import Volume
@@ -16,7 +16,12 @@ def opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> Picture
     if is_volume(path):
         from segkit.medical.reading import read_volume
 
-        return read_volume(path, limit=limit)
+        try:
+            return read_volume(path, limit=limit)
+        except DataError as error:
+            if not path.is_dir() or any(map(is_dicom, path.rglob("*"))):
+                raise
+            raise DataError(f"{path}: a folder without DICOM; predict_files takes folders of pictures") from error
     return open_picture(path, limit=limit, mpp=reader.mpp, own=mpp)
 
 
@@ -42,6 +47,8 @@ def as_pixels(array: Pixels) -> Pixels:
     if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or not array.size:
         shape = list(array.shape) if isinstance(array, np.ndarray) else type(array).__name__
         raise DataError(f"got {shape}; expected a path, or an array [H, W] or [H, W, C]")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind != "f" and array.dtype not in (np.uint8, np.uint16):
         raise DataError(f"the array is {array.dtype}; expected uint8, uint16, or float in 0..1")
     return array

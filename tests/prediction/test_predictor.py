@@ -133,6 +133,8 @@ def test_a_small_image_is_one_forward_pass_at_its_own_size(binary):
         (np.full((2, 3), 51, np.uint8), 0.2),
         (np.full((2, 3, 1), 51, np.uint8), 0.2),
         (np.full((2, 3, 3), 13107, np.uint16), 0.2),
+        (np.full((2, 3, 3), 13107, ">u2"), 0.2),
+        (np.full((2, 3, 3), 1.0000001, np.float32), 1),
         (np.full((2, 3, 3), 0.2, np.float64), 0.2),
     ],
 )
@@ -192,6 +194,10 @@ def test_arrays_that_are_no_image_are_refused(binary, pixels, message):
         ({"overlap": 1.5}, "overlap=1.5"),
         ({"batch": 0}, "batch=0"),
         ({"tta": "spin"}, "tta='spin'"),
+        ({"tta": 1.25}, r"tta=1\.25: expected mirror"),
+        ({"postprocess": "x"}, "postprocess: Input should be"),
+        ({"device": "meta"}, r"device='meta': not there \(.*\); take 'cpu'"),
+        ({"device": 0.5}, r"device='0\.5': not there"),
         ({"precision": "int8"}, "precision='int8': expected one of auto, fp32, bf16"),
     ],
 )
@@ -470,3 +476,42 @@ def test_an_opened_picture_has_the_resolution_that_is_said(tmp_path, binary):
     predictor = Predictor(binary, precision="fp32")
     for given in (file, open_picture(file), np.zeros((64, 64, 3), np.uint8)):
         assert predictor.predict(given, mpp=0.5).labels.shape == (32, 32)
+
+
+@pytest.mark.parametrize("model", [torch.nn.Conv2d(3, 1, 1), None, 5])
+def test_what_is_no_model_is_refused_and_an_adapter_is_named(model):
+    with pytest.raises(
+        UsageError, match=rf"^{type(model).__name__}: expected a model of segkit.*segkit\.Adapter makes"
+    ):
+        Predictor(model)
+
+
+def test_a_device_of_shapes_alone_leaves_the_model_where_it_is(binary):
+    with pytest.raises(UsageError):
+        Predictor(binary, device="meta")
+    assert binary.scale.item() == 1
+
+
+def test_names_that_are_none_are_refused(binary, tmp_path):
+    with pytest.raises(UsageError, match="model: got ''; expected the name of a file or folder"):
+        Predictor("")
+    predictor = Predictor(binary)
+    for source in ("", "im\0x"):
+        with pytest.raises(UsageError, match=r"source: got '.*'; expected the name of a file or folder"):
+            predictor.predict(source)
+    for out in (5, ""):
+        with pytest.raises(UsageError, match="out: got "):
+            predictor.predict(picture(), out)
+        with pytest.raises(UsageError, match="out: got "):
+            predictor.predict_files(tmp_path, out)
+
+
+def test_a_folder_of_pictures_is_for_predict_files(binary, tmp_path):
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), picture())
+    (tmp_path / "README.md").write_text("x")
+    with pytest.raises(DataError, match=r": a folder without DICOM; predict_files takes folders of pictures$"):
+        Predictor(binary).predict(tmp_path)
+    (tmp_path / "images" / "a.dcm").write_bytes(b"x" * 200)
+    with pytest.raises(DataError, match="holds no DICOM series: "):
+        Predictor(binary).predict(tmp_path)
