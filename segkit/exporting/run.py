@@ -18,6 +18,7 @@ from segkit.exporting.int8 import Cost, cost_of, pictures_for, quantised
 from segkit.exporting.onnx_file import OPSET, check_size, image_graph, open_onnx, pixel_graph, write_onnx
 from segkit.exporting.torch_file import open_program, pixel_program, write_program
 from segkit.files import atomic_path
+from segkit.given_path import given_path
 from segkit.model import Segmenter
 from segkit.one_line import one_line
 from segkit.onnx_model import Description, PixelType, load_onnx, require_onnx
@@ -78,10 +79,10 @@ def export(
         DataError: pictures for int8 that can't be read, fewer than two, or without the second modality.
         ModelError: the file's probabilities differ from the model's by more than 1e-4; nothing is written then.
     """
-    path = Path(path)
+    path, folder = given_path(path, "path"), None if int8 is None else given_path(int8, "int8")
     model = _check(model, path, to, pixels, int8, images)
     pixels = pixels or pixel_type(model.reader)
-    pictures = pictures_for(Path(int8), images, model) if int8 is not None else None
+    pictures = pictures_for(folder, images, model) if folder is not None else None
     plain = in_float32(model)
     description = _describe(model, pixels, OPSET if to == "onnx" else None)
     write: Callable[[Description, Path], None]
@@ -125,8 +126,8 @@ def _check(model: AnyModel, path: Path, to: str, pixels: str | None, int8: objec
         raise UsageError("int8 chooses its ranges by pictures; a model of volumes is exported in float32")
     if int8 is not None and to != "onnx":
         raise UsageError("int8 is for ONNX; a program of torch-export is in float32")
-    if images < 1:
-        raise UsageError(f"images={images}: expected 1 or more pictures")
+    if type(images) is not int or images < 1:
+        raise UsageError(f"images={images!r}: expected 1 or more pictures")
     if to == "onnx":
         require_onnx("onnxscript")  # PyTorch translates by it
         check_size(model)

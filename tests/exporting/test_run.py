@@ -98,6 +98,10 @@ def test_a_program_of_torch_export_holds_weights_and_description(tmp_path):
         ("m.onnx", {"pixels": "int8"}, "pixels='int8': expected one of uint8, uint16, float32"),
         ("m.pt2", {"to": "torch-export", "int8": "pictures"}, "int8 is for ONNX"),
         ("m.onnx", {"images": 0}, "images=0: expected 1 or more pictures"),
+        ("m.onnx", {"images": 2.5, "int8": "pictures"}, r"images=2\.5: expected 1 or more pictures"),
+        ("m.onnx", {"images": "3"}, "images='3': expected 1 or more pictures"),
+        ("m.onnx", {"int8": 5}, "int8: got int; expected the name of a file or folder"),
+        ("m.onnx", {"int8": ""}, "int8: got ''; expected the name of a file or folder"),
     ],
 )
 def test_what_can_t_be_asked_for(name, options, message, tmp_path):
