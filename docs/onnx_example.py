@@ -10,11 +10,11 @@ from PIL import Image, ImageOps
 model, picture, mask = sys.argv[1:]
 session = onnxruntime.InferenceSession(model)
 about = json.loads(session.get_modelmeta().custom_metadata_map["segkit"])
+mode = {1: "L", 3: "RGB"}.get(about["reader"]["channels"])
 image = ImageOps.exif_transpose(Image.open(picture))  # as cameras say how they were held
-if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-    sys.exit(f"{picture}: mode {image.mode}; Pillow would cut its values to 8 bits")
-pixels = np.atleast_3d(np.asarray(image.convert({1: "L", 3: "RGB"}[about["reader"]["channels"]])))
-probabilities = session.run(None, {"pixels": pixels[None]})[0][0]  # float32 [maps, height, width]
-threshold = about["about"].get("predict", {}).get("threshold", 0.5)
-labels = probabilities.argmax(0) if about["task"] == "multiclass" else probabilities[-1] >= threshold
-Image.fromarray((labels * (255 // max(1, labels.max()))).astype(np.uint8)).save(mask)
+if mode is None or about["task"] == "multilabel" or image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
+    sys.exit(f"{picture}: mode {image.mode}; this takes 8-bit pictures, and models of one mask of grey or RGB")
+pixels = np.atleast_3d(np.asarray(image.convert(mode)))
+maps = session.run(None, {"pixels": pixels[None]})[0][0]  # probabilities, float32 [maps, height, width]
+labels = maps.argmax(0) if len(maps) > 1 else maps[0] >= about["about"].get("predict", {}).get("threshold", 0.5)
+Image.fromarray((labels * (255 // max(1, len(about["classes"]) - 1))).astype(np.uint8)).save(mask)

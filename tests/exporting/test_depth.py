@@ -229,7 +229,7 @@ def test_the_page_feeds_depth_as_it_says(exported, model, dataset, monkeypatch):
     exec(compile(textwrap.dedent(code), "export.md", "exec"), names)
     whole = segkit.Predictor(model, precision="fp32", tile=None, tta=None)
     expected = whole.predict("images/a.png", depth="depth/a.png").probabilities
-    np.testing.assert_allclose(names["probabilities"], expected, atol=1e-5)
+    np.testing.assert_allclose(names["maps"], expected, atol=1e-5)
 
 
 def test_the_command_says_that_depth_goes_in(exported, capsys, monkeypatch):
