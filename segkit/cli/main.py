@@ -100,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        if any(not word or (word.startswith("--") and word.endswith("=")) for word in words):
+            raise UsageError("an argument is empty, where a name or a value is expected; is a variable unset?")
         code = app(args=words or ["--help"], prog_name="segkit", standalone_mode=False)
         if code == INTERRUPTED:
             _say("interrupted")

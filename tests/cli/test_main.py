@@ -30,6 +30,16 @@ def test_a_missing_argument_is_exit_code_2(capsys):
     assert "Missing argument" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["predict", "", "images", "-o", "out"], ["predict", "m", "i", "-o", ""], ["predict", "m", "i", "--depth="]],
+)
+def test_an_empty_argument_is_not_the_current_folder(capsys, words):
+    assert main(words) == 2
+    expected = "error: an argument is empty, where a name or a value is expected; is a variable unset?\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_a_missing_dataset_is_exit_code_3(capsys, workplace):
     assert main(["evaluate", "runs/demo/model", "nowhere"]) == 3
     assert capsys.readouterr().err == "error: nowhere: no such folder\n"
