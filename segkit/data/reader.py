@@ -178,8 +178,8 @@ class Reader(Checked):
                 f"values run from {low:.8g} to {high:.8g}; without an intensity window they must lie in 0..1: set the "
                 "window (low and high)"
             )
-        pixels = pixels.astype(np.float32, copy=False)
-        return pixels.clip(0, 1) if low < 0 or high > 1 else pixels
+        found: NDArray[np.float32] = pixels.astype(np.float32, copy=False)
+        return found.clip(0, 1) if low < 0 or high > 1 else found
 
 
 def _of_depth(reader: Reader) -> dict[str, Any]:
