@@ -49,16 +49,16 @@ class Backbone(nn.Module, ABC):
         A frozen stage has no gradients and stays in eval mode whatever ``train()`` says, so that its BatchNorm
         statistics stay too and it drops no paths. What isn't part of a trunk's stages, as a stem, goes on learning.
 
-        Raises ValueError where a trunk has fewer stages.
+        Raises ValueError where a trunk has fewer stages; then nothing was changed.
         """
-        for trunk in self.trunks:
-            own = trunk.stages
-            count = len(own) if stages == "all" else stages
-            if type(count) is not int or not 0 <= count <= len(own):
-                raise ValueError(f"can't freeze {count!r} stages; {type(trunk).__name__} has {len(own)}")
+        found = [(trunk, trunk.stages) for trunk in self.trunks]
+        for trunk, own in found:
+            if stages != "all" and (type(stages) is not int or not 0 <= stages <= len(own)):
+                raise ValueError(f"can't freeze {stages!r} stages; {type(trunk).__name__} has {len(own)}")
+        for trunk, own in found:
+            trunk.frozen = len(own) if stages == "all" else stages
             for i, stage in enumerate(own):
-                stage.requires_grad_(i >= count)
-            trunk.frozen = count
+                stage.requires_grad_(i >= trunk.frozen)
             trunk.train(trunk.training)
 
     def train(self, mode: bool = True) -> Self:

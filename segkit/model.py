@@ -268,13 +268,16 @@ class Segmenter(nn.Module):
             what: so many stages of the backbone, or all of them, as ``Backbone.freeze``; ``colour``: all but the depth
                 backbone, the bridges, and what is of use in training alone.
 
-        Raises ValueError for more stages than there are, and for ``colour`` where no depth backbone learns then.
+        Raises ValueError for more stages than there are, and for ``colour`` where no depth backbone learns then; nothing
+        was changed then.
         """
         if what == "colour" and not isinstance(self.backbone, Bridged):
             raise ValueError("freeze='colour': the model has no depth backbone that could learn")
+        stages = "all" if what == "colour" else what
+        self.backbone.freeze(stages)  # refuses what can't be, before all else learns
         self.requires_grad_(True)
         self.frozen = what == "colour"
-        self.backbone.freeze("all" if what == "colour" else what)
+        self.backbone.freeze(stages)
         if self.frozen:
             for still in self._still():
                 still.requires_grad_(False)

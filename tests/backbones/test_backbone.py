@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from segkit import backbones
+from segkit.backbones.joint import Joint
 from segkit.backbones.stem import Stemmed
 from segkit.backbones.swin import Swin
 
@@ -90,3 +91,13 @@ def test_a_copy_is_frozen_too():
 def test_more_stages_than_there_are_is_an_error():
     with pytest.raises(ValueError, match="can't freeze 3 stages; Swin has 2"):
         small_swin().freeze(3)
+
+
+def test_a_refused_freeze_changes_nothing():
+    both = Joint([resnet(), small_swin()])
+    both.parts[0].freeze(1)
+    before = [parameter.requires_grad for parameter in both.parameters()]
+    with pytest.raises(ValueError, match="can't freeze 3 stages; Swin has 2"):
+        both.freeze(3)
+    assert [parameter.requires_grad for parameter in both.parameters()] == before
+    assert both.parts[0].frozen == 1

@@ -213,6 +213,16 @@ def test_what_will_learn_later_is_in_the_optimiser_from_the_start():
     assert count[True] == len(list(model.parameters())) > count[False] > 0
 
 
+def test_a_refused_freeze_leaves_what_is_frozen():
+    model = segkit.Segmenter.create(STEM, classes=2, depth=STEM)
+    model.freeze("colour")
+    before = [parameter.requires_grad for parameter in model.parameters()]
+    with pytest.raises(ValueError, match="can't freeze 9 stages"):
+        model.freeze(9)
+    assert model.frozen
+    assert [parameter.requires_grad for parameter in model.parameters()] == before
+
+
 def test_a_dataset_without_depth_says_so(cells, tmp_path):
     bare = without_depth(cells, tmp_path / "bare")
     with pytest.raises(DataError, match=r"bare/depth: no files there, but tiny takes depth"):
