@@ -1,9 +1,10 @@
 """What recipes of every kind share: strict sections, parts by name, and how weights are found."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(ge=1)]
@@ -17,6 +18,21 @@ class Strict(BaseModel):
     """A section of the recipe: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _booleans_are_no_numbers(cls, value: object, field: ValidationInfo) -> object:
+        """As Python counts, true is 1: ``freeze: true`` would freeze one stage."""
+        kinds = _kinds(cls.model_fields[str(field.field_name)].annotation)
+        given = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(each, bool) for each in given) and kinds & {int, float} and bool not in kinds:
+            raise PydanticCustomError("number", "Input should be a number, true and false are none")
+        return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """All types that an annotation is made of."""
+    return {annotation}.union(*(_kinds(each) for each in get_args(annotation) if not isinstance(each, str)))
 
 
 class Part(BaseModel):
