@@ -1,7 +1,8 @@
 """A text encoder out of a folder of Hugging Face's transformers, which is imported only when one is asked for."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from segkit.one_line import one_line
 
 REFUSED = ("auto_map", "quantization_config", "attn_implementation", "custom_pipelines")
 """Keys of a configuration that name code or files from elsewhere."""
+LOOKED_AT = 1024  # texts at once, when their lengths are counted
 _FAULTS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
 """What transformers raises of a folder that is damaged, or not of the kind that is asked for."""
 
@@ -65,7 +67,8 @@ class HuggingFaceText(TextEncoder):
 
         Raises:
             UsageError: transformers isn't there, or the folder is none of its.
-            ModelError: a damaged folder, one without safetensors, or of a model that isn't one of text.
+            ModelError: a damaged folder, one without safetensors or a tokenizer, of a model that isn't one of text, or
+                of one whose tokenizer is another's.
         """
         transformers = _transformers()
         folder = Path(folder)
@@ -79,19 +82,19 @@ class HuggingFaceText(TextEncoder):
         local = {"local_files_only": True, "trust_remote_code": False}
         try:
             config = transformers.AutoConfig.from_pretrained(folder, **local).get_text_config()
-            model, report = _kind(config).from_pretrained(
-                folder, config=config, use_safetensors=True, dtype="float32", output_loading_info=True, **local
-            )
+            with _without_bars():
+                model, report = _kind(config).from_pretrained(
+                    folder, config=config, use_safetensors=True, dtype="float32", output_loading_info=True, **local
+                )
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
-            if not tokenizer.is_fast:
-                raise ValueError("its tokenizer has no fast form; save it with a tokenizer.json")
-            text = tokenizer.backend_tokenizer.to_str()
             missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
             if missing:
                 raise ValueError(f"it has no weights for {missing[0]} and {len(missing) - 1} more")
+            _check_tokenizer(tokenizer, folder, int(model.config.vocab_size))
+            text = tokenizer.backend_tokenizer.to_str()
         except _FAULTS as error:
             raise ModelError(f"{folder}: not a text encoder that can be used: {one_line(error)}") from error
-        limits = (length, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or length)
+        limits = (length, tokenizer.model_max_length, _places(model) or length)
         padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         values = json.loads(model.config.to_json_string(use_diff=False))
         encoder = cls(values, text, padding=padding, length=min(limits))
@@ -113,6 +116,11 @@ class HuggingFaceText(TextEncoder):
         """One vector a text, float [B, width]."""
         states: Tensor = self.model(input_ids=tokens.ids, attention_mask=tokens.mask.long()).last_hidden_state
         return mean_of(states, tokens.mask)
+
+    def cut(self, texts: Sequence[str]) -> int:
+        """How many texts are longer than ``length``."""
+        parts = (texts[at : at + LOOKED_AT] for at in range(0, len(texts), LOOKED_AT))
+        return sum(bool(text.overflowing) for part in parts for text in self._tokenizer.encode_batch(list(part)))
 
     def description(self) -> dict[str, Any]:
         """Its configuration and its tokenizer."""
@@ -146,6 +154,52 @@ def _kind(config: Any) -> Any:
     if config.is_encoder_decoder or not hasattr(config, "vocab_size") or not hasattr(config, "hidden_size"):
         raise ValueError(f"{config.model_type!r} is not a kind of model that reads texts alone")
     return AutoModel
+
+
+def _check_tokenizer(tokenizer: Any, folder: Path, words: int) -> None:
+    """Raise ValueError unless the tokenizer is the folder's, a fast one, and gives ids of a model of so many words.
+
+    Where its files are missing, transformers makes one up that knows no word.
+    """
+    files = [name for name in tokenizer.vocab_files_names.values() if isinstance(name, str)]
+    if not any((folder / name).is_file() for name in files):
+        raise ValueError(f"there is no tokenizer in it ({' or '.join(files)}); save the model's own beside it")
+    if not tokenizer.is_fast:
+        raise ValueError("its tokenizer has no fast form; save it with a tokenizer.json")
+    ids = set(tokenizer.get_vocab().values())
+    if ids <= set(tokenizer.all_special_ids):
+        raise ValueError("its tokenizer knows no words; save the model's own beside it")
+    largest = max(*ids, tokenizer.pad_token_id or 0)
+    if largest >= words:
+        raise ValueError(
+            f"its tokenizer has ids up to {largest:,}, the model only {words:,} words; it is another's, or tokens were "
+            "added to it alone (resize_token_embeddings)"
+        )
+
+
+def _places(model: Any) -> int | None:
+    """Tokens that the model has positions for; None where nothing limits them.
+
+    In RoBERTa's family positions are counted from behind the padding's id, so that fewer fit than the table has.
+    """
+    count: int | None = getattr(model.config, "max_position_embeddings", None)
+    tables = [table for name, table in model.named_modules() if name.endswith("position_embeddings")]
+    padding = [place for table in tables if (place := getattr(table, "padding_idx", None)) is not None]
+    return count - (max(padding) + 1 if padding else 0) if count else None
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Transformers without the bar that it draws for every start."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _without_pooler(model: nn.Module) -> nn.Module:

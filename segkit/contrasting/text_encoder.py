@@ -18,9 +18,11 @@ class TextEncoder(nn.Module, ABC):
 
     Attributes:
         width: length of the vector.
+        length: tokens of a text at most; what is beyond is cut off.
     """
 
     width: int
+    length: int
 
     @abstractmethod
     def tokenize(
@@ -41,9 +43,9 @@ class TextEncoder(nn.Module, ABC):
     def description(self) -> dict[str, Any]:
         """Its name and all else, besides the weights, that it is built from again: JSON."""
 
-    def cut(self, texts: Sequence[str]) -> int:  # noqa: ARG002 - for encoders that can say it
-        """How many texts are longer than the encoder reads, as far as it knows."""
-        return 0
+    @abstractmethod
+    def cut(self, texts: Sequence[str]) -> int:
+        """How many texts are longer than the encoder reads."""
 
 
 class TextTransformer(TextEncoder):
@@ -66,7 +68,7 @@ class TextTransformer(TextEncoder):
         super().__init__()
         if width < 1 or heads < 1 or depth < 1 or width % heads:
             raise UsageError(f"text encoder: width {width}, depth {depth}, heads {heads}; heads must divide the width")
-        self.tokenizer, self.width, self.heads = tokenizer, width, heads
+        self.tokenizer, self.width, self.length, self.heads = tokenizer, width, tokenizer.length, heads
         self.token = nn.Embedding(len(tokenizer), width)
         self.position = nn.Parameter(torch.empty(tokenizer.length, width))
         self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))

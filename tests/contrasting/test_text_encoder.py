@@ -1,3 +1,5 @@
+import json
+import shutil
 import sys
 
 import pytest
@@ -156,6 +158,11 @@ def test_a_hugging_face_encoder_learns_and_is_built_again_without_its_folder(ber
         assert torch.equal(other(other.tokenize(CAPTIONS)), encoder.eval()(encoder.tokenize(CAPTIONS)))
 
 
+def test_captions_that_are_cut_off_are_counted(bert):
+    encoder = create_text("hugging_face", folder=str(bert))
+    assert encoder.cut(["a " * 8, "a " * 9, "cat", "dog " * 50]) == 2  # ten tokens, two of them around the words
+
+
 def test_an_empty_text_has_a_vector_too(bert):
     encoder = create_text("hugging_face", folder=str(bert)).eval()
     assert torch.isfinite(encoder(encoder.tokenize(["", "cat"]))).all()
@@ -185,10 +192,44 @@ def test_folders_that_are_no_text_encoder_are_refused(transformers, bert, tmp_pa
         create_text("hugging_face", folder=str(partial))
 
 
-def test_code_from_a_folder_is_never_run(bert, tmp_path):
-    import json
-    import shutil
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda file, _: [each.unlink() for each in file.parent.glob("*token*")], "there is no tokenizer in it"),
+        (lambda file, words: write_words(file, {word: i for word, i in words.items() if i < 2}), "knows no words"),
+        (lambda file, words: write_words(file, {**words, "fox": 11}), "has ids up to 11, the model only 9 words"),
+    ],
+)
+def test_a_tokenizer_that_is_missing_or_another_models_is_refused(bert, tmp_path, capfd, damage, message):
+    folder = shutil.copytree(bert, tmp_path / "bert")
+    file = folder / "tokenizer.json"
+    damage(file, json.loads(file.read_text())["model"]["vocab"])
+    with pytest.raises(ModelError, match=message) as caught:
+        create_text("hugging_face", folder=str(folder))
+    assert str(caught.value).startswith(f"{folder}: ")
+    assert "\n" not in str(caught.value)
+    assert "Loading weights" not in capfd.readouterr().err
 
+
+def write_words(file, words):
+    values = json.loads(file.read_text())
+    values["model"]["vocab"] = words
+    file.write_text(json.dumps(values))
+
+
+def test_positions_that_begin_behind_the_padding_leave_room_for_fewer_tokens(transformers, bert, tmp_path):
+    folder = shutil.copytree(bert, tmp_path / "roberta")
+    torch.manual_seed(0)
+    config = transformers.RobertaConfig(**BERT, pad_token_id=1)
+    transformers.RobertaModel(config).save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text()) | {"model_max_length": 1000}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    encoder = create_text("hugging_face", folder=str(folder)).eval()
+    assert encoder.length == 10
+    assert torch.isfinite(encoder(encoder.tokenize(["cat " * 50]))).all()
+
+
+def test_code_from_a_folder_is_never_run(bert, tmp_path):
     folder = tmp_path / "bert"
     shutil.copytree(bert, folder)
     config = json.loads((folder / "config.json").read_text())
