@@ -22,6 +22,13 @@ from segkit.tensor_checks import check_images
 TEXTS = 256  # encoded at a time
 
 
+def is_texts(given: object) -> bool:
+    """Whether these are several texts, one or more."""
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        return False
+    return len(given) > 0 and all(isinstance(text, str) for text in given)
+
+
 class ImageTower(nn.Module):
     """Map images to vectors of the space: normalisation, backbone, projection.
 
@@ -197,9 +204,9 @@ class ImageText(nn.Module):
         """Unit vectors float32 [M, D] of texts.
 
         Raises:
-            UsageError: a single text instead of a list, or no text at all.
+            UsageError: a single text instead of a list, no text at all, or something else among them.
         """
-        if isinstance(texts, str) or not texts:
+        if not is_texts(texts):
             raise UsageError(f"texts={texts!r}: expected a list of one text or more")
         parts = (texts[at : at + TEXTS] for at in range(0, len(texts), TEXTS))
         found = [self._read(self.text.tokenize(each).to(self.image.mean.device)).float() for each in parts]

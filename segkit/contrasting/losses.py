@@ -1,6 +1,7 @@
 """Losses that draw the two halves of a pair together and those of different pairs apart, over all processes."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from segkit.contrasting.gathering import gather, processes
 WARMEST, COLDEST = 1.0, 0.01  # temperatures; CLIP's logits are multiplied by 100 at most
 
 
-class PairLoss(nn.Module):
+class PairLoss(nn.Module, ABC):
     """What both losses have in common: which halves belong together, which don't, and which nothing is said of.
 
     ``loss(first, second)`` takes rows [n, D] in which row i of both is a pair; lengths don't matter. n may be 0, and
@@ -42,8 +43,10 @@ class PairLoss(nn.Module):
             place: [n, 3], (picture, row, column) of pairs that are places in pictures, whose numbers are this
                 process's own. Places of one picture, up to the radius apart, are no negatives of each other.
 
-        Raises ValueError where the shapes don't go together.
+        Raises ValueError where they are no tensors, or the shapes don't go together.
         """
+        if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+            raise ValueError(f"got {type(first).__name__} and {type(second).__name__}; expected two tensors [n, D]")
         if first.ndim != 2 or first.shape != second.shape:
             raise ValueError(f"got {list(first.shape)} and {list(second.shape)}; expected two of the same [n, D]")
         for name, given, shape in (("group", group, first.shape[:1]), ("place", place, (len(first), 3))):
@@ -67,9 +70,9 @@ class PairLoss(nn.Module):
             pairs = _Pairs(unit[:, 0], unit[:, 1], both.rows[:, 0], both.rows[:, 1], same, unsaid)
             return self.of_pairs(pairs) * processes()
 
+    @abstractmethod
     def of_pairs(self, pairs: "_Pairs") -> Tensor:
         """This process's share of the loss of all pairs."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit.classification.prediction import ImageLabel, classify
-from segkit.contrasting.image_text import ImageText
+from segkit.contrasting.image_text import ImageText, is_texts
 from segkit.data.reader import Pixels
 from segkit.errors import UsageError
 
@@ -33,11 +33,11 @@ class ZeroShotClassifier(nn.Module):
 
     def __init__(self, model: ImageText, classes: Mapping[str, Sequence[str]]) -> None:
         super().__init__()
+        self.register_buffer("vectors", class_vectors(model, classes))
         self.classes, self.view, self.channels = tuple(classes), model.view, model.channels
         self.about: dict[str, Any] = model.about
         self.temperature = model.temperature
         self.image = model.image
-        self.register_buffer("vectors", class_vectors(model, classes))
         self.train(model.training)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -71,10 +71,12 @@ def zero_shot(
 @torch.no_grad()
 def class_vectors(model: ImageText, classes: Mapping[str, Sequence[str]]) -> Tensor:
     """Unit vectors float32 [K, D] of classes; UsageError where there are none, or one has no captions."""
+    if not isinstance(classes, Mapping):
+        raise UsageError(f"classes={classes!r}: expected {{class: [caption, …], …}}")
     if not classes:
         raise UsageError("no classes; give {class: [caption, …], …}")
     for name, captions in classes.items():
-        if isinstance(captions, str) or not captions:
+        if not is_texts(captions):
             raise UsageError(f"class {name!r}: expected a list of one caption or more, found {captions!r}")
     vectors = model.encode_texts([caption for captions in classes.values() for caption in captions])
     parts = torch.split(vectors, [len(captions) for captions in classes.values()])

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segkit.contrasting.losses import InfoNCE, MarginPairs
+from segkit.contrasting.losses import InfoNCE, MarginPairs, PairLoss
 
 
 def rows(count=6, dim=4, seed=0):
@@ -140,9 +140,12 @@ def test_wrong_arguments_are_named():
         (lambda: InfoNCE(temperature=2), "temperature is 2; expected 0.01..1"),
         (lambda: MarginPairs(margin=0), "margin is 0; unit vectors are 0..2 apart"),
         (lambda: InfoNCE(radius=-1), "radius is -1; expected 0 or more"),
+        (lambda: InfoNCE()([[1.0]], [[1.0]]), "got list and list; expected two tensors"),
         (lambda: InfoNCE()(one, one[:2]), r"got \[3, 2\] and \[2, 2\]"),
         (lambda: InfoNCE()(one, one, group=torch.zeros(2)), r"group is \[2\]; expected \[3\]"),
         (lambda: InfoNCE()(one, one, place=torch.zeros(3, 2)), r"place is \[3, 2\]; expected \[3, 3\]"),
     ):
         with pytest.raises(ValueError, match=message):
             make()
+    with pytest.raises(TypeError, match="abstract"):
+        PairLoss()

@@ -61,3 +61,8 @@ def test_classes_without_captions_are_refused(model):
         zero_shot(model, [], {"cat": "a cat"})
     with pytest.raises(UsageError, match="class 'dog'"):
         zero_shot(model, [], {"cat": ["a cat"], "dog": []})
+    with pytest.raises(UsageError, match=r"classes=\['cat', 'dog'\]: expected {class: \[caption"):
+        zero_shot(model, [], ["cat", "dog"])
+    for given in ([1], 5, ["a cat", None]):
+        with pytest.raises(UsageError, match="class 'cat': expected a list of one caption or more"):
+            zero_shot(model, [], {"cat": given})
