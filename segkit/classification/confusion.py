@@ -1,6 +1,7 @@
 """Which class is taken for which: the confusion matrix, as numbers, a table and a picture."""
 
 import csv
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,7 +62,13 @@ def draw_confusion(matrix: Matrix, classes: Sequence[str], path: Path) -> None:
     bar = figure.colorbar(shown, ax=axes, shrink=0.6)
     bar.set_label("share of the true class's images", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    with atomic_path(path) as temporary:
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG. A letter that the font lacks, as of 犬, is an empty box: the tables beside the picture have it."""
+    with warnings.catch_warnings(), atomic_path(path) as temporary:
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(temporary, dpi=110, format="png")
 
 

@@ -28,7 +28,7 @@ class JointHead(nn.Module):
         hidden, dropout: of the :class:`FeatureHead`, ``top``.
 
     Raises:
-        UsageError: another number of widths than encoders, or numbers out of range.
+        UsageError: another number of widths than encoders, something else than a module, or numbers out of range.
     """
 
     def __init__(
@@ -43,6 +43,9 @@ class JointHead(nn.Module):
         super().__init__()
         if len(widths) != len(encoders):
             raise UsageError(f"{len(widths)} widths for {len(encoders)} encoders; give each its own")
+        for place, encoder in enumerate(encoders):
+            if not isinstance(encoder, nn.Module):
+                raise UsageError(f"encoder {place} is of the type {type(encoder).__name__}; expected an nn.Module")
         self.top = FeatureHead(widths, classes, hidden=hidden, dropout=dropout)
         self.encoders = nn.ModuleList(encoders)
         self.encoders.eval().requires_grad_(False)
@@ -63,15 +66,22 @@ class JointHead(nn.Module):
         """Each encoder's features float32 [B, D], of one input each.
 
         Raises:
-            UsageError: another number of inputs than encoders, or an encoder that gives something else.
+            UsageError: another number of inputs than encoders, inputs of several lengths, or an encoder that gives
+                something else.
         """
         if len(inputs) != len(self.encoders):
             raise UsageError(f"{len(inputs)} inputs for {len(self.encoders)} encoders; give one input each")
-        found = []
+        found: list[Tensor] = []
         for place, (encoder, given, width) in enumerate(zip(self.encoders, inputs, self.top.widths, strict=True)):
-            feature: Tensor = encoder(given)
+            feature = encoder(given)
+            if not isinstance(feature, Tensor):
+                raise UsageError(f"encoder {place} gives a {type(feature).__name__}; expected a tensor [B, {width}]")
             if feature.ndim != 2 or feature.shape[1] != width:
                 raise UsageError(f"encoder {place} gives {list(feature.shape)}; expected [B, {width}]")
+            if found and len(feature) != len(found[0]):
+                raise UsageError(
+                    f"encoder {place} gives {len(feature)} rows, encoder 0 {len(found[0])}; inputs go together by rows"
+                )
             found.append(feature.float())
         return found
 

@@ -9,8 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from segkit.classification.confusion import short_name
-from segkit.files import atomic_path
+from segkit.classification.confusion import save_figure, short_name
 
 SHOWN = 16
 COLUMNS = 4
@@ -60,5 +59,4 @@ def draw_worst(images: Sequence[WorstImage], path: Path) -> None:
         said = "recognised" if right else f"taken for {short_name(image.predicted)} {image.confidence:.3f}"
         title = f"{short_name(image.true)} {image.probability:.3f}\n{said}"
         axes.set_title(title, fontsize=9, color=RIGHT if right else WRONG)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)

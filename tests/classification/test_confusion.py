@@ -30,6 +30,11 @@ def test_the_table_names_both_sides(tmp_path):
     assert rows == [["true \\ predicted", "cat", "dog, wet"], ["cat", "3", "1"], ["dog, wet", "0", "2"]]
 
 
+def test_a_class_that_the_font_has_no_letters_for_is_drawn_without_a_word(tmp_path, recwarn):
+    draw_confusion(np.eye(2, dtype=np.int64), ["犬", "猫"], tmp_path / "c.png")
+    assert not [each for each in recwarn if "Glyph" in str(each.message)]
+
+
 @pytest.mark.parametrize("classes", [2, 30, 100])
 def test_the_picture_is_readable_at_any_number_of_classes(tmp_path, classes):
     matrix = np.eye(classes, dtype=np.int64) * 40 + 1

@@ -37,6 +37,13 @@ class Heard(nn.Module):
         return self.layers(sound).mean(2)
 
 
+class Twice(nn.Module):
+    """Gives two tensors, as some encoders of other libraries do."""
+
+    def forward(self, image):
+        return image, image
+
+
 def scenes(count, seed):
     """Stripes that lie or stand, and a high or a low tone; what is asked is whether it is one of both or neither."""
     generator = torch.Generator().manual_seed(seed)
@@ -193,6 +200,18 @@ def test_a_joint_classifier_reads_what_its_members_last_layers_read():
         (lambda: FeatureHead([2], 2, dropout=1.0), "dropout=1: expected"),
         (lambda: JointHead([nn.Identity()], [2], 2)(torch.zeros(1, 2), torch.zeros(1, 2)), "2 inputs for 1 encoders"),
         (lambda: JointHead([nn.Identity()], [2], 2)(torch.zeros(1, 3)), r"encoder 0 gives \[1, 3\]; expected \[B, 2\]"),
+        (
+            lambda: JointHead([Twice()], [2], 2)(torch.zeros(1, 2)),
+            r"encoder 0 gives a tuple; expected a tensor \[B, 2\]",
+        ),
+        (
+            lambda: JointHead([nn.Identity()] * 2, [2, 2], 2)(torch.zeros(3, 2), torch.zeros(1, 2)),
+            "encoder 1 gives 1 rows, encoder 0 3; inputs go together",
+        ),
+        (
+            lambda: JointHead([torch.relu], [2], 2),
+            "encoder 0 is of the type builtin_function_or_method; expected an nn",
+        ),
         (lambda: JointClassifier([member(0), member(1, in_channels=1)]), "'member_1' has channels 1"),
         (lambda: JointClassifier([member(0)], temperature=0), "temperature 0: expected a number above 0"),
         (
