@@ -65,9 +65,11 @@ def open_captions(path: str | Path) -> CaptionedImages:
     if "train" in splits.values() and "val" not in splits.values():
         chosen = _held_out([file for file in files if splits[file] == "train"])
         splits |= dict.fromkeys(chosen, "val")
-        notes.append(
-            f"no val split: {len(chosen):,} training images are held out as one ({HELD_OUT:.0%}, by a hash of the name)"
-        )
+        if chosen:
+            notes.append(
+                f"no val split: {len(chosen):,} training images are held out as one "
+                f"({HELD_OUT:.0%}, by a hash of the name)"
+            )
     numbers = {split: [i for i, file in enumerate(files) if splits[file] == split] for split in SPLITS}
     images = LabelledImages(
         path=path,

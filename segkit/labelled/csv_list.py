@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from segkit.errors import DataError
-from segkit.labelled.drawing import drawn_splits, with_unlabelled
+from segkit.labelled.drawing import drawn_splits, unlearned, with_unlabelled
 from segkit.labelled.image_list import Line, check_one, check_there, read_list
 from segkit.labelled.images import SPLITS, UNLABELLED, LabelledImages
-from segkit.labelled.naming import class_order, image_names
+from segkit.labelled.naming import class_name, class_order, image_names
 from segkit.labelled.sources import Files
 
 
@@ -28,16 +28,17 @@ def open_csv(path: Path) -> LabelledImages:
     for line in lines:
         first = kept.setdefault(line.file, line)
         again += first is not line
-        check_one(path, line, first, "label", line.said, first.said)
+        check_one(path, line, first, "label", class_name(line.said), class_name(first.said))
         check_one(path, line, first, "split", line.split, first.split)
     if again:
         notes.append(f"{again:,} lines are there twice; each counts once")
     check_there(path, list(kept.values()))
-    classes = class_order(line.said for line in kept.values() if line.said)
+    said = [class_name(line.said) for line in kept.values()]
+    classes = class_order(name for name in said if name)
     if not classes:
         raise DataError(f"{path}: no line has a label")
     ids = {name: number for number, name in enumerate(classes)} | {"": -1}
-    labels = np.array([ids[line.said] for line in kept.values()], dtype=np.int64)
+    labels = np.array([ids[name] for name in said], dtype=np.int64)
     files = list(kept)
     names = image_names(files)
     if "split" in columns:
@@ -47,6 +48,7 @@ def open_csv(path: Path) -> LabelledImages:
         splits = drawn_splits(names, labels)
         sizes = ", ".join(f"{split} {len(splits[split]):,}" for split in SPLITS if split in splits)
         notes.append(f"no column 'split': 70/15/15 % of each class by a hash of the name ({sizes})")
+    notes += unlearned(classes, labels, splits)
     if UNLABELLED in splits:
         notes.append(f"{len(splits[UNLABELLED]):,} images have no label")
     name = path.stem if path.name != "labels.csv" else path.resolve().parent.name

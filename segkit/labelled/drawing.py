@@ -1,6 +1,6 @@
 """Which labelled images are trained on, validated on and tested on, where a dataset doesn't say: by class and hash."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 
 from segkit.data.splits import draw_splits, hashed_groups
 from segkit.labelled.images import SPLITS, UNLABELLED, LabelledImages
+from segkit.nearest import nearest
 
+NAMED = 5
+"""Classes that are named one by one where something is said of each."""
 HELD_OUT = 0.1
 """Share of each class's training images that are validated on where there is no such split."""
 
@@ -51,6 +54,25 @@ def with_validation(images: LabelledImages) -> LabelledImages:
     )
     rest = {split: found for split, found in images.splits.items() if split != "train"}
     return replace(images, splits={**splits, **rest}, notes=(*images.notes, note))
+
+
+def unlearned(order: Sequence[str], labels: NDArray[np.int64], parts: Mapping[str, NDArray[np.int64]]) -> list[str]:
+    """What is to be said of classes that no training image is of; of many in one note."""
+    if "train" not in parts:
+        return []
+    learned = [order[label] for label in np.unique(labels[parts["train"]])]
+    known = set(learned)
+    without = [name for name in order if name not in known]
+    if len(without) > NAMED:
+        some = ", ".join(map(repr, without[:NAMED]))
+        return [f"no training image of {len(without):,} of {len(order):,} classes: {some}, …"]
+    return [f"no training image of class {name!r}{_like(name, learned)}" for name in without]
+
+
+def _like(name: str, others: Sequence[str]) -> str:
+    """A hint at a class that may be meant; numbers that look alike mean nothing."""
+    hint = "" if name.isdigit() else nearest(name, others)
+    return hint if "did you mean" in hint else ""
 
 
 def _by_class(names: Sequence[str], labels: NDArray[np.int64], chosen: NDArray[np.int64]) -> list[dict[str, int]]:

@@ -1,8 +1,9 @@
 """Images in a folder for each class: ``train/CLASS/…``, ``val/CLASS/…``, ``test/CLASS/…``, or ``CLASS/…`` alone."""
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 from segkit.data.listing import entries, suffix_of
 from segkit.data.reader import PICTURES
 from segkit.errors import DataError
-from segkit.labelled.drawing import drawn_splits, with_unlabelled
+from segkit.labelled.drawing import drawn_splits, unlearned, with_unlabelled
 from segkit.labelled.images import SPLITS, UNLABELLED, LabelledImages
-from segkit.labelled.naming import ALIASES, class_order, image_names
+from segkit.labelled.naming import ALIASES, class_name, class_order, image_names
 from segkit.labelled.sources import Files
-from segkit.nearest import nearest
 
+LIKE_A_SPLIT = re.compile(rf"({'|'.join(ALIASES)})[\W_]*(set|data|dataset|images?|imgs?|split)?", re.IGNORECASE)
 LITTER = ("__MACOSX",)  # what archives made on a Mac leave behind
 
 
@@ -39,11 +40,13 @@ class Found:
 def open_folders(path: Path) -> LabelledImages:
     """Return the images of a folder; splits are drawn by a hash of the names where there are folders of classes alone.
 
-    Classes are the folders that hold images, at any depth, in any split; hidden files and folders are passed over, and
-    links are followed. Images that lie beside the folders of classes have no label.
+    Classes are the folders that hold images, at any depth, in any split; their names are compared in one form of
+    Unicode. Hidden files and folders are passed over, and links are followed. Images that lie beside the folders of
+    classes have no label.
 
     Raises:
-        DataError: there are no folders of images, one alone, two of one split, or a link that leads nowhere.
+        DataError: there are no folders of images, one alone, two of one split, splits in the place of classes or below
+            them, or a link that leads nowhere.
     """
     roots = split_folders(path)
     found = Found()
@@ -54,10 +57,11 @@ def open_folders(path: Path) -> LabelledImages:
         classes += [""] * (len(found.files) - len(classes))
         for folder in visible_folders(root):
             pictures_of(path, folder, found)
-            classes += [folder.name] * (len(found.files) - len(classes))
+            classes += [class_name(folder.name)] * (len(found.files) - len(classes))
         splits += [split] * (len(found.files) - len(splits))
     order = class_order(name for name in classes if name)
-    empty = sorted({folder.name for root in roots.values() or [path] for folder in visible_folders(root)} - {*order})
+    shown = {class_name(folder.name) for root in roots.values() or [path] for folder in visible_folders(root)}
+    empty = sorted(shown - {*order})
     if not order:
         raise DataError(
             f"{path}: no folders with images ({', '.join(PICTURES)}); expected a folder for each class, or train/, "
@@ -68,6 +72,8 @@ def open_folders(path: Path) -> LabelledImages:
             f"{path}: images in one folder only, {order[0]!r}; classes are two folders or more. If that is the "
             f"dataset, name {path / order[0]}"
         )
+    if not roots:
+        _check_classes(path, order)
     ids = {name: number for number, name in enumerate(order)} | {"": -1}
     labels = np.array([ids[name] for name in classes], dtype=np.int64)
     names = image_names(found.files)
@@ -87,6 +93,22 @@ def open_folders(path: Path) -> LabelledImages:
     return LabelledImages(
         path, path.resolve().name, order, names, labels, parts, tuple(notes), Files(path, found.files)
     )
+
+
+def _check_classes(path: Path, classes: Sequence[str]) -> None:
+    """Raise DataError where folders of classes are splits by their names, or hold nothing but splits."""
+    if all(LIKE_A_SPLIT.fullmatch(name) for name in classes):
+        raise DataError(
+            f"{path}: {' and '.join(classes)} are called like splits, not classes; expected train/CLASS/…, "
+            "val/CLASS/…, test/CLASS/…, with the folders of splits called so"
+        )
+    for folder in visible_folders(path):
+        inside = [inner.name for inner in visible_folders(folder)]
+        if inside and all(name.lower() in ALIASES for name in inside):
+            raise DataError(
+                f"{folder}: holds {' and '.join(inside)}; splits are above the classes: expected "
+                f"{inside[0]}/{folder.name}/…. If {folder.name!r} is a dataset of its own, name it"
+            )
 
 
 def split_folders(path: Path) -> dict[str, Path]:
@@ -167,15 +189,3 @@ def shared(found: Found, parts: dict[str, NDArray[np.int64]]) -> list[str]:
                     "better than they are"
                 )
     return notes
-
-
-def unlearned(order: tuple[str, ...], labels: NDArray[np.int64], parts: dict[str, NDArray[np.int64]]) -> list[str]:
-    """What is to be said of classes that no training image is of."""
-    if "train" not in parts:
-        return []
-    learned = [order[label] for label in np.unique(labels[parts["train"]])]
-    return [
-        f"no training image of class {name!r}{hint if 'did you mean' in (hint := nearest(name, learned)) else ''}"
-        for name in order
-        if name not in learned
-    ]

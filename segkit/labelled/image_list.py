@@ -55,13 +55,20 @@ def read_list(path: Path, what: str) -> tuple[list[str], list[Line], list[str]]:
 
 def check_there(path: Path, lines: Sequence[Line]) -> None:
     """Raise DataError unless every file of a list is there."""
-    missing = [line for line in lines if not (path.parent / line.file).is_file()]
+    missing = [line for line in lines if not _is_there(path.parent / line.file)]
     if missing:
         more = f"; {len(missing):,} of the {len(lines):,} files are missing" if len(missing) > 1 else ""
         raise DataError(
             f"{path}: line {missing[0].number}: there is no file {path.parent / missing[0].file}{more}. Paths are "
             "taken from the list's own folder"
         )
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # too long for the name of a file, or in a folder that can't be looked into
+        return False
 
 
 def check_one(path: Path, line: Line, first: Line, name: str, ours: str, theirs: str) -> None:
@@ -91,7 +98,8 @@ def _check_columns(path: Path, columns: Sequence[str], what: str) -> list[str]:
     for name in known[:2]:
         if name in missing:
             raise DataError(f"{path}: no column {name!r}; {_header(what)}")
-    return [f"columns that are not used: {', '.join(further)}"] if further else []
+    unused = ", ".join(name or "one without a name" for name in further)
+    return [f"columns that are not used: {unused}"] if further else []
 
 
 def _lines(path: Path, rows: Any, columns: Sequence[str], what: str) -> Iterator[Line]:

@@ -58,7 +58,7 @@ class LabelledImages:
         return len(self.names)
 
     def indices(self, *splits: str) -> NDArray[np.int64]:
-        """Indices of the images of these splits, split after split.
+        """Indices of the images of these splits, split after split, each once.
 
         Raises:
             DataError: there is no such split.
@@ -69,7 +69,7 @@ class LabelledImages:
         for split in splits:
             if split not in self.splits:
                 raise DataError(f"{self.path}: no split {split!r}{nearest(split, list(self.splits))}")
-        return np.concatenate([self.splits[split] for split in splits])
+        return np.concatenate([self.splits[split] for split in dict.fromkeys(splits)])
 
     def read(self, index: int, channels: int = 3) -> NDArray[np.uint8]:
         """Return an image upright, uint8 [H, W, channels]: grey repeated, or colour as luma; no alpha.

@@ -3,17 +3,22 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segkit.errors import DataError
+from segkit.labelled.drawing import unlearned
 from segkit.labelled.images import SPLITS, LabelledImages
+from segkit.labelled.naming import class_name
 from segkit.labelled.sources import Jpegs
 from segkit.one_line import one_line
 
 LIMIT = 8 << 30
 """Bytes that an archive may unpack to."""
+CLASSES = 1 << 16
+"""An archive has at most; ImageNet's largest list has 21,841."""
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEMBERS = "jpeg (bytes of all files end to end), offset [N + 1] and label [N]"
 
@@ -80,7 +85,9 @@ def open_archives(path: Path) -> LabelledImages:
         if high > low
     }
     source = Jpegs(path, names, np.concatenate([part.jpeg for part in parts.values()]), offset)
-    return LabelledImages(path, path.resolve().stem, _classes(path, parts), names, labels, splits, (), source)
+    classes = _classes(path, parts)
+    notes = tuple(unlearned(classes, labels, splits))
+    return LabelledImages(path, path.resolve().stem, classes, names, labels, splits, notes, source)
 
 
 def _parts(path: Path, split: str) -> dict[str, Part]:
@@ -104,26 +111,39 @@ def _parts(path: Path, split: str) -> dict[str, Part]:
 
 
 def _part(path: Path, archive: "np.lib.npyio.NpzFile", prefix: str) -> Part:
-    jpeg, offset, label = (archive[prefix + key] for key in ("jpeg", "offset", "label"))
-    name = archive.get(prefix + "name")
+    jpeg, offset, label, name = (_member(archive, prefix + key) for key in ("jpeg", "offset", "label", "name"))
     fits = (
         jpeg.ndim == offset.ndim == label.ndim == 1
         and jpeg.dtype == np.uint8
         and offset.dtype.kind in "iu"
         and label.dtype.kind in "iu"
         and len(offset) == len(label) + 1
-        and (name is None or (name.shape == label.shape and name.dtype.kind == "U"))
     )
     if not fits:
         raise DataError(
             f"{path}: the members {prefix}jpeg, {prefix}offset and {prefix}label don't fit: expected {MEMBERS}"
         )
+    if name is not None and (name.shape != label.shape or name.dtype.kind != "U"):
+        raise DataError(
+            f"{path}: {prefix}name is {name.dtype} {list(name.shape)}; expected text (dtype U) {list(label.shape)}, "
+            "class/number of each image"
+        )
+    if len(label) and label.max() >= CLASSES:
+        raise DataError(f"{path}: {prefix}label holds {label.max():,}; labels are ids of classes, below {CLASSES:,}")
     offset, label = offset.astype(np.int64), label.astype(np.int64)
     if offset[0] != 0 or offset[-1] != len(jpeg) or (np.diff(offset) < 0).any():
         raise DataError(f"{path}: {prefix}offset must rise from 0 to the {len(jpeg):,} bytes of {prefix}jpeg")
     if len(label) and label.min() < 0:
         raise DataError(f"{path}: {prefix}label holds {label.min()}; labels are 0 or above")
     return Part(jpeg, offset, label, None if name is None else [str(each) for each in name])
+
+
+def _member(archive: "np.lib.npyio.NpzFile", key: str) -> Any:
+    """An array of an archive; None where there is none of that name."""
+    try:
+        return archive.get(key)
+    except ValueError as error:
+        raise ValueError(f"{key}: {one_line(error)}") from error
 
 
 def _names(split: str, part: Part) -> list[str]:
@@ -139,7 +159,7 @@ def _classes(path: Path, parts: dict[str, Part]) -> tuple[str, ...]:
     named: dict[int, str] = {}
     for part in parts.values():
         for label, name in zip(part.label.tolist(), part.name or (), strict=False):
-            folder = PurePosixPath(name).parent.name
+            folder = class_name(PurePosixPath(name).parent.name)
             if named.setdefault(label, folder) != folder:
                 raise DataError(f"{path}: label {label} is {named[label]!r}, but {folder!r} by the name {name}")
     names = [named.get(label, "") for label in range(count)]

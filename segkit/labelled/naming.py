@@ -1,5 +1,6 @@
 """What labelled images, their classes and their splits are called."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
@@ -10,6 +11,15 @@ ALIASES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """Splits by what folders and lists call them."""
+
+
+def class_name(name: str) -> str:
+    """A class's name in one form of Unicode: Macs write letters and their accents apart.
+
+    >>> class_name("Ku\u0308he") == class_name("K\u00fche")
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ def test_other_separators_columns_and_spellings_of_splits(folder):
         ),
         ("file,caption", ["pictures/0.png, "], r"line 2: no caption"),
         ("file,caption", [",a cat"], r"line 2: no file"),
+        ("caption,file", ["pictures/0.png," + "a cat " * 60], r"line 2: there is no file .*a cat a cat"),
         ("file,caption", ["pictures/0.png,a", "pictures/x.png,a"], r"line 3: there is no file .*x\.png"),
         ("file,caption,split", ["pictures/0.png,a,trian"], r"line 2: no split 'trian'; did you mean 'train'"),
         (
@@ -85,6 +86,12 @@ def test_other_separators_columns_and_spellings_of_splits(folder):
 def test_what_is_wrong_with_a_list_is_said_with_its_line(folder, head, rows, message):
     with pytest.raises(DataError, match=message):
         open_captions(write(folder, *rows, head=head))
+
+
+def test_an_image_alone_is_not_held_out_and_a_column_may_lack_a_name(folder):
+    found = open_captions(write(folder, "0,pictures/1.png,a cat", head=",file,caption"))
+    assert list(found.images.splits) == ["train"]
+    assert found.images.notes == ("columns that are not used: one without a name",)
 
 
 def test_no_list_and_no_utf_8(folder):

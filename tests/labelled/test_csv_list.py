@@ -64,6 +64,17 @@ def test_paths_from_elsewhere_and_of_another_system(listed, draw, tmp_path):
     assert images.notes[0] == "columns that are not used: age"
 
 
+def test_a_class_without_a_training_image_is_said_and_unicode_has_one_form(listed):
+    rows = ["0,K\u00fche,train", "1,dog,train", "2,Ku\u0308he,val", "3,dogs,val", "4,axolotl,val"]
+    images = open_csv(listed("file,label,split\n" + "".join(f"scans/{row}\n".replace(",", ".png,", 1) for row in rows)))
+    assert images.classes == ("K\u00fche", "axolotl", "dog", "dogs")
+    assert images.labels.tolist() == [0, 2, 0, 3, 1]
+    assert images.notes == (
+        "no training image of class 'axolotl'",
+        "no training image of class 'dogs'; did you mean 'dog'?",
+    )
+
+
 def test_a_line_that_is_there_twice_counts_once(listed):
     images = open_csv(listed("file,label\nscans/0.png,a\n./scans/0.png,a\nscans/1.png,b\n"))
     assert len(images) == 2
@@ -86,6 +97,7 @@ def test_a_line_that_is_there_twice_counts_once(listed):
         ("file,lable\nscans/0.png,a\n", "no column is called 'lable'; did you mean 'label'"),
         ("scans/0.png,a\n", "no column 'file'; the first line names the columns: file,label or file,label,split"),
         ("", "no column 'file'"),
+        (f"file,label\n{'a' * 300}.png,a\n", r"line 2: there is no file .*aaa\.png\. Paths are taken"),
         ("file,label,label\n", "column 'label' is there twice"),
         (
             "file,label\nscans/0.png,a,b\n",

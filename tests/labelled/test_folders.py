@@ -67,6 +67,33 @@ def test_a_class_may_be_called_as_a_split(tmp_path, draw):
     assert open_folders(tmp_path).classes == ("bus", "train")
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ("cat/train/1.png", "cat/Test/1.png", "dog/train/1.png"),
+            "cat: holds Test and train; splits are above the cl",
+        ),
+        (("training_set/a/1.png", "test_set/b/1.png"), "test_set and training_set are called like splits, not classes"),
+        (("train/1.png", "test/1.png"), "test and train are called like splits"),
+    ],
+)
+def test_splits_in_another_place_are_no_classes(tmp_path, draw, files, message):
+    for file in files:
+        draw(tmp_path / file)
+    with pytest.raises(DataError, match=message):
+        open_folders(tmp_path)
+
+
+def test_names_of_classes_are_compared_in_one_form_of_unicode(tmp_path, draw):
+    for file in ("train/K\u00fche/1.png", "train/dog/1.png", "val/Ku\u0308he/1.png", "val/dog/1.png"):
+        draw(tmp_path / file)
+    images = open_folders(tmp_path)
+    assert images.classes == ("K\u00fche", "dog")
+    assert images.labels.tolist() == [0, 1, 0, 1]
+    assert images.notes == ()
+
+
 def test_a_class_that_is_not_learned_is_said(split_pets, draw):
     draw(split_pets / "test" / "dogs" / "1.png")
     draw(split_pets / "test" / "axolotl" / "1.png")

@@ -78,6 +78,7 @@ def test_splits_are_named(one, tmp_path):
     images = one("a.png")
     assert len(images) == 1
     assert images.indices("test", "train").tolist() == [0]
+    assert images.indices("train", "train").tolist() == [0]
     with pytest.raises(DataError, match="no split 'trian'; did you mean 'train'"):
         images.indices("trian")
     with pytest.raises(DataError, match="no split 'val'; there are: train, test"):

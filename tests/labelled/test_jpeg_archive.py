@@ -55,7 +55,9 @@ def test_classes_without_names_are_known_or_numbered(tmp_path):
     del found["name"]
     images = open_labelled(save(tmp_path / "cifar10_x.npz", **found))
     assert (images.classes[9], images.names[3]) == ("truck", "train/00003")
-    assert open_labelled(save(tmp_path / "x.npz", **found)).classes == tuple("0123456789")
+    numbered = open_labelled(save(tmp_path / "x.npz", **found))
+    assert numbered.classes == tuple("0123456789")
+    assert numbered.notes[0] == "no training image of 7 of 10 classes: '2', '3', '4', '5', '6', …"
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,9 @@ def test_classes_without_names_are_known_or_numbered(tmp_path):
         ({"offset": np.array([0, 9, 5, 7, 9])}, "offset must rise from 0 to the"),
         ({"label": np.array([0, 1, -1, 0])}, "label holds -1; labels are 0 or above"),
         ({"label": np.array(["a"] * 4)}, "don't fit"),
+        ({"label": np.array([0, 1, 0, 50_000_000])}, "label holds 50,000,000; labels are ids of classes, below 65,536"),
+        ({"name": np.array([b"a/1", b"b/1", b"a/2", b"b/2"])}, r"name is \|S3 \[4\]; expected text \(dtype U\) \[4\]"),
+        ({"name": np.array([{}] * 4)}, r"can't be read as an archive of NumPy arrays \(name: .*allow_pickle=False"),
         ({"label": np.array([0, 1, 1, 1])}, "label 1 is 'dog', but 'cat' by the name cat/2.jpg"),
         ({"name": np.array(["cat/1", "dog/1", "cat/1", "dog/2"])}, "two images have one name"),
         ({"label": np.array([{}] * 4)}, "can't be read as an archive of NumPy arrays .*allow_pickle=False"),
