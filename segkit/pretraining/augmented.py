@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from segkit.errors import DataError
 from segkit.labelled.batch_augmentation import BatchAugmentation
 from segkit.labelled.held import Batch as Read
 from segkit.labelled.held import HeldImages
+from segkit.labelled.images import LabelledImages
 from segkit.pretraining.recipe import PretrainTrainRecipe
 from segkit.training.trainer import loader_workers
 
@@ -39,6 +43,22 @@ class AugmentedImages:
         for number, batch in enumerate(self._batches):
             step = (self._seed, self._number, number)
             yield step, batch, self._augment(batch, step)
+
+
+def validation_indices(images: LabelledImages, split: str | None) -> NDArray[np.int64] | None:
+    """Indices of the split that is validated on; None for none.
+
+    Raises:
+        DataError: there is no such split; where there is no ``val`` either, how to do without.
+    """
+    if split is None:
+        return None
+    try:
+        return images.indices(split)
+    except DataError as error:
+        if "val" in images.splits:
+            raise
+        raise DataError(f"{error}; to train without one: data.validate_on=null train.keep=last") from None
 
 
 def floats(image: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,14 @@ from segkit.artifact import save
 from segkit.contrasting.caption_files import CaptionedImages, open_captions, own_captions
 from segkit.contrasting.caption_retrieval import caption_recall
 from segkit.contrasting.image_text import ImageText
+from segkit.contrasting.tokens import pieces
+from segkit.errors import DataError, RecipeError
 from segkit.files import atomic_path
 from segkit.labelled.batch_augmentation import BatchAugmentation, stream
 from segkit.labelled.held import HeldImages
 from segkit.labelled.statistics import channel_statistics
 from segkit.labelled.view import View
-from segkit.pretraining.augmented import VALIDATED, AugmentedImages, floats
+from segkit.pretraining.augmented import VALIDATED, AugmentedImages, floats, validation_indices
 from segkit.pretraining.backbone_file import BACKBONE, write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
@@ -40,7 +42,7 @@ class CaptionsObjective:
         device: where batches are.
 
     Raises:
-        DataError: a list that can't be used, or no such split.
+        DataError: a list that can't be used, no such split, or nothing to tell one caption from another.
         RecipeError, UsageError: no list, values that don't go together, or unknown parts.
         ModelError: a text encoder's folder that can't be used.
     """
@@ -52,18 +54,21 @@ class CaptionsObjective:
         assert recipe.augment is not None
         assert recipe.data.path is not None
         data, options = recipe.data, recipe.captions
+        if recipe.train.batch < 2:
+            raise RecipeError("train.batch=1: a caption is told from the others of its batch; take 2 or more")
         self.recipe, self.options, self.device = recipe, options, device
         self.captioned: CaptionedImages = open_captions(recipe.data.path)
         images = self.captioned.images
         self.chosen = images.indices(*data.train_on)
-        self.held_out = images.indices(data.validate_on) if data.validate_on else None
+        self._texts = self.captioned.texts(self.chosen)
+        _check_telling(images.path, len(self.chosen), self._texts)
+        self.held_out = validation_indices(images, data.validate_on)
         self.view = View.usual(data.shape) if data.share is None else View(size=data.shape, share=data.share)
         mean, std = image_normalisation(
             data.normalisation, data.channels, lambda: channel_statistics(images, self.chosen, data.channels)
         )
         self.dataset = images.name
         self.digest = _digest(self.captioned, self.chosen, self.held_out, (mean, std))
-        self._texts = self.captioned.texts(self.chosen)
         self.image_text = ImageText.create(
             recipe.model.backbone.model_dump(),
             captions=[text for index in self.chosen for text in self.captioned.captions[index]],
@@ -104,7 +109,9 @@ class CaptionsObjective:
             )
         cut = self.image_text.text.cut(self._texts)
         if cut:
-            notes.append(f"{cut:,} captions are cut off after {self.options.length} tokens; see captions.length")
+            length = self.image_text.text.length
+            why = "see captions.length" if length == self.options.length else "the text encoder reads no more"
+            notes.append(f"{cut:,} captions are cut off after {length} tokens; {why}")
         if not self._train.held:
             notes.append("the images are read anew in each epoch; memory doesn't hold them, or data.cache is false")
         return notes
@@ -190,6 +197,15 @@ class _Epoch(AugmentedImages):
                 "group": torch.tensor([self._numbers[each] for each in said]).to(device, non_blocking=True),
                 "name": batch["name"],
             }
+
+
+def _check_telling(path: Path, images: int, texts: Sequence[str]) -> None:
+    """Raise DataError where no caption can be told from another: nothing would be learnt, without a word."""
+    if images < 2:
+        raise DataError(f"{path}: {images} image to train on; which caption is whose takes 2 or more")
+    first = pieces(texts[0])
+    if all(pieces(text) == first for text in texts):
+        raise DataError(f"{path}: all images to train on have a caption of the same words; nothing tells them apart")
 
 
 def _digest(

@@ -1,7 +1,7 @@
 """The objective ``classify``: a backbone learns the classes of whole images."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from segkit.labelled.mixing import Mixing
 from segkit.labelled.opening import open_labelled
 from segkit.labelled.statistics import channel_statistics
 from segkit.labelled.view import View
-from segkit.pretraining.augmented import VALIDATED, AugmentedImages, floats
+from segkit.pretraining.augmented import VALIDATED, AugmentedImages, floats, validation_indices
 from segkit.pretraining.backbone_file import BACKBONE, write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
@@ -38,7 +38,7 @@ class ClassifyObjective:
         device: where batches are.
 
     Raises:
-        DataError: nothing usable at the path, no such split, or images without label in it.
+        DataError: nothing usable at the path, one class alone, no such split, or images without label in it.
         RecipeError, UsageError: values that don't go together, or unknown parts.
     """
 
@@ -51,8 +51,13 @@ class ClassifyObjective:
         assert data.path is not None
         self.recipe, self.device, self.smoothing = recipe, device, options.label_smoothing
         self.images = open_labelled(data.path)
-        self.chosen = _labelled(self.images, *data.train_on)
-        self.held_out = _labelled(self.images, data.validate_on) if data.validate_on else None
+        if len(self.images.classes) < 2:
+            raise DataError(f"{self.images.path}: one class alone, {self.images.classes[0]!r}; classes are two or more")
+        self.chosen = self.images.indices(*data.train_on)
+        _check_labelled(self.images, self.chosen, data.train_on)
+        self.held_out = validation_indices(self.images, data.validate_on)
+        if self.held_out is not None:
+            _check_labelled(self.images, self.held_out, [str(data.validate_on)])
         self.view = View.usual(data.shape) if data.share is None else View(size=data.shape, share=data.share)
         mean, std = image_normalisation(
             data.normalisation, data.channels, lambda: channel_statistics(self.images, self.chosen, data.channels)
@@ -164,9 +169,8 @@ class _Epoch(AugmentedImages):
             yield {"image": image, "target": target, "name": batch["name"]}
 
 
-def _labelled(images: LabelledImages, *splits: str) -> NDArray[np.int64]:
-    """Indices of the splits' images; DataError where there are none, or some without label."""
-    found = images.indices(*splits)
+def _check_labelled(images: LabelledImages, found: NDArray[np.int64], splits: Sequence[str]) -> None:
+    """Raise DataError where there are none of the splits' images, or some without label."""
     named = " and ".join(splits)
     if not len(found):
         raise DataError(f"{images.path}: no images in {named}")
@@ -176,7 +180,6 @@ def _labelled(images: LabelledImages, *splits: str) -> NDArray[np.int64]:
             f"{images.path}: {images.names[without[0]]} in {named} has no label, as {len(without)} of {len(found)}; "
             "choose a split whose images have one"
         )
-    return found
 
 
 def _digest(

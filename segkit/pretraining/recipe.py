@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from segkit.contrasting.captions_recipe import CaptionsRecipe
 from segkit.contrasting.colour_depth_recipe import ColourDepthRecipe
@@ -34,6 +34,11 @@ class PretrainDataRecipe(Strict):
         "dataset", description="mean and standard deviation: measured on the training images, ImageNet's, or 0 and 1"
     )
     cache: bool = Field(True, description="keep decoded images in memory when they fit")
+
+    @field_validator("train_on")
+    @classmethod
+    def _each_once(cls, splits: list[str]) -> list[str]:
+        return list(dict.fromkeys(splits))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -103,6 +108,16 @@ class PretrainRecipe(RunRecipe):
             raise ValueError("augment changes images without their depth; say what is wanted in colour_depth")
         if self.colour_depth is not None and self.data.grow is not None:
             raise ValueError("data.grow changes images without their depth; leave it out with colour_depth")
+        size, grow = self.data.shape, self.data.grow
+        if grow is not None and grow.start >= max(size):
+            raise ValueError(
+                f"data.grow.start={grow.start}: images grow from there to data.size, {max(size)}; begin lower"
+            )
+        if self.data.validate_on in self.data.train_on:
+            raise ValueError(
+                f"data.validate_on={self.data.validate_on}: it is trained on too, so its score would say little; take "
+                "another split, or data.validate_on=null train.keep=last"
+            )
         if self.colour_depth is None and self.augment is None:
             self.augment = Augmentation()
         if self.data.validate_on is None and (self.train.keep == "best" or self.train.early_stopping):

@@ -1,4 +1,5 @@
 import csv
+import shutil
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import segkit
 from segkit.contrasting.caption_retrieval import caption_recall
 from segkit.contrasting.image_text import ImageText
 from segkit.contrasting.zero_shot import zero_shot
-from segkit.errors import DataError, UsageError
+from segkit.errors import DataError, RecipeError, UsageError
 from segkit.pretraining.captions import create
 from segkit.pretraining.recipe import PretrainRecipe
 from segkit.pretraining.run import pretrain
@@ -121,10 +122,37 @@ def test_the_shipped_recipe_is_valid():
 def test_what_is_cut_off_is_said_and_what_is_missing(data, tmp_path):
     _, notes = objective(data, captions={**RECIPE["captions"], "length": 3})
     assert "4 captions are cut off after 3 tokens; see captions.length" in notes
+    made, _ = objective(data, captions={**RECIPE["captions"], "length": 3})
+    made.options.length = 9
+    assert "4 captions are cut off after 3 tokens; the text encoder reads no more" in made.prepare()
     with pytest.raises(UsageError, match="no list of captions there"):
         objective(tmp_path)
     with pytest.raises(DataError, match="no split 'test'"):
         objective(data, data={"size": 12, "validate_on": "test"})
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "error", "message"),
+    [
+        (
+            None,
+            {"train": {**RECIPE["train"], "batch": 1}},
+            RecipeError,
+            "train.batch=1: a caption is told from the oth",
+        ),
+        (["0,a red square,train"], {}, DataError, "1 image to train on; which caption is whose takes 2 or more"),
+        (["0,a Square,train", "1,A square,train", "2,red,val"], {}, DataError, "have a caption of the same words"),
+    ],
+)
+def test_what_teaches_nothing_is_refused(data, tmp_path, rows, change, error, message):
+    folder = data if rows is None else tmp_path
+    if rows is not None:
+        for number in range(3):
+            shutil.copy(data / f"{number}.png", tmp_path)
+        lines = ["file,caption,split", *(row.replace(",", ".png,", 1) for row in rows)]
+        (tmp_path / "captions.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(error, match=message):
+        objective(folder, **change)
 
 
 def test_recall_counts_captions_of_equal_words_as_one():

@@ -125,6 +125,21 @@ def test_what_cannot_be_trained_on_is_named(make, change, error, message):
         make(**change)
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["train/only/1", "val/only/1"], "one class alone, 'only'; classes are two or more"),
+        (["train/a/1", "train/b/1"], "no split 'val'; there are: train; to train without one: data.validate_on=null"),
+    ],
+)
+def test_data_that_cannot_be_learnt_from_are_refused(make, colours, tmp_path, files, message):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True)
+        shutil.copy(colours / "train" / "red" / "00.png", tmp_path / f"{file}.png")
+    with pytest.raises(DataError, match=message):
+        make(tmp_path)
+
+
 def test_images_without_label_are_refused(make, colours, tmp_path):
     copied = shutil.copytree(colours / "train", tmp_path / "list" / "images")
     files = sorted(copied.rglob("*.png"))

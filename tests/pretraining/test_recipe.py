@@ -38,6 +38,8 @@ def test_the_resolved_recipe_reads_back_equal(write, change):
     assert load_as(PretrainRecipe, write(recipe.to_yaml())) == recipe
     assert recipe.data.path == "pictures"
     assert recipe.train.minutes == 2.5
+    twice = load_as(PretrainRecipe, write(MINIMAL), ["data.train_on=[train, test, train]"])
+    assert twice.data.train_on == ["train", "test"]
 
 
 def test_of_colour_and_depth_too(write):
@@ -69,6 +71,8 @@ def test_a_side_is_a_square_and_augmentation_is_imagenets_unless_said_otherwise(
         ("captions={}", "expected one section of classify, colour_depth, captions; found classify and captions"),
         ("classify=null", "expected one section of classify, colour_depth, captions; found none"),
         ("model.depth=resnet18", "model.depth is for colour_depth alone; classify looks at images"),
+        ("data.train_on=[train, val]", "data.validate_on=val: it is trained on too, so its score would say little"),
+        ("data.grow={start: 224}", "data.grow.start=224: images grow from there to data.size, 224; begin lower"),
         ("data.validate_on=null", "train.keep=best and train.early_stopping need a split to score; set"),
     ],
 )

@@ -216,6 +216,17 @@ def test_a_loss_that_is_not_finite_is_an_error(recipe, colours, tmp_path, monkey
         pretrain(recipe(train={"keep": "last"}), colours, out=tmp_path, console=False)
 
 
+def test_a_batch_too_small_for_batch_statistics_is_told(recipe, colours):
+    from segkit.pretraining.classify import create
+
+    settings = recipe(data={"path": str(colours)}, model={"backbone": "resnet18"}, train={"batch": 1})
+    objective = create(settings, torch.device("cpu"))
+    objective.prepare()
+    module = PretrainModule(objective, settings.train, updates=1)
+    with pytest.raises(RecipeError, match=r"a batch of 1 is too few for BatchNorm.* train.batch of 2 or more"):
+        module.training_step(next(iter(objective.epoch(0))), 0)
+
+
 def test_what_is_missing_is_said(recipe, tmp_path, colours):
     with pytest.raises(UsageError, match="no data given; name their folder or file: segkit pretrain RECIPE --data"):
         pretrain(recipe(), out=tmp_path)
