@@ -224,6 +224,11 @@ def test_saving_refuses_what_it_cannot_rebuild_and_what_is_not_its_own(saved, tm
     (tmp_path / "photos" / "me.png").touch()
     with pytest.raises(UsageError, match="not empty and not a saved model"):
         save(model, tmp_path / "photos")
+    half = tmp_path / "stopped" / f".{'0f' * 16}.safetensors"
+    half.parent.mkdir()
+    half.touch()
+    assert load(save(model, half.parent)).classes == model.classes
+    assert not half.exists()
     model.architecture = None
     with pytest.raises(UsageError, match=r"only models built with Segmenter\.create"):
         save(model, tmp_path / "new")

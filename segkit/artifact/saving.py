@@ -7,14 +7,15 @@ import segkit
 from segkit.artifact.description import FORMAT
 from segkit.artifact.kinds import KINDS, kind_to_save
 from segkit.artifact.store import DESCRIPTION, Target, check_place, tensor_files, write
+from segkit.files import remove_temporary
 
 
 def save(model: Any, folder: str | Path) -> Path:
     """Write a model as a folder and return its path; :func:`segkit.load` gives an equal one.
 
     Every file is written under a temporary name and renamed, tensors before the description that names them, so
-    that a stopped process leaves either the old model or the new one. What is of use in training alone, as auxiliary
-    heads, is not saved.
+    that a stopped process leaves either the old model or the new one; what it left half written goes with the next
+    model. What is of use in training alone, as auxiliary heads, is not saved.
 
     Args:
         model: a ``Segmenter``, an ``Ensemble``, a ``Classifier`` or another of ``segkit.artifact.kinds``.
@@ -27,6 +28,7 @@ def save(model: Any, folder: str | Path) -> Path:
     kind = kind_to_save(model)
     check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_temporary(folder, ".*")
     replaced = tensor_files(folder)
     described, target = KINDS[kind].describes(), Target(folder)
     common = {"format": FORMAT, "segkit": segkit.__version__, "kind": kind, "about": model.about}

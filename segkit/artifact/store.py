@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from segkit.errors import ModelError, UsageError
-from segkit.files import atomic_path
+from segkit.files import TEMPORARY, atomic_path
 
 DESCRIPTION = "segkit.json"
 LARGEST_FILE = 16 << 30  # bytes; a zip that claims more for one file is refused before memory is taken
@@ -83,9 +83,16 @@ class Source:
 
 
 def check_place(folder: Path) -> None:
-    """Raise UsageError where a model isn't written: a file, or a folder that holds something else."""
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / DESCRIPTION).is_file())):
+    """Raise UsageError where a model isn't written: a file, or a folder that holds something else.
+
+    What a stopped process left half written there is nothing else.
+    """
+    if folder.exists() and (not folder.is_dir() or (_holds_files(folder) and not (folder / DESCRIPTION).is_file())):
         raise UsageError(f"{folder}: not empty and not a saved model; choose another folder")
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(not TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
 
 
 def tensor_files(folder: Path) -> set[str]:
