@@ -1,6 +1,7 @@
 """Any encoder of segmentation-models-pytorch as a backbone: ``smp:mit_b2``."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 
 from segmentation_models_pytorch.encoders import get_encoder, get_encoder_names
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from segkit.backbones.backbone import select_levels
 from segkit.backbones.foreign import Foreign, Trial, drop_unused, watch
+from segkit.backbones.hub import one_attempt
 from segkit.one_line import one_line
 
 DEPTH = 5  # times that a whole encoder halves the image
@@ -77,9 +79,10 @@ class FromSmp(Foreign):
 
 def _build(title: str, name: str, *, in_channels: int, depth: int, pretrained: bool) -> nn.Module:
     try:
-        network: nn.Module = get_encoder(
-            name, in_channels=in_channels, depth=depth, weights="imagenet" if pretrained else None
-        )
+        with one_attempt() if pretrained else nullcontext():
+            network: nn.Module = get_encoder(
+                name, in_channels=in_channels, depth=depth, weights="imagenet" if pretrained else None
+            )
     except Exception as error:  # the library lets errors of many kinds through, those of downloads among them
         why = one_line(error)
         if pretrained:

@@ -1,6 +1,7 @@
 """Any network of timm that has a pyramid, as a backbone: ``timm:convnext_tiny``."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from segkit.backbones.backbone import select_levels
 from segkit.backbones.foreign import Foreign, Trial, watch
+from segkit.backbones.hub import one_attempt
 from segkit.backbones.swin_layouts import DERIVED, resample_bias
 from segkit.one_line import one_line
 
@@ -56,6 +58,10 @@ class FromTimm(Foreign):
         for option in RESERVED:
             if option in options:
                 raise ValueError(f"'{title}' has no option '{option}'; it takes what shapes the network, as img_size")
+        size = options.get("img_size", 1)
+        sides = [size, size] if isinstance(size, int) else size
+        if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(type(n) is int and n >= 1 for n in sides):
+            raise ValueError(f"'{title}': img_size is {size!r}; expected a whole number, or [height, width]")
         settings = {"in_chans": in_channels, "pretrained": pretrained, **options}
         network = _build(title, name, settings)
         channels_last = getattr(network, "output_fmt", None) == "NHWC"
@@ -96,23 +102,29 @@ class FromTimm(Foreign):
 
 
 def _build(title: str, name: str, settings: Mapping[str, Any]) -> nn.Module:
-    refusal: Exception | None = None
-    for any_size in ANY_SIZE:
-        try:
-            network: nn.Module = timm.create_model(name, features_only=True, **{**any_size, **settings})
-        except TypeError as error:  # an option it doesn't know; the last error is about the caller's own
-            refusal = error
-        except Exception as error:  # timm lets errors of many kinds through, from assertions to those of downloads
-            refusal = error
-            break
-        else:
-            return network
+    try:
+        with one_attempt() if settings["pretrained"] else nullcontext():
+            return _made(name, settings)
+    except Exception as error:  # timm lets errors of many kinds through, from assertions to those of downloads
+        refusal = error
     why = one_line(refusal)
     if "features_only" in why:
         raise ValueError(f"'{title}' has no pyramid: timm can't take feature maps from it") from refusal
     if settings["pretrained"]:
         why += "; weights that can't be downloaded can be given as a file: weights=PATH"
     raise ValueError(f"'{title}' can't be built: {why}") from refusal
+
+
+def _made(name: str, settings: Mapping[str, Any]) -> nn.Module:
+    refusal = TypeError()
+    for any_size in ANY_SIZE:
+        try:
+            network: nn.Module = timm.create_model(name, features_only=True, **{**any_size, **settings})
+        except TypeError as error:  # an option that it doesn't know; the last error is about the caller's own
+            refusal = error
+        else:
+            return network
+    raise refusal
 
 
 def _whole(name: str, options: Mapping[str, Any]) -> nn.Module:

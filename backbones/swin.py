@@ -254,7 +254,7 @@ class Swin(ImageBackbone):
         embed_dim: Positive = 96,
         depths: Sequence[Positive] = (2, 2, 6, 2),
         heads: Sequence[Positive] = (3, 6, 12, 24),
-        mlp_ratio: Annotated[float, Field(gt=0)] = 4.0,
+        mlp_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0,
         drop_path: float = 0.2,
         out_norm: bool = False,
         mask_padding: bool = False,
@@ -310,7 +310,8 @@ class Swin(ImageBackbone):
     def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's, timm's or the paper's state dict under this backbone's names; own names pass unchanged."""
         own = swin_names(state)
-        return own if self.norms else {name: tensor for name, tensor in own.items() if not name.startswith("norms.")}
+        norms = tuple(f"norms.{level}." for level in self.norms)
+        return {name: own[name] for name in own if name.startswith(norms) or not name.startswith("norms.")}
 
     def refit(self, name: str, tensor: Tensor) -> Tensor:
         """A position-bias table resampled to this backbone's window, bicubically as in the paper's code."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor
 
-UNUSED = ("head.", "norm.")  # a classifier's own, in every published layout
+UNUSED = ("head.", "norm.", "mask_token")  # a classifier's own in every published layout, and SimMIM's
 DERIVED = ("relative_position_index", "attn_mask")  # follow from the sizes of window and image
 
 # What is called otherwise, once stages are numbered as ours and their shrinking is called that.
@@ -20,6 +20,7 @@ RENAMED = {
     r"\.attn\.proj\.": ".attention.project.",
     r"\.mlp\.fc1\.": ".mlp.0.",
     r"\.mlp\.(fc2|3)\.": ".mlp.2.",
+    r"^norm(\d)\.": r"norms.\1.",  # the paper's code for segmentation gives each level one
 }
 
 
@@ -54,6 +55,7 @@ def _swin_name(name: str, late: int) -> str:
     name = re.sub(
         r"^features\.(\d+)\.", lambda n: f"layers.{int(n[1]) // 2}.{'blocks' if int(n[1]) % 2 else 'shrink'}.", name
     )
+    name = re.sub(r"^layers_(\d+)\.", r"layers.\1.", name)  # timm's, where it returns a pyramid
     name = re.sub(r"^layers\.(\d+)\.downsample\.", lambda n: f"layers.{int(n[1]) + late}.shrink.", name)
     for old, new in RENAMED.items():
         name = re.sub(old, new, name)

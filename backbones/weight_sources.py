@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,11 +15,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import WeightsEnum
 
+from segkit.backbones.hub import one_attempt
 from segkit.one_line import one_line
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict")
-"""Training scripts put the optimiser and the epoch beside the weights, one inside the other."""
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema", "teacher")
+"""Training scripts put the optimiser and the epoch beside the weights, one inside the other; first those preferred."""
 
 Source: TypeAlias = str | Path | WeightsEnum | Mapping[str, Tensor]
 
@@ -47,7 +50,10 @@ def read_weights(weights: Source, *, published: str | None = None) -> dict[str, 
     if not isinstance(weights, str | Path):
         raise ValueError(f"weights is {weights!r}; expected a name, a file or a state dict")
     path = Path(weights)
-    if path.suffix not in SUFFIXES:
+    path = path.expanduser() if path.parts[:1] == ("~",) else path
+    if (path / "segkit.json").is_file():
+        raise ValueError(f"weights is '{weights}', a whole saved model; a recipe begins with one by model.start")
+    if path.suffix.lower() not in SUFFIXES:
         near = get_close_matches(str(weights).lower(), ["imagenet"], n=1)
         hint = "did you mean 'imagenet'? Otherwise " if near else ""
         raise ValueError(
@@ -57,11 +63,7 @@ def read_weights(weights: Source, *, published: str | None = None) -> dict[str, 
     if not path.is_file():
         raise ValueError(f"{path}: no such file of weights")
     try:
-        content = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        content = load_file(path) if path.suffix.lower() == ".safetensors" else _loaded(path)
     except pickle.UnpicklingError as error:  # torch's own words advise to run what is in the file
         raise ValueError(
             f"{path}: can't be read as weights only, running nothing in it: it holds other things than tensors, or is "
@@ -74,10 +76,24 @@ def read_weights(weights: Source, *, published: str | None = None) -> dict[str, 
     return _unwrapped(content, str(path))
 
 
+def _loaded(path: Path) -> object:
+    if zipfile.is_zipfile(path):  # torch writes a checksum of every record, unless told not to, but compares none
+        with zipfile.ZipFile(path) as archive:
+            for record in [record for record in archive.infolist() if record.CRC]:
+                with archive.open(record) as stream:
+                    while stream.read(1 << 20):  # an error where the checksum is another
+                        pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of files of old kinds, and of damaged ones
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def _unwrapped(content: object, where: str) -> dict[str, Tensor]:
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+    while isinstance(content, Mapping):
+        inner = [content[wrapper] for wrapper in WRAPPERS if isinstance(content.get(wrapper), Mapping)]
+        if not inner:
+            break
+        content = inner[0]
     if not isinstance(content, Mapping):
         raise ValueError(
             f"{where}: no state dict in it; expected names and their tensors, found {type(content).__name__}"
@@ -86,6 +102,9 @@ def _unwrapped(content: object, where: str) -> dict[str, Tensor]:
     if others:
         listed = ", ".join(repr(name) for name in others[:4])
         raise ValueError(f"{where}: no state dict in it; expected names and their tensors, found also {listed}")
+    for name, value in content.items():
+        if value.is_meta or value.layout is not torch.strided:
+            raise ValueError(f"{where}: {name} is on meta or sparse; expected a tensor of plain values")
     return dict(content)
 
 
@@ -102,7 +121,13 @@ def _of_timm(name: str) -> dict[str, Tensor]:
 
     if not timm.is_model(name):
         raise ValueError(f"weights is 'timm:{name}'; timm has no network of that name")
-    return _downloaded(f"timm:{name}", lambda: timm.create_model(name, pretrained=True).state_dict())
+
+    def fetch() -> Mapping[str, Tensor]:
+        with one_attempt():
+            state: Mapping[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
+        return state
+
+    return _downloaded(f"timm:{name}", fetch)
 
 
 def _downloaded(title: str, fetch: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:

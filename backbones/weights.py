@@ -4,8 +4,10 @@ Which tensor is which is the backbone's own knowledge: ``Backbone.own_names`` an
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,9 @@ from segkit.backbones.weight_sources import Source, read_weights
 Fold = Callable[[Tensor, int], Tensor]
 """Makes a convolution's weight [out, in, h, w] one for another number of input channels, as :func:`fold_channels`."""
 
-PREFIXES = ("module.", "backbone.", "backbone.")  # of parallel training; of a segmenter's backbone, and behind a stem
+PREFIXES = ("module.", "_orig_mod.", "model.", "encoder.", "backbone.")
+"""What larger models put before a backbone's names, one before the other: parallel training, ``torch.compile``,
+Lightning, segmenters of other libraries and of this one, where a stem makes it two."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,11 @@ def load_weights(
     """
     own = backbone.state_dict()
     state = read_weights(weights, published=published)
-    given = backbone.own_names(_without_prefixes(state, own))
+    needed = {key for key in own if not _is_spare(key, backbone)}
+    part = _without_prefixes(state, own)
+    if part is not state and needed <= backbone.own_names(state).keys():  # a name of its own, then
+        part = state
+    given = backbone.own_names(part)
     entrances = _entrances(backbone, given, of_pictures)
 
     taken: dict[str, Tensor] = {}
@@ -82,6 +90,8 @@ def load_weights(
         if key not in given:
             continue
         taken[key] = tensor = given[key]
+        if not tensor.numel():  # fits only what is empty itself
+            continue
         if key in entrances:
             taken[key] = (fold or fold_channels)(tensor, own[key].shape[1])
             folded.append(key)
@@ -99,6 +109,8 @@ def load_weights(
         if tensor.shape != own[key].shape
     ]
     senseless = [key for key, tensor in taken.items() if not _makes_sense(tensor, own[key])]
+    variances = [key for key in taken if key.endswith("running_var") and key not in senseless]
+    negative = [key for key in variances if bool((taken[key] < 0).any())]
     problems = [
         f"{what}: {_listed(keys)}"
         for what, keys in (
@@ -106,11 +118,15 @@ def load_weights(
             ("unknown", unknown),
             ("of another shape", misfits),
             ("not finite, or not fractions", senseless),
+            ("negative variances", negative),
         )
         if keys
     ]
     if problems:
-        raise ValueError(f"the weights don't fit '{name or type(backbone).__name__}'; " + "; ".join(problems))
+        where = f"{weights}: " if isinstance(weights, str | Path) else ""
+        hint = _hint(backbone, part, needed) if missing else ""
+        fits = f"the weights don't fit '{name or type(backbone).__name__}'"
+        raise ValueError(f"{where}{fits}; {'; '.join(problems)}{hint}")
     backbone.load_state_dict(taken, strict=False)
 
     used = {id(given[key]) for key in taken}
@@ -183,11 +199,24 @@ def take_from_colour(depth: Backbone, colour: Source, *, name: str | None = None
 
 def _without_prefixes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The part of a larger model's state that is the backbone's; all of it where nothing is marked so."""
-    for prefix in PREFIXES:
-        if not any(name.startswith(prefix) for name in own):
-            part = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-            state = part or state
+    foreign = [prefix for prefix in PREFIXES if not any(name.startswith(prefix) for name in own)]
+    while found := [prefix for prefix in foreign if any(name.startswith(prefix) for name in state)]:
+        state = _behind(found[0], state)
     return state
+
+
+def _behind(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _hint(backbone: Backbone, state: Mapping[str, Tensor], needed: set[str]) -> str:
+    """Which parts of a larger model's state are all that the backbone needs, as a further half of a message."""
+    counts = Counter(name[: dot.end()] for name in state for dot in re.finditer(r"\.", name))
+    large = [prefix for prefix, count in counts.items() if count >= len(needed)]
+    fitting = [repr(prefix) for prefix in large if needed <= backbone.own_names(_behind(prefix, state)).keys()]
+    if not fitting:
+        return ""
+    return f"; found under {' and '.join(fitting[:3])}: give those alone, without that beginning of their names"
 
 
 def _entrances(backbone: Backbone, given: Mapping[str, Tensor], equal: bool) -> set[str]:
@@ -213,9 +242,9 @@ def _entrances(backbone: Backbone, given: Mapping[str, Tensor], equal: bool) -> 
 
 
 def _makes_sense(given: Tensor, own: Tensor) -> bool:
-    """Whether the values are finite, and fractions where fractions are needed."""
+    """Whether the values are finite as the backbone keeps them, and fractions where fractions are needed."""
     if own.is_floating_point():
-        return given.is_floating_point() and bool(given.isfinite().all())
+        return given.is_floating_point() and bool(given.to(own.dtype).isfinite().all())
     return not given.is_complex()
 
 

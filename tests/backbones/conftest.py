@@ -4,6 +4,12 @@ import pytest
 import torch
 
 
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch):
+    """Nothing is downloaded."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
 @pytest.fixture
 def assert_same_interior():
     """Compare two networks' maps away from borders, where their paddings differ."""

@@ -58,7 +58,10 @@ def test_published_weights_are_timm_s_to_fit(monkeypatch):
 def test_weights_out_of_reach_are_said(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ValueError, match=r"'timm:resnet18' can't be built: .*can be given as a file: weights=PATH"):
+    message = (
+        r"'timm:resnet18' can't be built: the Hugging Face hub is out of reach.*can be given as a file: weights=PATH"
+    )
+    with pytest.raises(ValueError, match=message):
         backbones.create("timm:resnet18", weights="imagenet")
 
 
@@ -70,6 +73,7 @@ def test_weights_out_of_reach_are_said(monkeypatch, tmp_path):
         ("resnet18", {"wdth": 2}, "'timm:resnet18' can't be built: .*unexpected keyword argument 'wdth'"),
         ("resnet18", {"pretrained": True}, "backbone 'timm:resnet18' has no option 'pretrained'"),
         ("resnet18", {"checkpoint_path": "x.pth"}, "'timm:resnet18' has no option 'checkpoint_path'"),
+        ("visformer_tiny", {"img_size": "96"}, "'timm:visformer_tiny': img_size is '96'; expected a whole number, or"),
         ("resnet18", {"levels": (0, 7)}, r"levels is \[0, 7\]; expected rising indices among 0..4"),
     ],
 )

@@ -56,6 +56,23 @@ def test_levels_are_those_of_the_network_that_the_weights_come_from(peer, layout
         torch.testing.assert_close(level, reference, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("norms", [False, True])
+def test_the_paper_s_other_files_are_taken(peer, norms):
+    """For segmentation, with a norm for each level; of SimMIM, behind a prefix; timm's own pyramid."""
+    state = paper_layout(peer)
+    levels = {f"norm{i}.{kind}": torch.rand(8 * 2**i) for i in range(3) for kind in ("weight", "bias")}
+    segmenter = {"state_dict": {f"backbone.{key}": value for key, value in {**state, **levels}.items()}}
+    segmenter["state_dict"]["decode_head.conv_seg.weight"] = torch.zeros(1)
+    masked = {f"encoder.{key}": value for key, value in {**state, "mask_token": torch.zeros(1, 1, 8)}.items()}
+    pyramid = {key.replace("layers.", "layers_"): value for key, value in peer.state_dict().items()}
+    for given in (segmenter, masked, pyramid):
+        swin = Swin(**SMALL, heads=(1, 2, 4), out_norm=norms, levels=(0, 1, 2) if given is masked else (1, 2))
+        load_weights(swin, given)
+        assert torch.equal(swin.layers[2].shrink.norm.weight, peer.layers[2].downsample.norm.weight)
+        if norms and given is segmenter:
+            assert torch.equal(swin.norms["1"].weight, levels["norm1.weight"])
+
+
 @pytest.mark.parametrize(
     ("name", "theirs", "window"),
     [

@@ -48,6 +48,51 @@ def test_a_training_checkpoint_is_unwrapped(tmp_path):
     assert_same(state, read_weights({"state_dict": state, "optimizer": {}}))
 
 
+@pytest.mark.parametrize("wrapper", ["net", "state_dict_ema", "model_ema", "teacher", "model", "model_state_dict"])
+def test_wrappings_of_training_scripts_are_opened(wrapper):
+    state = small().state_dict()
+    assert_same(state, read_weights({wrapper: state, "epoch": 3}))
+    assert_same(state, read_weights({"state_dict": {wrapper: state}, "model": {}}))
+
+
+def test_a_file_with_a_changed_byte_in_its_tensors_is_refused(tmp_path, recwarn):
+    torch.save({"a": torch.arange(1000.0)}, tmp_path / "x.PTH")
+    content = bytearray((tmp_path / "x.PTH").read_bytes())
+    assert_same({"a": torch.arange(1000.0)}, read_weights(tmp_path / "x.PTH"))
+    content[len(content) // 2] ^= 255
+    (tmp_path / "x.PTH").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.PTH: can't be read .*Bad CRC-32 for file 'x/data/0'\); copy it again$"):
+        read_weights(tmp_path / "x.PTH")
+    assert not recwarn.list
+
+
+def test_a_file_without_checksums_is_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.ones(3)}, tmp_path / "x.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert_same({"a": torch.ones(3)}, read_weights(tmp_path / "x.pth"))
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_file({"a": torch.ones(1)}, tmp_path / "x.safetensors")
+    assert_same({"a": torch.ones(1)}, read_weights("~/x.safetensors"))
+
+
+@pytest.mark.parametrize("change", [lambda x: x.to("meta"), torch.Tensor.to_sparse])
+def test_tensors_without_plain_values_are_refused(change):
+    with pytest.raises(ValueError, match=r"^weights: a is on meta or sparse; expected a tensor of plain"):
+        read_weights({"a": change(torch.ones(2, 2))})
+
+
+def test_a_saved_model_is_told_from_weights(tmp_path):
+    (tmp_path / "segkit.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"a whole saved model; a recipe begins with one by model\.start$"):
+        read_weights(tmp_path)
+
+
 def test_pickled_code_is_not_run(tmp_path):
     class Trap:
         def __reduce__(self):

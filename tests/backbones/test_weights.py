@@ -1,5 +1,7 @@
 """Weights put into a backbone: every tensor is found, or named."""
 
+import re
+
 import pytest
 import torch
 import torchvision
@@ -78,6 +80,32 @@ def test_values_that_can_not_be_weights_are_refused(change):
     state = small().state_dict()
     with pytest.raises(ValueError, match=f"'swin'; not finite, or not fractions: {name}$"):
         small(weights={**state, name: change(state[name])})
+
+
+def test_values_are_judged_as_the_backbone_keeps_them():
+    name = "layers.0.shrink.project.weight"
+    state = small().state_dict()
+    with pytest.raises(ValueError, match=f"'swin'; not finite, or not fractions: {name}$"):
+        small(weights={**state, name: torch.full_like(state[name], 1e300, dtype=torch.float64)})
+    state = backbones.create("stem", width=4).state_dict()
+    with pytest.raises(ValueError, match=r"'stem'; negative variances: layers\.0\.1\.running_var$"):
+        backbones.create("stem", width=4, weights={**state, "layers.0.1.running_var": -torch.ones(4)})
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("layers.0.shrink.project.weight", (8, 0, 4, 4)), ("layers.0.blocks.0.attention.bias_table", (0, 1))],
+)
+def test_empty_tensors_are_of_another_shape(name, shape):
+    with pytest.raises(ValueError, match=f"of another shape: {name}: found {re.escape(str(shape))}, needed"):
+        small(weights={**small().state_dict(), name: torch.zeros(shape)})
+
+
+def test_the_file_is_named_that_does_not_fit(tmp_path):
+    torch.save({"a": torch.ones(1)}, tmp_path / "x.pth")
+    for weights in (tmp_path / "x.pth", str(tmp_path / "x.pth")):
+        with pytest.raises(ValueError, match=r"^\S*x\.pth: the weights don't fit 'swin'; missing: "):
+            small(weights=weights)
 
 
 def test_a_long_list_is_cut_short():
@@ -218,13 +246,26 @@ def test_stages_that_were_not_built_are_not_used():
 # Names that a larger model put before the backbone's
 
 
-@pytest.mark.parametrize("before", ["module.", "backbone.", "module.backbone.", "backbone.backbone."])
+FURTHER = ("_orig_mod.", "model.", "encoder.", "module._orig_mod.", "model.backbone.", "model.encoder.")
+
+
+@pytest.mark.parametrize("before", ["module.", "backbone.", "module.backbone.", "backbone.backbone.", *FURTHER])
 def test_a_part_of_a_larger_model_is_found(before):
     state = small().state_dict()
     larger = {**{before + key: value for key, value in state.items()}, "head.weight": torch.zeros(1)}
     found = small(weights=larger)
     assert all(torch.equal(found.state_dict()[key], value) for key, value in state.items())
     assert "head.weight" not in found.state_dict()
+
+
+def test_parts_among_which_nobody_can_choose_are_named():
+    state = small().state_dict()
+    both = {f"backbone.{part}.{key}": value for part in ("colour", "depth") for key, value in state.items()}
+    message = r"found under 'colour\.' and 'depth\.': give those alone, without that beginning of their names$"
+    with pytest.raises(ValueError, match=message):
+        small(weights=both)
+    with pytest.raises(ValueError, match=r"found under 'parts\.0\.': give"):
+        small(weights={f"backbone.parts.0.{key}": value for key, value in state.items()})
 
 
 def test_a_composites_own_names_are_left_alone():
