@@ -268,8 +268,8 @@ class Segmenter(nn.Module):
             what: so many stages of the backbone, or all of them, as ``Backbone.freeze``; ``colour``: all but the depth
                 backbone, the bridges, and what is of use in training alone.
 
-        Raises ValueError for more stages than there are, and for ``colour`` where no depth backbone learns then; nothing
-        was changed then.
+        Raises ValueError for more stages than there are, and for ``colour`` where no depth backbone learns then; it has
+        changed nothing then.
         """
         if what == "colour" and not isinstance(self.backbone, Bridged):
             raise ValueError("freeze='colour': the model has no depth backbone that could learn")

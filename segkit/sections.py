@@ -25,14 +25,15 @@ class Strict(BaseModel):
         """As Python counts, true is 1: ``freeze: true`` would freeze one stage."""
         kinds = _kinds(cls.model_fields[str(field.field_name)].annotation)
         given = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(each, bool) for each in given) and kinds & {int, float} and bool not in kinds:
+        numbers = (int in kinds or float in kinds) and bool not in kinds
+        if numbers and any(isinstance(each, bool) for each in given):
             raise PydanticCustomError("number", "Input should be a number, true and false are none")
         return value
 
 
-def _kinds(annotation: Any) -> set[Any]:
+def _kinds(annotation: Any) -> list[Any]:
     """All types that an annotation is made of."""
-    return {annotation}.union(*(_kinds(each) for each in get_args(annotation) if not isinstance(each, str)))
+    return [annotation, *(kind for each in get_args(annotation) for kind in _kinds(each))]
 
 
 class Part(BaseModel):
