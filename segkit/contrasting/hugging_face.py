@@ -191,8 +191,7 @@ def _places(model: Any) -> int | None:
 @contextmanager
 def _without_bars() -> Iterator[None]:
     """Transformers without the bar that it draws for every start."""
-    from transformers.utils import logging
-
+    logging = _transformers().utils.logging  # whose functions have no types
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
