@@ -15,9 +15,8 @@ def one_attempt() -> Iterator[None]:
 
     Raises OSError where the hub is out of reach and what is wanted isn't among the files downloaded before.
     """
-    from huggingface_hub import constants  # only where it is needed: it takes long to import
+    from huggingface_hub import constants, get_session  # only where it is needed: it takes long to import
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
-    from huggingface_hub.utils import get_session
 
     log = logging.getLogger("huggingface_hub")
     offline, level = constants.HF_HUB_OFFLINE, log.level

@@ -1,7 +1,6 @@
 """Downloads by other libraries where the hub is out of reach."""
 
-import huggingface_hub.constants
-import huggingface_hub.utils
+import huggingface_hub
 import pytest
 from huggingface_hub import hf_hub_download
 
@@ -19,7 +18,7 @@ def asked(monkeypatch, tmp_path):
             asked.append((url, timeout))
             raise ConnectionError("no network")
 
-    monkeypatch.setattr(huggingface_hub.utils, "get_session", Session)
+    monkeypatch.setattr(huggingface_hub, "get_session", Session)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     return asked
