@@ -3,7 +3,11 @@
 import pytest
 import torch
 
+import segkit
 from segkit.heads.upsample import UpsampleHead
+from segkit.recipe_file import load_recipe
+
+CLASSIC = load_recipe("seven_member_ensemble").members()
 
 
 @pytest.mark.parametrize(
@@ -54,3 +58,13 @@ def test_two_doublings_make_upsample_convolve_twice_upsample_classify():
 def test_fewer_doublings_than_none_are_refused():
     with pytest.raises(ValueError, match="doublings is -1; expected 0 or more"):
         UpsampleHead(4, 4, 2, doublings=-1)
+
+
+@pytest.mark.parametrize("member", CLASSIC, ids=[member.name for member in CLASSIC])
+def test_every_member_of_the_classic_ensemble_doubles_twice(member):
+    parts = {part: getattr(member.model, part).model_dump() for part in ("backbone", "neck", "head")}
+    with torch.device("meta"):
+        model = segkit.Segmenter.create(**parts, output_size=member.model.output_size, classes=2)
+        found = model.neck(model.backbone(torch.zeros(1, 3, 384, 512)))
+        assert model._on_grid(model.head(found, (384, 512))).shape == (1, 1, 48, 64)
+    assert model.head.ratios == (2, 2)
