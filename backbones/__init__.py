@@ -118,16 +118,19 @@ def create(
     Raises ValueError for an unknown name or option, and for weights that don't fit.
     """
     entry, kind = _find(name)
+    own = ":" in name and not entry.fetches
+    parameters = inspect.signature(kind).parameters
     common: dict[str, Any] = {"in_channels": in_channels}
     if levels is not None:
         common["levels"] = levels
     title = f"backbone '{name}'"
-    given = list(inspect.signature(kind).parameters)[: len(entry.positional)]
+    given = list(parameters)[: len(entry.positional)]
     given += ["pretrained"] if entry.fetches else []  # said by weights="imagenet"
     given += ["fold"] if entry.of_others else []
-    options = checked_options(
-        title, kind, {**common, **options}, given=given, also=("weights", "in_channels", "levels")
-    )
+    if own and not any(p.name == "in_channels" or p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        raise ValueError(f"{title} takes no in_channels; every backbone's constructor is given it")
+    also = ("weights", *(option for option in ("in_channels", "levels") if option in parameters))
+    options = checked_options(title, kind, {**common, **options}, given=given, also=also)
     if entry.of_others:
         options["fold"] = fold
     published = isinstance(weights, str) and weights == "imagenet"
@@ -141,6 +144,10 @@ def create(
     backbone: Backbone = kind(*entry.positional, **{**entry.options, **options})
     if not (hasattr(backbone, "channels") and hasattr(backbone, "strides")):
         raise ValueError(f"backbone '{name}' says nothing of its levels; set self.channels and self.strides")
+    if own:
+        from segkit.own_check import check_backbone
+
+        check_backbone(title, backbone, in_channels)
     if weights is not None:
         from segkit.backbones.weights import load_weights
 
@@ -169,6 +176,8 @@ def _find(name: str) -> "tuple[_Entry, Callable[..., Backbone]]":
     elif name in _ENTRIES:
         entry = _ENTRIES[name]
     else:
+        if isinstance(name, str) and import_module("timm").is_model(name):
+            raise ValueError(f"no backbone is called '{name}' here, but timm has it: write 'timm:{name}'")
         raise ValueError(
             unknown_name("backbone", name, _ENTRIES, "timm:NAME, smp:NAME, and yours as package.module:Class")
         )

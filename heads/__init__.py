@@ -42,4 +42,8 @@ def create(name: str, channels: int, stride: int, classes: int, **options: Any) 
     kind = find_class("head", name, _HEADS, "segkit.heads")
     options = checked_options(f"head '{name}'", kind, options, given=("channels", "stride", "classes"))
     head: Head = kind(channels, stride, classes, **options)
+    if ":" in name:
+        from segkit.own_check import check_head
+
+        check_head(f"head '{name}'", head, channels, stride, classes)
     return head

@@ -46,4 +46,8 @@ def create(name: str, channels: Sequence[int], strides: Sequence[int], **options
     neck: Neck = kind(channels, strides, **options)
     if not (hasattr(neck, "channels") and hasattr(neck, "strides")):
         raise ValueError(f"neck '{name}' says nothing of what it returns; set self.channels and self.strides")
+    if ":" in name:
+        from segkit.own_check import check_neck
+
+        check_neck(f"neck '{name}'", neck, channels, strides)
     return neck

@@ -12,7 +12,7 @@ from page_blocks import words_of
 import segkit
 import segkit.training.run
 from segkit.cli.main import main
-from segkit.errors import ModelError, RecipeError
+from segkit.errors import ModelError, RecipeError, UsageError
 from segkit.recipe_file import load_recipe
 from segkit.training.losses import build_loss
 
@@ -73,6 +73,14 @@ def test_a_recipe_of_three_own_parts_makes_a_model_that_is_saved_and_loaded(own)
     logits.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
     assert torch.equal(segkit.load(segkit.save(model, own / "saved"))(image), logits)
+
+
+@pytest.mark.parametrize("width", ["8", 0, 2.5])
+def test_options_are_held_to_the_types_of_the_page_s_parts(own, width):
+    for part, name in (("backbone", "backbones:Plain"), ("neck", "necks:Sum"), ("head", "heads:Perceptron")):
+        named = {"backbone": "stem", part: {"name": f"mypackage.{name}", "width": width}}
+        with pytest.raises(UsageError, match=rf"^{part} 'mypackage\.{name}': width is {width!r}; expected [1a]"):
+            segkit.Segmenter.create(**named, classes=2)
 
 
 def test_what_the_python_comment_says(own):
@@ -153,6 +161,7 @@ def test_a_wrong_loss_of_ones_own_is_one_line(own, terms, message):
 
 def test_files_of_another_format_are_predicted_and_become_a_dataset(own, capsys):
     segkit.save(create(load_recipe("own.yaml").model), own / "runs" / "own" / "model")
+    forget()  # the page imports what it needs
     (own / "camera").mkdir()
     random = np.random.default_rng(0)
     for name in ("a", "b"):

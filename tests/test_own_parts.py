@@ -17,16 +17,16 @@ class MyNeck(Neck):
         self.scale, self.channels, self.strides = scale, (width,), tuple(strides[:1])
 
     def forward(self, pyramid):
-        return [pyramid[0]]
+        return [pyramid[0][:, :1].expand(-1, *self.channels, -1, -1)]
 
 
 class MyHead(Head):
     def __init__(self, channels, stride, classes, scale=1, *, width=4):
         super().__init__()
-        self.scale, self.width = scale, width
+        self.scale, self.width, self.classes = scale, width, classes
 
     def forward(self, levels, size):
-        return levels[0]
+        return levels[0].new_zeros(len(levels[0]), self.classes, *size)
 
 
 class UnfinishedNeck(Neck):
@@ -50,6 +50,37 @@ class OpenHead(MyHead):
 class SilentNeck(MyNeck):
     def __init__(self, channels, strides):
         super(Neck, self).__init__()
+
+
+class BareNeck(MyNeck):
+    def forward(self, pyramid):
+        return super().forward(pyramid)[0]
+
+
+class NarrowNeck(MyNeck):
+    def forward(self, pyramid):
+        return [pyramid[0][:, :1]]
+
+
+class TextNeck(MyNeck):
+    def __init__(self, channels, strides):
+        super().__init__(channels, strides)
+        self.strides = "4"
+
+
+class NoNeck(MyNeck):
+    def forward(self, pyramid):
+        raise KeyError("nothing")
+
+
+class NoHead(MyHead):
+    def forward(self, levels, size):
+        raise KeyError("nothing")
+
+
+class CoarseHead(MyHead):
+    def forward(self, levels, size):
+        return levels[0][:, : self.classes]
 """
 KINDS = pytest.mark.parametrize(
     ("create", "kind"),
@@ -124,6 +155,24 @@ def test_an_unknown_option_gets_the_accepted_ones(create, kind):
     place = f"parts_of_one:My{kind.title()}"
     with pytest.raises(ValueError, match=f"{kind} '{place}' has no option 'wide'; it takes: scale, width"):
         create(place, wide=6)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("BareNeck", "returns a tensor; expected a list of maps, finest first"),
+        ("NarrowNeck", "makes [[1, 1, 17, 25]] of an empty image of 65×97; expected [[1, 4, 17, 25]]: level i has"),
+        ("TextNeck", "has channels (4,) and strides 4; expected as many whole numbers of each"),
+        ("NoNeck", "fails with an empty image of 65×97: 'nothing'"),
+        ("NoHead", "fails with an empty image of 65×97: 'nothing'"),
+        ("CoarseHead", "makes [[1, 2, 17, 25]] of an empty image of 65×97; expected [[1, 2, 65, 97]]: logits have the"),
+    ],
+)
+def test_what_a_part_returns_is_what_it_says(name, message):
+    kind = name[-4:].lower()
+    create, given = (necks.create, ((4, 8), (4, 8))) if kind == "neck" else (heads.create, (8, 4, 2))
+    with pytest.raises(ValueError, match=re.escape(f"{kind} 'parts_of_one:{name}' {message}")):
+        create(f"parts_of_one:{name}", *given)
 
 
 def test_a_neck_must_say_what_it_returns():

@@ -41,6 +41,10 @@ def create(name: str, *, colour: int, depth: int, **options: Any) -> "Bridge":
     kind = find_class("bridge", name, _BRIDGES, "segkit.necks.bridges")
     options = checked_options(f"bridge '{name}'", kind, options, given=("colour", "depth"))
     bridge: Bridge = kind(colour, depth, **options)
+    if ":" in name:
+        from segkit.own_check import check_bridge
+
+        check_bridge(f"bridge '{name}'", bridge, colour, depth)
     return bridge
 
 

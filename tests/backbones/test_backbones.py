@@ -142,6 +142,13 @@ def test_an_unknown_name_gets_the_nearest():
         backbones.create("swin_tinny")
 
 
+def test_a_network_of_timm_s_is_called_so():
+    with pytest.raises(
+        ValueError, match="no backbone is called 'convnext_tiny' here, but timm has it: write 'timm:con"
+    ):
+        backbones.create("convnext_tiny")
+
+
 def test_an_unknown_option_gets_the_accepted_ones():
     with pytest.raises(ValueError, match="backbone 'swin_tiny' has no option 'windw'; it takes: patch_size, window"):
         backbones.create("swin_tiny", windw=8)

@@ -36,6 +36,28 @@ class Unfinished(Backbone):
     pass
 
 
+class Floored(Half):
+    def pyramid(self, image):
+        return [level[..., :-1, :-1] for level in super().pyramid(image)]
+
+
+class Wide(Half):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.channels = (8,)
+        self.eval()
+
+
+class Lacking(Half):
+    def pyramid(self, image):
+        return []
+
+
+class Deaf(Half):
+    def __init__(self, *, width=4):
+        super().__init__(width=width)
+
+
 def half():
     return Half()
 """
@@ -75,6 +97,29 @@ def test_weights_reach_it_too():
 def test_a_place_without_a_backbone_is_said(place, message):
     with pytest.raises(ValueError, match=message):
         backbones.create(place)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "Floored",
+            r"makes \[\[1, 4, 32, 48\]\] of an empty image of 65×97; expected \[\[1, 4, 33, 49\]\]: level i has",
+        ),
+        ("Wide", r"makes \[\[1, 4, 33, 49\]\] of an empty image of 65×97; expected \[\[1, 8, 33, 49\]\]: level i has"),
+        ("Lacking", r"makes \[\] of an empty image of 65×97; expected \[\[1, 4, 33, 49\]\]: level i has"),
+        ("Deaf", "takes no in_channels; every backbone's constructor is given it"),
+    ],
+)
+def test_what_it_makes_of_an_image_is_what_it_says(name, message):
+    with pytest.raises(ValueError, match=f"^backbone 'own_nets:{name}' {message}"):
+        backbones.create(f"own_nets:{name}")
+
+
+def test_being_looked_at_changes_nothing():
+    half = backbones.create("own_nets:Half")
+    assert half.training
+    assert half.layer.weight.grad is None
 
 
 def test_an_unknown_option_gets_the_accepted_ones():
