@@ -18,7 +18,8 @@ class Backbone(nn.Module, ABC):
         strides: input pixels per feature pixel of each level, finest first.
         modalities: what the backbone looks at, ``("image",)`` or ``("image", "depth")``.
         unpublished: beginnings of names of tensors that published weights may lack.
-        pretrained: what became of the weights that it was given; None where it has random ones.
+        pretrained: what became of the weights that it was given; None where it has random ones, and where several
+            trunks each have theirs.
         frozen: how many of its stages don't learn, see :meth:`freeze`.
     """
 

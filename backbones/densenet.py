@@ -18,7 +18,7 @@ class DenseNet(Chain):
     levels have ceil sizes; values are torchvision's, up to the border where 32 divides the image's sides.
 
     Args:
-        name: torchvision's name of the network, ``densenet121``, ``densenet161``, ``densenet169`` or ``densenet201``.
+        name: torchvision's name of the network, as ``densenet121``.
         in_channels: channels of the image.
         levels: indices of the levels to return; None returns all. Layers coarser than the last one are not kept.
     """

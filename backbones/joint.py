@@ -70,7 +70,12 @@ def joint_of(*, of: Sequence[str | Mapping[str, Any]], in_channels: int = 3, fol
         in_channels: channels of the image.
         fold: how each part's weights are made those of so many channels, see ``backbones.create``.
 
-    Raises ValueError as ``backbones.create``.
+    Raises ValueError as ``backbones.create``, and for what has no name.
     """
     named = [{"name": each} if isinstance(each, str) else dict(each) for each in of]
+    for options in named:
+        if not isinstance(options.get("name"), str):
+            raise ValueError(f"of a joint backbone: {options}; expected a name, or {{name: …, option: value}}")
+        if options.keys() & {"in_channels", "fold"}:
+            raise ValueError(f"{options['name']}: in_channels is no option; it follows from the rest of the model")
     return Joint([backbones.create(**options, in_channels=in_channels, fold=fold) for options in named])

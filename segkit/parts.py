@@ -67,8 +67,8 @@ def checked_options(
         also: further names that are taken, and that a typing error may have meant; of the constructor's own among them
             nothing is said.
 
-    Raises ValueError for an option that the constructor doesn't take, unless it takes any, and for a value of another
-    type.
+    Raises ValueError for an option that the constructor doesn't take, unless it takes any, for one that is missing, and
+    for a value of another type.
     """
     parameters = _signature(kind).parameters.values()
     accepted = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -82,6 +82,10 @@ def checked_options(
             hint = f". Did you mean '{near[0]}'?" if near else ""
             raise ValueError(f"{title} has no option '{option}'; it takes: {', '.join(own) or 'none'}{hint}")
         checked[option] = _checked(title, option, plain(value), types.get(option, Any))
+    needed = [p.name for p in parameters if p.name in accepted and p.default is p.empty and p.name not in given]
+    missing = [name for name in needed if name not in options]
+    if missing:
+        raise ValueError(f"{title} needs the option '{missing[0]}'")
     return checked
 
 
@@ -102,7 +106,8 @@ def _checked(title: str, option: str, value: Any, wanted: Any) -> Any:
     try:
         adapter.validate_python(value)
     except ValidationError as error:
-        expected = error.errors()[0]["msg"].removeprefix("Input should be ")
+        problem = error.errors()[0]
+        expected = "a list" if problem["type"] == "sequence_str" else problem["msg"].removeprefix("Input should be ")
         expected = re.sub(r"^greater than or equal to (.+)", r"\1 or more", expected)
         expected = expected.replace("an instance of Sequence", "a list")
         raise ValueError(f"{title}: {option} is {value!r}; expected {expected}") from None

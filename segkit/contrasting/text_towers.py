@@ -29,6 +29,8 @@ def create_text(
     """
     if name not in NAMES:
         raise UsageError(unknown_name("text encoder", name, NAMES, "no others"))
+    if name == "hugging_face" and "folder" not in options:
+        raise UsageError("text encoder 'hugging_face': name its folder, {name: hugging_face, folder: …}")
     kind = TextTransformer if name == "transformer" else _hugging_face().from_folder
     given = ("tokenizer",) if name == "transformer" else ("length",)
     try:
@@ -37,8 +39,6 @@ def create_text(
         raise UsageError(str(error)) from None
     if name == "transformer":
         return TextTransformer(Tokenizer.fit(captions, size=words, length=length), **options)
-    if "folder" not in options:
-        raise UsageError("text encoder 'hugging_face': name its folder, {name: hugging_face, folder: …}")
     encoder: TextEncoder = _hugging_face().from_folder(length=length, **options)
     return encoder
 

@@ -90,7 +90,15 @@ def test_code_and_weights_named_inside_it_are_refused_when_it_is_loaded(tmp_path
         ({"of": ["resnet18"]}, "a joint backbone of 1; expected two or more"),
         ({"of": ["resnet18", "resnet81"]}, "no backbone is called 'resnet81'"),
         ({"of": 5}, "backbone 'joint': of is 5; expected a list"),
-        ({"of": ["resnet18", "resnet18"], "levels": [0]}, "backbone 'joint' has no option 'levels'"),
+        ({"of": ["resnet18", "resnet18"], "levels": [0]}, "backbone 'joint' has no option 'levels'; it takes: of$"),
+        ({}, "backbone 'joint' needs the option 'of'$"),
+        ({"of": ["stem", "joint"]}, "backbone 'joint' needs the option 'of'$"),
+        ({"of": ["stem", {"nam": "x"}]}, r"of a joint backbone: {'nam': 'x'}; expected a name, or {name: …, option: v"),
+        (
+            {"of": ["stem", {"name": "alexnet", "in_channels": 3}]},
+            "alexnet: in_channels is no option; it follows from the rest of the model$",
+        ),
+        ({"of": "resnet18"}, "backbone 'joint': of is 'resnet18'; expected a list$"),
     ],
 )
 def test_what_is_no_joint_backbone(options, message):
