@@ -6,13 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit.errors import RecipeError
 from segkit.pretraining.growth import Growth
 from segkit.pretraining.objective import Objective
 from segkit.sections import OptimisationRecipe
-from segkit.training.network_module import NetworkModule
-
-TOO_FEW = "Expected more than 1 value per channel"  # as PyTorch's BatchNorm begins
+from segkit.training.network_module import NetworkModule, enough_for_norms
 
 
 class PretrainModule(NetworkModule):
@@ -53,15 +50,8 @@ class PretrainModule(NetworkModule):
         """Scalar loss of a batch; RecipeError where it is too small for the backbone's BatchNorm."""
         if self.growth is not None:
             batch = {**batch, "image": self.growth.grown(batch["image"], self.progress)}
-        try:
+        with enough_for_norms(len(batch["name"]), "larger images (data.size)"):
             loss, further = self.objective.loss(batch)
-        except ValueError as error:
-            if not str(error).startswith(TOO_FEW):
-                raise
-            raise RecipeError(
-                f"a batch of {len(batch['name'])} is too few for BatchNorm, which compares what is in it; take images "
-                "and train.batch of 2 or more, larger images (data.size), or a backbone without it, as swin"
-            ) from error
         for name, value in further.items():
             self._further.setdefault(name, []).append(value.detach())
         return loss

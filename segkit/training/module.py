@@ -13,7 +13,7 @@ from segkit.prediction.bands import tiled
 from segkit.recipe import PredictRecipe, TrainRecipe
 from segkit.training.beside import spread_loss
 from segkit.training.coarse import coarse_target
-from segkit.training.network_module import NetworkModule
+from segkit.training.network_module import NetworkModule, enough_for_norms
 
 AUXILIARY_WEIGHT = 0.4  # all auxiliary losses together, against the main one (Zhao et al., CVPR 2017)
 
@@ -35,13 +35,17 @@ class TrainingModule(NetworkModule):
         return self.network
 
     def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
-        """Scalar loss of a batch: the main logits', and the auxiliary heads' at a smaller weight."""
+        """Scalar loss of a batch: the main logits', and the auxiliary heads' at a smaller weight.
+
+        Raises RecipeError where the batch is too small for BatchNorm.
+        """
         model, beside = self.segmenter, batch.get("beside")
         spread = None
-        if model.spread is not None:
-            (main, *auxiliary), spread = model.forward_with_spread(batch["image"], batch["depth"])
-        else:
-            main, *auxiliary = model.forward_levels(batch["image"], batch["depth"])
+        with enough_for_norms(len(batch["image"]), "larger crops (data.crop)"):
+            if model.spread is not None:
+                (main, *auxiliary), spread = model.forward_with_spread(batch["image"], batch["depth"])
+            else:
+                main, *auxiliary = model.forward_levels(batch["image"], batch["depth"])
         target, weight = batch["target"], batch["weight"]
         if model.output_size is not None:
             target, weight = coarse_target(target, model.output_size, model.task, len(model.classes))

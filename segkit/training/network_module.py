@@ -1,15 +1,33 @@
 """One network being trained, whatever it learns: its optimiser and schedule, its averaged weights, its last score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import torch
 from torch import nn
 
+from segkit.errors import RecipeError
 from segkit.sections import OptimisationRecipe
 from segkit.training.average import WeightAverage
 from segkit.training.optimizer import create_optimizer, schedule
+
+TOO_FEW = "Expected more than 1 value per channel"  # as PyTorch's BatchNorm begins
+
+
+@contextmanager
+def enough_for_norms(images: int, larger: str) -> Iterator[None]:
+    """RecipeError where a batch of so many has too few values for BatchNorm; ``larger`` says what might be larger."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith(TOO_FEW):
+            raise
+        raise RecipeError(
+            f"a batch of {images} is too few for BatchNorm, which compares what is in it; take images and train.batch "
+            f"of 2 or more, {larger}, or a backbone without it, as swin"
+        ) from error
 
 
 class NetworkModule(L.LightningModule):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from segkit import Segmenter
+from segkit.errors import RecipeError
 from segkit.recipe import PredictRecipe, TrainRecipe
 from segkit.training.callbacks import AveragedValidation, KeepBest, Thaw, kept_weights
 from segkit.training.losses import build_loss
@@ -40,6 +41,12 @@ def test_the_loss_is_the_main_one_and_a_share_of_the_auxiliary_ones(module):
         module.loss(first, given["target"]) + module.loss(second, given["target"])
     )
     torch.testing.assert_close(module.training_step(given, 0), expected)
+
+
+def test_a_batch_too_small_for_batchnorm_is_told(module):
+    given = batch() | {"image": torch.rand(1, 3, 8, 8), "target": torch.zeros(1, 8, 8, dtype=torch.long)}
+    with pytest.raises(RecipeError, match=r"a batch of 1 is too few .* train.batch of 2 or more, larger crops"):
+        module.train().training_step(given, 0)
 
 
 def test_validation_sees_the_averaged_weights_and_training_gets_its_own_back(module):
