@@ -59,7 +59,7 @@ from segkit.prediction.volume_maps import tall_scaled
 from segkit.prediction.writers import output_folder
 from segkit.sections import Precision
 from segkit.trusting.verdict import kept_judge, settings_of
-from segkit.tta import TTA
+from segkit.tta import TTA, parse_tta
 
 if TYPE_CHECKING:
     from segkit.prediction.volume_prediction import VolumePrediction
@@ -137,6 +137,8 @@ class Predictor:
         if model.takes_whole_images:
             if tile not in ("kept", None):
                 raise UsageError(f"tile={tile}: this model takes images whole; leave tile out")
+            if not is_kept(overlap):
+                raise UsageError(f"overlap={overlap}: this model takes images whole; leave overlap out")
             tile = None
         settings = settings_for(
             model, tile=tile, overlap=overlap, tta=tta, precision=precision, postprocess=postprocess
@@ -146,6 +148,10 @@ class Predictor:
             check(self.postprocess, model.task, model.classes, model.background)
         check_tiling(settings.tile, settings.overlap)
         views_of(settings.tta)
+        if not is_kept(tta) and len(parse_tta(tta).scales) > 1 and _brings_to_one_size(model):
+            raise UsageError(
+                f"tta={tta}: this model brings images to one size, so that scales only blur; leave them out"
+            )
         if settings.precision not in get_args(Precision):
             raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}")
         self.tile, self.overlap, self.tta = settings.tile, settings.overlap, settings.tta
@@ -379,3 +385,9 @@ class Predictor:
 
     def _blendable(self, tiles: Tensor) -> Tensor:
         return blendable(self._statistics(tiles))
+
+
+def _brings_to_one_size(model: object) -> bool:
+    """Whether every part of it looks at images of one size, whatever they had."""
+    parts: list[object] = list(model.members) if isinstance(model, Ensemble) else [model]
+    return all(getattr(part, "input_size", None) is not None for part in parts)

@@ -400,6 +400,18 @@ def test_a_model_that_takes_images_whole_is_never_given_a_piece(binary):
     assert binary.sizes == [(1, 3, 40, 60)]
     with pytest.raises(UsageError, match="tile=32: this model takes images whole; leave tile out"):
         Predictor(binary, tile=32)
+    with pytest.raises(UsageError, match=r"overlap=0\.3: this model takes images whole; leave overlap out"):
+        Predictor(binary, overlap=0.3)
+
+
+def test_scales_are_refused_where_images_are_brought_to_one_size():
+    sized = Segmenter.create({"name": "stem", "width": 4}, classes=2, input_size=(32, 32))
+    other = Segmenter.create({"name": "stem", "width": 4}, classes=2)
+    for model in (sized, Ensemble([sized, sized])):
+        with pytest.raises(UsageError, match=r"tta=flip,0\.75: this model brings images to one size, so that scales"):
+            Predictor(model, tta="flip,0.75", device="cpu")
+        assert Predictor(model, tta="flip", device="cpu").tta == "flip"
+    assert Predictor(Ensemble([sized, other]), tta="0.75", device="cpu").tta == "0.75"
 
 
 def small_segmenter():
