@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from depth_accuracy import COMMON, Results, counts_of, paired, scores_of, spread_of
+from depth_accuracy import COMMON, TOOLS_BUDGET, Results, counts_of, paired, scores_of, spread_of
 from machine import machine
 from safetensors.torch import load_file
 
@@ -62,7 +62,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, metavar="SYSTEM")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each pretraining")
     parser.add_argument(
-        "--epochs", type=int, default=18, help="of each segmenter on all pictures; few has as many steps"
+        "--epochs",
+        type=int,
+        default=TOOLS_BUDGET["epochs"],
+        help="of each segmenter on all pictures; few has as many steps",
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -191,7 +194,7 @@ class Bench:
                     "train_on": ["train"] if few else ["train", "val"],
                     "crops_per_image": each,
                 },
-                "train": {**COMMON["train"], "epochs": self.epochs, "seed": seed},
+                "train": {**COMMON["train"], "batch": TOOLS_BUDGET["batch"], "epochs": self.epochs, "seed": seed},
             }
         )
 

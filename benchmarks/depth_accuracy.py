@@ -1,6 +1,6 @@
 """What depth is worth, and which way of telling it to a network: potholes and tools, at most four minutes a training.
 
-    python benchmarks/depth_accuracy.py POTHOLES TOOLS [--seeds 0 1 2] [--only SYSTEM...] [--runs runs]
+    python benchmarks/depth_accuracy.py POTHOLES TOOLS [--seeds 0 1 2] [--only SYSTEM...] [--longer] [--runs runs]
 
 POTHOLES is a dataset folder with disparity in no unit, TOOLS one with depth in millimetres (it may be left out). Every
 system is one ResNet18 with a U-Net's neck, or two of them, from random weights: trained on train + val for the same
@@ -27,10 +27,11 @@ from test pictures drawn alike for both: the potholes' 17 are of fewer holes, so
 FLOPs are of one picture, a multiplication and an addition counted as two; seconds are the median of five pictures.
 
 The model was not chosen by scores: two ResNet18 with bridges take about as many operations as one ResNet34 U-Net,
-``concat`` a third more, which leaves 450 steps of eight crops in four minutes of two quiet cores. Each finished
-training is kept in --runs, and each row in ``benchmarks/results/depth_accuracy.json`` (--results names another file):
-what is there is not made again. Summaries and intervals are made anew of all rows each time; intervals need the
-per-picture counts in --runs. With three seeds at most two hours for the potholes, an hour and a half for the tools.
+``concat`` a third more, which leaves 400 steps of four crops in four minutes of two quiet cores (--longer: 450 of
+eight). Each finished training is kept in --runs, and each row in ``benchmarks/results/depth_accuracy.json``, or
+``depth_accuracy_longer.json``: what is there is not made again, so the two budgets want folders of their own (--results
+names another file). Summaries and intervals are made anew of all rows each time; intervals need the per-picture counts
+in --runs. With three seeds at most two hours for the potholes, an hour and a half for the tools.
 """
 
 import argparse
@@ -74,12 +75,14 @@ GEOMETRY: list[dict[str, Any]] = [  # "light", but for the brightness and contra
 COMMON: dict[str, Any] = {
     "data": {"train_on": ["train", "val"], "validate_on": None, "crop": 192, "augment": "light"},
     "loss": {"cross_entropy": 1.0, "dice": 1.0},
-    "train": {"batch": 8, "learning_rate": 1e-3, "weight_decay": 0.02, "ema": 0.99, "keep": "last"},
+    "train": {"learning_rate": 1e-3, "weight_decay": 0.02, "ema": 0.99, "keep": "last"},
     "predict": {"tile": None, "threshold": 0.5},
 }
-# Passes over train + val (50 and 200 pictures), of so many crops a picture: about 450 steps either way.
-BUDGET = {"crops_per_image": 3, "epochs": 24}
-TOOLS_BUDGET = {"crops_per_image": 1, "epochs": 18}
+# Crops a step, crops a picture, and passes over train + val (50 and 200 pictures): 400 steps either way, or --longer.
+BUDGET = {"batch": 4, "crops_per_image": 3, "epochs": 11}
+TOOLS_BUDGET = {"batch": 4, "crops_per_image": 1, "epochs": 8}
+LONGER = {"batch": 8, "epochs": 24}
+TOOLS_LONGER = {"batch": 8, "epochs": 18}
 
 Rows = NDArray[np.float64]
 """A test picture a row: the confusion of true and predicted classes, flat, then nats and pixels."""
@@ -93,13 +96,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, metavar="SYSTEM")
     parser.add_argument("--bridges", nargs="+", choices=BRIDGES, default=["concat", "se"], help="on the tools")
     parser.add_argument("--best", choices=BRIDGES, help="the best bridge, instead of looking for it")
+    parser.add_argument("--longer", action="store_true", help="twice the time: 450 steps of eight crops")
     parser.add_argument("--epochs", type=int, help="of every training, to see that all of it runs")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
-    benches = [Bench(arguments.potholes, BRIDGES, BUDGET, arguments, filled=True)]
+    arguments.results = arguments.results or RESULTS.with_stem(RESULTS.stem + ("_longer" if arguments.longer else ""))
+    longer = (LONGER, TOOLS_LONGER) if arguments.longer else ({}, {})
+    benches = [Bench(arguments.potholes, BRIDGES, BUDGET | longer[0], arguments, filled=True)]
     if arguments.tools:
-        benches.append(Bench(arguments.tools, arguments.bridges, TOOLS_BUDGET, arguments, filled=False))
+        benches.append(Bench(arguments.tools, arguments.bridges, TOOLS_BUDGET | longer[1], arguments, filled=False))
     for bench in benches:
         bench.run()
 
@@ -206,7 +212,7 @@ class Bench:
         if choosing:
             data["train_on"] = ["train"]
         name = f"{self.folder.name}_{seed}_{system}" + ("_chosen" if choosing else "")
-        train = {**COMMON["train"], "epochs": self.budget["epochs"], "seed": seed}
+        train = {**COMMON["train"], "batch": self.budget["batch"], "epochs": self.budget["epochs"], "seed": seed}
         return Recipe.model_validate({**COMMON, "name": name, "model": model, "data": data, "train": train})
 
     def counted(self, places: Sequence[Path], folders: Sequence[Path]) -> Rows:

@@ -309,8 +309,8 @@ def depth(data: str) -> Callable[[Rows], Lines]:
         "gated": "bridges: `gated`",
         "attention": "bridges: `attention`",
         "late": "mean of colour alone and depth alone",
-        "both": "mean of `concat` and depth alone",
-        "dropout": "`se`, depth taken away from 30 % of the crops",
+        "both": "mean of `{}` and depth alone",
+        "dropout": "`{}`, depth taken away from 30 % of the crops",
     }
 
     def table(rows: Rows) -> Lines:
@@ -326,7 +326,7 @@ def depth(data: str) -> Callable[[Rows], Lines]:
             ]
             size = [f"{found[0]['parameters'] / 1e6:.1f}", f"{found[0]['gflops']:.1f}"]
             times = [f"{mean(row[key] for row in found):.{digits}f}" for key, digits in TIMES.items()]
-            lines.append([name, *scores, *ways, *size, *times, str(len(found))])
+            lines.append([name.format(found[0].get("bridge")), *scores, *ways, *size, *times, str(len(found))])
         return lines
 
     return table
@@ -361,8 +361,9 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "coarse maps nuclei": ("coarse_maps", coarse_maps("dsb2018_nuclei")),
     "parity": ("parity", parity),
     "depth potholes": ("depth_accuracy", depth("rgbd_pothole")),
-    "depth tools": ("depth_accuracy", depth("rgbd_tools")),
-    "depth differences": ("depth_accuracy", depth_differences),
+    "depth potholes longer": ("depth_accuracy_longer", depth("rgbd_pothole")),
+    "depth tools longer": ("depth_accuracy_longer", depth("rgbd_tools")),
+    "depth differences longer": ("depth_accuracy_longer", depth_differences),
 }
 
 if __name__ == "__main__":
