@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from machine import machine
+from whole_run import whole
 
 import segkit
 from segkit.contrasting.image_text import ImageText
@@ -121,10 +122,7 @@ def trained(data: Path, out: Path, seed: int, epochs: int) -> tuple[ImageText, d
     figures = json.loads(table.read_text())["final"] if table.is_file() else None
     if figures is None:
         changes = [f"train.seed={seed}", f"train.epochs={epochs}"]
-        run = pretrain(recipe, data, changes, out=out, resume=directory.is_dir())
-        if run.interrupted:
-            raise SystemExit(f"{directory}: stopped; the same command goes on")
-        figures = run.metrics
+        figures = whole(pretrain(recipe, data, changes, out=out, resume=directory.is_dir())).metrics
     model = segkit.load(directory / "model")
     assert isinstance(model, ImageText)
     return model, figures

@@ -31,6 +31,7 @@ from typing import Any
 
 import torch
 from machine import machine
+from whole_run import whole
 
 import segkit
 from segkit.classification.classifier import Classifier
@@ -139,7 +140,7 @@ class Bench:
         recipe = PretrainRecipe.model_validate(values)
         run = self.runs / recipe.name
         if not (run / "model").is_dir() or (run / "checkpoints").is_dir():
-            segkit.pretrain(recipe, self.data, out=self.runs, resume=run.is_dir())
+            whole(segkit.pretrain(recipe, self.data, out=self.runs, resume=run.is_dir()))
         return run / "model"
 
     def alone(self, name: str) -> dict[str, Any]:

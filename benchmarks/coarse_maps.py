@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from machine import machine
 from numpy.typing import NDArray
+from whole_run import whole
 
 import segkit
 from segkit.data.folder import open_dataset
@@ -79,10 +80,9 @@ def trained(data: Path, changes: Sequence[str], runs: Path) -> Ensemble:
         run = segkit.train(RECIPE, data, changes, out=runs, resume=True)
     except UsageError:  # there is none to go on with, or one of another recipe
         run = segkit.train(RECIPE, data, changes, out=runs)
-    if run.interrupted:
-        raise SystemExit("stopped; the same command goes on")
-    assert isinstance(run.model, Ensemble)
-    return run.model
+    model = whole(run).model
+    assert isinstance(model, Ensemble)
+    return model
 
 
 @torch.inference_mode()

@@ -32,6 +32,7 @@ import yaml
 from depth_accuracy import COMMON, TOOLS_BUDGET, Results, counts_of, paired, scores_of, spread_of
 from machine import machine
 from safetensors.torch import load_file
+from whole_run import whole
 
 import segkit
 from segkit.contrasting.colour_depth import ColourDepth
@@ -99,7 +100,7 @@ class Bench:
         recipe = self.pretraining(seed)
         run = self.runs / recipe.name
         if not (run / "backbone.safetensors").is_file() or (run / "checkpoints").is_dir():
-            _ended(pretrain(recipe, self.data, out=self.runs, resume=run.is_dir()).interrupted)
+            whole(pretrain(recipe, self.data, out=self.runs, resume=run.is_dir()))
         return run
 
     def pretraining(self, seed: int) -> PretrainRecipe:
@@ -152,7 +153,7 @@ class Bench:
         recipe, data = self.segmentation(system, seed), self.fewer if "few" in system else self.data
         run = self.runs / recipe.name
         if not (run / "model").is_dir() or (run / "checkpoints").is_dir():
-            _ended(segkit.train(recipe, data, out=self.runs, resume=run.is_dir()).interrupted)
+            whole(segkit.train(recipe, data, out=self.runs, resume=run.is_dir()))
         predictor = segkit.Predictor(run / "model")
         rows = []
         for sample in self.folder.samples("test"):
@@ -256,11 +257,6 @@ class Bench:
             told = [f"{figures[name][0]:.3f}" for name in ("r1", "r5", "validity alone, r1", "dense_r1")]
             print(f"| {split} | {rows[0][split]['pictures']} | {rows[0][split]['chance']:.4f} | {' | '.join(told)} |")
         self.results["pretrain, mean"] = summary
-
-
-def _ended(interrupted: bool) -> None:
-    if interrupted:
-        raise SystemExit("stopped early; the same command goes on")
 
 
 class Whole(SegmentationDataset):

@@ -52,6 +52,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from whole_run import whole
 
 import segkit
 from segkit.data.depth import stored_values
@@ -194,7 +195,7 @@ class Bench:
         run = self.runs / recipe.name
         if not (run / "model").is_dir() or (run / "checkpoints").is_dir():
             data = self.places.depth if system == "depth" else self.data
-            segkit.train(recipe, data, out=self.runs, resume=run.is_dir())
+            whole(segkit.train(recipe, data, out=self.runs, resume=run.is_dir()))
         return run / "model"
 
     def recipe(self, system: str, seed: int, *, choosing: bool) -> Recipe:

@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 from machine import machine
 from numpy.typing import NDArray
+from whole_run import whole
 
 import segkit
 from segkit.data.masks import IGNORE
@@ -168,7 +169,7 @@ class Bench:
         recipe = self.recipe(name, **parts)
         run = self.runs / recipe.name
         if not (run / "model").is_dir() or (run / "checkpoints").is_dir():
-            segkit.train(recipe, self.data, out=self.runs, resume=run.is_dir())
+            whole(segkit.train(recipe, self.data, out=self.runs, resume=run.is_dir()))
         return run / "model"
 
     def student(self, teacher: Path) -> Path:
@@ -176,7 +177,7 @@ class Bench:
         recipe = self.recipe("student", model=SMALL, epochs=2 * EPOCHS)
         run = self.runs / recipe.name
         if not (run / "model").is_dir() or (run / "checkpoints").is_dir():
-            segkit.distill(teacher, self.data, recipe, out=self.runs, resume=run.is_dir())
+            whole(segkit.distill(teacher, self.data, recipe, out=self.runs, resume=run.is_dir()))
         return run / "model"
 
     def soup(self, places: list[Path]) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 
 from machine import machine
 from small_budgets import train_smp
+from whole_run import whole
 
 import segkit
 
@@ -51,10 +52,11 @@ def main() -> None:
 
 def ours(data: Path, seed: int, runs: Path) -> dict[str, Any]:
     name = f"retina_seed_{seed}"
-    finished = runs / name / "model"
-    if not finished.is_dir():
-        segkit.train("retina_ensemble", data, overrides=[f"name={name}", f"train.seed={seed}"], out=runs)
-    model = segkit.load(finished)
+    run = runs / name
+    if not (run / "model").is_dir() or (run / "checkpoints").is_dir():
+        overrides = [f"name={name}", f"train.seed={seed}"]
+        whole(segkit.train("retina_ensemble", data, overrides=overrides, out=runs, resume=run.is_dir()))
+    model = segkit.load(run / "model")
     report = segkit.evaluate(model, data, "test")
     members = {member: vessel(metrics) for member, metrics in report.members.items()}
     return {**vessel(report.metrics), "members": members, "minutes": model.about["trained_on"]["minutes"]}

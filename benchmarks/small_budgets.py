@@ -22,6 +22,7 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 from machine import machine
+from whole_run import whole
 
 import segkit
 from segkit.data.folder import DatasetFolder, open_dataset
@@ -67,7 +68,7 @@ def train_segkit(data: Path, minutes: float, seed: int, _encoder: str, runs: Pat
     recipe = runs / f"{data.resolve().name}_{minutes:g}_{seed}.yaml"
     suggestion.save(recipe, overwrite=True)
     began = time.perf_counter()
-    run = segkit.train(recipe, overrides=[f"train.seed={seed}"], out=runs)
+    run = whole(segkit.train(recipe, overrides=[f"train.seed={seed}"], out=runs))
     taken = (time.perf_counter() - began) / 60
     report = segkit.evaluate(run.model, data, "test")
     members = {name: scores(metrics) for name, metrics in report.members.items()}

@@ -34,6 +34,7 @@ import numpy as np
 import torch
 from machine import machine
 from numpy.typing import NDArray
+from whole_run import whole
 
 import segkit
 from segkit.data.synthetic import draw_cells, draw_picture
@@ -107,7 +108,7 @@ def train(place: Path) -> None:
         recipe = Path(temporary) / "recipe.yaml"
         recipe.write_text(RECIPE)
         cells = draw_cells(Path(temporary) / "cells")
-        run = segkit.train(recipe, data=cells, out=Path(temporary) / "runs")
+        run = whole(segkit.train(recipe, data=cells, out=Path(temporary) / "runs"))
         segkit.save(run.model, place)
 
 

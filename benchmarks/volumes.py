@@ -22,6 +22,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from machine import machine
+from whole_run import whole
 
 import segkit
 from segkit.recipe import Recipe
@@ -70,7 +71,7 @@ def row(data: Path, system: str, seed: int, runs: Path, steps: int) -> dict[str,
     name = system.replace(",", "").replace(" ", "_") + f"_{seed}"
     recipe = recipe_of(name, system, seed, slices_in(data, system), steps)
     if not (runs / name / "model").is_dir() or (runs / name / "checkpoints").is_dir():
-        segkit.train(recipe, data, out=runs, resume=(runs / name).is_dir())
+        whole(segkit.train(recipe, data, out=runs, resume=(runs / name).is_dir()))
     place = runs / name / "model"
     report = segkit.evaluate(place, data)
     parts = {

@@ -5,6 +5,7 @@ import json
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,3 +112,11 @@ def test_a_model_is_scored_at_every_step_and_drawn(benchmark_of, tmp_path, monke
     robustness.main()
     assert (tmp_path / "all.png").is_file()
     assert "one, shift in pixels: 0: " in capsys.readouterr().out
+
+
+def test_a_training_that_was_stopped_is_no_result(benchmark_of):
+    whole = benchmark_of("whole_run").whole
+    ended, stopped = (SimpleNamespace(directory=Path("runs/one"), interrupted=each) for each in (False, True))
+    assert whole(ended) is ended
+    with pytest.raises(SystemExit, match="runs/one: stopped early; the same command goes on"):
+        whole(stopped)
