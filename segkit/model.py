@@ -268,16 +268,15 @@ class Segmenter(nn.Module):
             what: so many stages of the backbone, or all of them, as ``Backbone.freeze``; ``colour``: all but the depth
                 backbone, the bridges, and what is of use in training alone.
 
-        Raises ValueError for more stages than there are, and for ``colour`` where no depth backbone learns then; it has
-        changed nothing then.
+        Raises ValueError, and changes nothing, for more stages than there are, and for ``colour`` without depth.
         """
         if what == "colour" and not isinstance(self.backbone, Bridged):
             raise ValueError("freeze='colour': the model has no depth backbone that could learn")
         stages = "all" if what == "colour" else what
         self.backbone.freeze(stages)  # refuses what can't be, before all else learns
         self.requires_grad_(True)
-        self.frozen = what == "colour"
         self.backbone.freeze(stages)
+        self.frozen = what == "colour"
         if self.frozen:
             for still in self._still():
                 still.requires_grad_(False)
@@ -381,14 +380,12 @@ class Segmenter(nn.Module):
 
     def _normalised(self, image: Tensor, depth: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """What the backbone is given."""
-        image = (image - self.mean) / self.std
-        return image, None if depth is None or self.encoding is None else self.encoding(depth)
+        return (image - self.mean) / self.std, None if depth is None or self.encoding is None else self.encoding(depth)
 
 
 def _enlarged(logits: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
     """By exactly the stride, then cropped: the grids stay aligned at the top left at any size."""
-    height, width = size
-    return F.interpolate(logits, scale_factor=stride, mode="bilinear")[..., :height, :width]
+    return F.interpolate(logits, scale_factor=stride, mode="bilinear")[..., : size[0], : size[1]]
 
 
 def _size(image: Tensor) -> tuple[int, int]:

@@ -22,11 +22,12 @@ from segkit.checking.report import CheckReport, Evidence
 from segkit.checking.survey import Survey
 from segkit.data.depth import DEPTHS, stored_values
 from segkit.data.description import ABOUT_DEPTH
-from segkit.data.folder import Sample, fit, turned_to_fit
+from segkit.data.folder import Sample, fit
 from segkit.data.masks import Values, read_values
 from segkit.data.png import png_bytes
 from segkit.data.reader import Pixels, read_pixels
 from segkit.data.splits import SHARES, draw_splits, hashed_groups, purpose
+from segkit.data.turned import turned_to_fit
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,17 @@ from segkit.data.depth_format import DepthFormat
 from segkit.data.description import Colour, Description, read_description
 from segkit.data.listing import DICOM, SERIES, VOLUMES, by_stem, entries, is_volume, stem_of, suffix_of
 from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, class_files, read_colours, read_values
-from segkit.data.reader import PICTURES, TURNS, Reader, orientation_of
+from segkit.data.reader import PICTURES, Reader
 from segkit.data.resize import resized_ids
 from segkit.data.slices import Plane
 from segkit.data.splits import draw_splits, overlaps
+from segkit.data.turned import Number, depth_on, turned_to_fit
 from segkit.errors import DataError, UsageError
 from segkit.nearest import nearest
 from segkit.task import Task
 
 if TYPE_CHECKING:
     from segkit.data.cases import Cases
-
-Number = TypeVar("Number", bound=np.number)
 
 
 @dataclass(frozen=True)
@@ -374,23 +373,6 @@ def fit(ids: NDArray[Number], size: tuple[int, int], file: Path, image: Path) ->
     if turned is None:
         raise DataError(f"{file}: mask is {_size(ids)}, its picture {size[1]}×{size[0]} (width × height)")
     return turned
-
-
-def turned_to_fit(maps: NDArray[Number], size: tuple[int, int], image: Path) -> NDArray[Number] | None:
-    """Return maps [..., H, W] turned as their picture is by its EXIF tag; None where that doesn't give its size."""
-    orientation = orientation_of(image) if maps.shape[-2:] == size[::-1] else 1
-    if orientation < 5:
-        return None
-    turned = np.stack([TURNS[orientation](layer) for layer in maps.reshape(-1, *maps.shape[-2:])])
-    return np.ascontiguousarray(turned.reshape(*maps.shape[:-2], *size), dtype=maps.dtype)
-
-
-def depth_on(depth: Depth, size: tuple[int, int], image: Path | None) -> Depth | None:
-    """Return depth [H, W, C + 1] of a picture's size, turned as its EXIF tag turns it; None where it has another."""
-    if depth.shape[:2] == size or image is None:
-        return depth if depth.shape[:2] == size else None
-    planes = turned_to_fit(depth.transpose(2, 0, 1), size, image)
-    return None if planes is None else np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _size(ids: NDArray[np.generic]) -> str:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from segkit.data.depth import Depth, measured_depth, read_depth, zoomed_depth
 from segkit.data.depth_encoding import NEAREST, DepthEncoding
 from segkit.data.depth_format import DepthFormat
-from segkit.data.folder import depth_on
 from segkit.data.reader import Reader
 from segkit.data.resize import within_range
+from segkit.data.turned import depth_on
 from segkit.errors import DataError, UsageError
 from segkit.prediction.protocol import Model
 
