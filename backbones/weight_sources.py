@@ -103,8 +103,8 @@ def _unwrapped(content: object, where: str) -> dict[str, Tensor]:
         listed = ", ".join(repr(name) for name in others[:4])
         raise ValueError(f"{where}: no state dict in it; expected names and their tensors, found also {listed}")
     for name, value in content.items():
-        if value.is_meta or value.layout is not torch.strided:
-            raise ValueError(f"{where}: {name} is on meta or sparse; expected a tensor of plain values")
+        if value.layout is not torch.strided:
+            raise ValueError(f"{where}: {name} is sparse; expected a tensor of plain values")
     return dict(content)
 
 

@@ -90,6 +90,8 @@ def load_weights(
         if key not in given:
             continue
         taken[key] = tensor = given[key]
+        if tensor.is_meta:
+            raise ValueError(f"weights: {key} is on meta; expected a tensor of plain values")
         if not tensor.numel():  # fits only what is empty itself
             continue
         if key in entrances:

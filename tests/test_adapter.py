@@ -66,7 +66,7 @@ def test_a_member_of_other_channels_is_converted():
     image = torch.rand(1, 3, 12, 10)
     expected = 0.25 * colour.probabilities(image) + 0.75 * grey.probabilities(image.mean(1, keepdim=True))
     torch.testing.assert_close(ensemble(image), expected)
-    with pytest.raises(UsageError, match="has reader channels=1"):
+    with pytest.raises(UsageError, match=r"differ in data.channels \(1 and 3\)"):
         segkit.Ensemble([colour, grey])
 
 

@@ -81,10 +81,9 @@ def test_a_home_folder_is_found(tmp_path, monkeypatch):
     assert_same({"a": torch.ones(1)}, read_weights("~/x.safetensors"))
 
 
-@pytest.mark.parametrize("change", [lambda x: x.to("meta"), torch.Tensor.to_sparse])
-def test_tensors_without_plain_values_are_refused(change):
-    with pytest.raises(ValueError, match=r"^weights: a is on meta or sparse; expected a tensor of plain"):
-        read_weights({"a": change(torch.ones(2, 2))})
+def test_sparse_tensors_are_refused():
+    with pytest.raises(ValueError, match=r"^weights: a is sparse; expected a tensor of plain values$"):
+        read_weights({"a": torch.ones(2, 2).to_sparse()})
 
 
 def test_a_saved_model_is_told_from_weights(tmp_path):

@@ -113,6 +113,13 @@ def test_a_long_list_is_cut_short():
         small(weights={})
 
 
+def test_what_is_taken_holds_values():
+    state = backbones.create("resnet18").state_dict()
+    first = next(name for name in state if name.endswith("weight"))
+    with pytest.raises(ValueError, match=r"^weights: .*weight is on meta; expected a tensor of plain values$"):
+        backbones.create("resnet18", weights={**state, first: state[first].to("meta")})
+
+
 def test_nothing_is_changed_where_the_weights_do_not_fit():
     swin, state = small(), small().state_dict()
     before = {key: value.clone() for key, value in swin.state_dict().items()}
