@@ -28,10 +28,11 @@ FLOPs are of one picture, a multiplication and an addition counted as two; secon
 
 The model was not chosen by scores: two ResNet18 with bridges take about as many operations as one ResNet34 U-Net,
 ``concat`` a third more, which should leave 400 steps of four crops in four minutes of two quiet cores (--longer: 450 of
-eight). Batches of four were: see ``docs/results.md``. Each finished training is kept in --runs, and each row in ``benchmarks/results/depth_accuracy.json``, or
-``depth_accuracy_longer.json``: what is there is not made again, so the two budgets want folders of their own (--results
-names another file). Summaries and intervals are made anew of all rows each time; intervals need the per-picture counts
-in --runs. With three seeds at most two hours for the potholes, an hour and a half for the tools.
+eight). Batches of four were chosen so, see ``docs/results.md``. Each finished training is kept in --runs, and each row
+in ``benchmarks/results/depth_accuracy.json``, or ``depth_accuracy_longer.json``: what is there is not made again, so
+the two budgets want folders of their own (--results names another file). Summaries and intervals are made anew of all
+rows each time; intervals need the per-picture counts in --runs. With three seeds at most two hours for the potholes, an
+hour and a half for the tools.
 """
 
 import argparse

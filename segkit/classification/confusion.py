@@ -1,7 +1,6 @@
 """Which class is taken for which: the confusion matrix, as numbers, a table and a picture."""
 
 import csv
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from segkit.drawing.figure import save_figure
 from segkit.files import atomic_path
 
 Matrix = NDArray[np.int64]
@@ -63,13 +63,6 @@ def draw_confusion(matrix: Matrix, classes: Sequence[str], path: Path) -> None:
     bar.set_label("share of the true class's images", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     save_figure(figure, path)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG. A letter that the font lacks, as of 犬, is an empty box: the tables beside the picture have it."""
-    with warnings.catch_warnings(), atomic_path(path) as temporary:
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(temporary, dpi=110, format="png")
 
 
 def short_name(name: str) -> str:

@@ -9,7 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from segkit.classification.confusion import save_figure, short_name
+from segkit.classification.confusion import short_name
+from segkit.drawing.figure import save_figure
 
 SHOWN = 16
 COLUMNS = 4

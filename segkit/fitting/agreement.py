@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from segkit.data.masks import IGNORE
+from segkit.drawing.figure import save_figure
 from segkit.ensemble import Ensemble
-from segkit.files import atomic_path
 from segkit.fitting.heldout import HeldOut
 from segkit.labels import labels_of
 from segkit.prediction.settings import settings_for
@@ -60,5 +60,4 @@ def draw_agreement(table: Sequence[Sequence[float]], names: Sequence[str], title
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
     figure.colorbar(image, label="Cohen's kappa", shrink=0.8)
     axes.set_title(title, fontsize="medium")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+    save_figure(figure, path, dpi=150)

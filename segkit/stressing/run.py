@@ -20,6 +20,7 @@ from segkit.artifact import AnyModel
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.model_input import read_input
+from segkit.drawing.figure import save_figure
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.evaluation.looks import probabilities_with_members
@@ -94,8 +95,7 @@ class Robustness:
             path.write_text(json.dumps(_defined(self.figures), indent=2, allow_nan=False), encoding="utf-8")
         with atomic_path(folder / "table.txt") as path:
             path.write_text(self.table() + "\n", encoding="utf-8")
-        with atomic_path(folder / "robustness.png") as path:
-            self._draw(path)
+        self._draw(folder / "robustness.png")
         return folder
 
     def _draw(self, path: Path) -> None:
@@ -114,7 +114,7 @@ class Robustness:
         plots[0].set_ylabel(self.score)
         plots[0].legend(fontsize="small")
         figure.suptitle(self.on, fontsize="medium")
-        figure.savefig(path, dpi=130, format="png")
+        save_figure(figure, path, dpi=130)
 
 
 @reused_memory()

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from segkit.files import atomic_path
+from segkit.drawing.figure import save_figure
 
 Line = Sequence[tuple[float, float]]
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito's, told apart by everyone
@@ -46,5 +46,4 @@ def draw_panels(panels: Mapping[str, Mapping[str, Line]], path: Path) -> None:
         axes.set_xlabel("epoch", fontsize=9)
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)
