@@ -81,8 +81,8 @@ COMMON: dict[str, Any] = {
     "predict": {"tile": None, "threshold": 0.5},
 }
 # Crops a step, crops a picture, and passes over train + val (50 and 200 pictures): 400 steps either way, or --longer.
-BUDGET = {"batch": 4, "crops_per_image": 3, "epochs": 11}
-TOOLS_BUDGET = {"batch": 4, "crops_per_image": 1, "epochs": 8}
+BUDGET = {"batch": 4, "crops_per_image": 3, "epochs": 9}
+TOOLS_BUDGET = {"batch": 4, "crops_per_image": 1, "epochs": 7}
 LONGER = {"batch": 8, "epochs": 24}
 TOOLS_LONGER = {"batch": 8, "epochs": 18}
 

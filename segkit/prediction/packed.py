@@ -6,7 +6,7 @@ from segkit.backbones.linear import Linear, pack
 
 
 class PackedLinear(Linear):
-    """A ``Linear`` with weights in bfloat16, without gradients: the same to the last bit, a Swin 6 to 12 % sooner.
+    """A ``Linear`` without gradients, in its weights' precision: the same to the last bit, a Swin 6 to 12 % sooner.
 
     Convolutions are left as they are: laid out for one size of maps, oneDNN takes up to twenty times as long on others.
     """
@@ -15,7 +15,7 @@ class PackedLinear(Linear):
         nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.bias = linear.bias
-        self.packed = pack(linear.weight)
+        self.packed = pack(linear.weight, linear.weight.dtype)
 
     def _packed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         del x  # whatever it is: there are no other weights

@@ -39,7 +39,7 @@ def prepared(
         model: on its device; anything that is no ``nn.Module`` is returned as it is.
         probe: calls a model on a small input.
         low: the precision that autocast will compute in; None for float32.
-        packs: lay linear layers' weights in bfloat16 out for oneDNN as well; the copy is then for a CPU that
+        packs: lay linear layers' weights in bfloat16 or float32 out for oneDNN as well; the copy is then for a CPU that
             ``has_onednn``, and isn't to be compiled.
         in_place: change the model itself, which nobody else wants: no copy, and no second set of weights at any time.
     """
@@ -48,7 +48,8 @@ def prepared(
     kinds = {type(module) for module in model.modules()}
     folds = nn.BatchNorm2d in kinds and not kinds.isdisjoint((nn.Conv2d, nn.ConvTranspose2d))
     lows = low is not None and not kinds.isdisjoint(LOW)
-    if not folds and not lows:
+    packs = packs and Linear in kinds and low in (None, torch.bfloat16)
+    if not folds and not lows and not packs:
         return model
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     faster = (model if in_place else copy.deepcopy(model, shared)).eval()
@@ -63,10 +64,10 @@ def prepared(
     if lows:
         for module in faster.modules():
             _lower(module, low)
-        if packs and low is torch.bfloat16:
-            for name, module in list(faster.named_modules()):
-                if type(module) is Linear:
-                    faster.set_submodule(name, PackedLinear(module))
+    if packs:
+        for name, module in list(faster.named_modules()):
+            if type(module) is Linear and module.weight.dtype == (low or torch.float32):
+                faster.set_submodule(name, PackedLinear(module))
     return faster
 
 

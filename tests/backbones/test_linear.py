@@ -6,6 +6,8 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.backbones import linear
 
@@ -79,7 +81,23 @@ def test_nothing_is_measured_in_deterministic_mode(monkeypatch):
     monkeypatch.setattr(linear, "convolution_is_faster", lambda: pytest.fail("measured"))
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     layer, x = linear.Linear(6, 4), torch.randn(5, 6)
-    assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+    layer(x).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, x.sum(0).expand(4, 6))
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_counter_of_operations_sees_a_linear_layer(learns):
+    layer, x = linear.Linear(6, 4).eval(), torch.randn(5, 6)
+    with torch.set_grad_enabled(learns), FlopCounterMode(display=False) as counter:
+        layer(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            layer(x)
+    assert counter.get_total_flops() == 2 * (2 * 5 * 6 * 4)
+
+
+def test_shapes_are_known_without_computing():
+    with FakeTensorMode():
+        assert linear.Linear(6, 4)(torch.empty(5, 6)).shape == (5, 4)
 
 
 needs_onednn = pytest.mark.skipif(not linear.has_onednn(torch.device("cpu")), reason="needs oneDNN")
@@ -101,12 +119,25 @@ def test_kept_weights_give_the_same_bits_in_bfloat16(bias):
 
 
 @needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+def test_kept_weights_give_the_same_bits_in_float32(bias):
+    layer, x = linear.Linear(48, 32, bias=bias).eval(), torch.randn(2, 50, 48)
+    learning, of_gelu = layer(x), layer.of_gelu(x)
+    with torch.no_grad():
+        for _ in range(2):
+            assert torch.equal(layer(x), learning)
+            assert torch.equal(layer.of_gelu(x), of_gelu)
+        torch.testing.assert_close(layer.fused_gelu(x), F.gelu(learning))
+    torch.testing.assert_close(learning, F.linear(x, layer.weight, layer.bias))
+
+
+@needs_onednn
 def test_kept_weights_are_those_of_now():
     layer, x = linear.Linear(8, 6).eval(), torch.randn(5, 8)
     other = linear.Linear(8, 6)
 
-    def now():
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    def now(low):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=low):
             return layer(x), F.linear(x, layer.weight, layer.bias)
 
     changes = [
@@ -119,8 +150,8 @@ def test_kept_weights_are_those_of_now():
     for change in [lambda: None, *changes]:
         with torch.no_grad():
             change()
-        found, expected = now()
-        assert torch.equal(found, expected)
+        assert torch.equal(*now(low=True))
+        torch.testing.assert_close(*now(low=False))
     again = copy.deepcopy(layer)
     assert again._kept is None
     assert torch.equal(pickle.loads(pickle.dumps(layer))(x), layer(x))
@@ -129,11 +160,14 @@ def test_kept_weights_are_those_of_now():
 @needs_onednn
 def test_nothing_is_kept_where_something_may_learn_or_another_precision_is_meant():
     layer, x = linear.Linear(8, 6).eval(), torch.randn(5, 8)
-    with torch.autocast("cpu", torch.bfloat16):
+    for low in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            assert layer.eval().fused_gelu(x) is None
+            with torch.no_grad():
+                assert layer.train().fused_gelu(x) is None
+                assert layer.eval().fused_gelu(x) is not None
+                assert layer.fused_gelu(x[:0]) is None
+    with torch.no_grad(), torch.autocast("cpu", torch.float16):
         assert layer.fused_gelu(x) is None
     with torch.no_grad():
-        assert layer.fused_gelu(x) is None
-        with torch.autocast("cpu", torch.bfloat16):
-            assert layer.train().fused_gelu(x) is None
-            assert layer.eval().fused_gelu(x) is not None
-            assert layer.fused_gelu(x[:0]) is None
+        assert layer.double().fused_gelu(x.double()) is None
