@@ -296,6 +296,19 @@ def test_predicting_in_pieces_changes_neither_the_answer_nor_the_input(monkeypat
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize("shift", [0, 2])
+@pytest.mark.parametrize("size", [(8, 12), (7, 13), (3, 2)])
+@pytest.mark.parametrize("pieces", [1, 4000, 20000, 1 << 21])  # bytes: a window, some, an image, all
+def test_windows_in_pieces_gather_the_same(monkeypatch, shift, size, pieces):
+    attention = swin_module.WindowAttention(8, 2, 4, shift=shift, mask_padding=shift > 0).eval()
+    torch.nn.init.normal_(attention.bias_table)
+    x = torch.randn(3, *size, 8)
+    whole = attention(x)
+    monkeypatch.setattr(swin_module, "CACHED_BYTES", pieces)
+    with torch.no_grad():
+        torch.testing.assert_close(attention(x), whole)
+
+
 # Training
 
 
