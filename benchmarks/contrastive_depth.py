@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument(
         "--epochs",
         type=int,
-        default=TOOLS_BUDGET["epochs"],
+        default=TOOLS_BUDGET["train"]["epochs"],
         help="of each segmenter on all pictures; few has as many steps",
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"))
@@ -195,7 +195,7 @@ class Bench:
                     "train_on": ["train"] if few else ["train", "val"],
                     "crops_per_image": each,
                 },
-                "train": {**COMMON["train"], "batch": TOOLS_BUDGET["batch"], "epochs": self.epochs, "seed": seed},
+                "train": {**COMMON["train"], **TOOLS_BUDGET["train"], "epochs": self.epochs, "seed": seed},
             }
         )
 

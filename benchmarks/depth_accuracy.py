@@ -77,14 +77,17 @@ GEOMETRY: list[dict[str, Any]] = [  # "light", but for the brightness and contra
 COMMON: dict[str, Any] = {
     "data": {"train_on": ["train", "val"], "validate_on": None, "crop": 192, "augment": "light"},
     "loss": {"cross_entropy": 1.0, "dice": 1.0},
-    "train": {"learning_rate": 1e-3, "weight_decay": 0.02, "ema": 0.99, "keep": "last"},
+    "train": {"weight_decay": 0.02, "ema": 0.99, "keep": "last"},
     "predict": {"tile": None, "threshold": 0.5},
 }
-# Crops a step, crops a picture, and passes over train + val (50 and 200 pictures): 400 steps either way, or --longer.
-BUDGET = {"batch": 4, "crops_per_image": 3, "epochs": 9}
-TOOLS_BUDGET = {"batch": 4, "crops_per_image": 1, "epochs": 7}
-LONGER = {"batch": 8, "epochs": 24}
-TOOLS_LONGER = {"batch": 8, "epochs": 18}
+Budget = dict[str, dict[str, Any]]
+"""Some keys of a recipe's ``data`` and ``train``."""
+
+# Of 50 pictures with potholes and 200 with tools: 333 and 350 steps, or --longer 450.
+BUDGET: Budget = {"data": {"crops_per_image": 3}, "train": {"batch": 4, "epochs": 9, "learning_rate": 2e-3}}
+TOOLS_BUDGET: Budget = {"data": {"crops_per_image": 1}, "train": {"batch": 4, "epochs": 7, "learning_rate": 2e-3}}
+LONGER: Budget = {"data": {"crops_per_image": 3}, "train": {"batch": 8, "epochs": 24, "learning_rate": 1e-3}}
+TOOLS_LONGER: Budget = {"data": {"crops_per_image": 1}, "train": {"batch": 8, "epochs": 18, "learning_rate": 1e-3}}
 
 Rows = NDArray[np.float64]
 """A test picture a row: the confusion of true and predicted classes, flat, then nats and pixels."""
@@ -104,10 +107,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
     arguments.results = arguments.results or RESULTS.with_stem(RESULTS.stem + ("_longer" if arguments.longer else ""))
-    longer = (LONGER, TOOLS_LONGER) if arguments.longer else ({}, {})
-    benches = [Bench(arguments.potholes, BRIDGES, BUDGET | longer[0], arguments, filled=True)]
+    budget, of_tools = (LONGER, TOOLS_LONGER) if arguments.longer else (BUDGET, TOOLS_BUDGET)
+    benches = [Bench(arguments.potholes, BRIDGES, budget, arguments, filled=True)]
     if arguments.tools:
-        benches.append(Bench(arguments.tools, arguments.bridges, TOOLS_BUDGET | longer[1], arguments, filled=False))
+        benches.append(Bench(arguments.tools, arguments.bridges, of_tools, arguments, filled=False))
     for bench in benches:
         bench.run()
 
@@ -116,10 +119,11 @@ class Bench:
     """The systems of one dataset; their rows are written as soon as they are there."""
 
     def __init__(
-        self, data: Path, bridges: list[str], budget: dict[str, int], arguments: argparse.Namespace, *, filled: bool
+        self, data: Path, bridges: list[str], budget: Budget, arguments: argparse.Namespace, *, filled: bool
     ) -> None:
         self.data, self.bridges, self.seeds, self.runs = data, bridges, arguments.seeds, arguments.runs
-        self.budget = {**budget, **({"epochs": arguments.epochs} if arguments.epochs else {})}
+        epochs = {"epochs": arguments.epochs} if arguments.epochs else {}
+        self.budget = {**budget, "train": {**budget["train"], **epochs}}
         self.results = Results(arguments.results)
         self.folder = segkit.open_dataset(data)
         self.named_best, self.filled = arguments.best, filled
@@ -202,7 +206,7 @@ class Bench:
     def recipe(self, system: str, seed: int, *, choosing: bool) -> Recipe:
         """The recipe of one training."""
         model: dict[str, Any] = {"backbone": BACKBONE, "neck": "unet"}
-        data = {**COMMON["data"], "crops_per_image": self.budget["crops_per_image"]}
+        data = {**COMMON["data"], **self.budget["data"]}
         if system == "depth":
             data |= {"channels": 1, "window": self.places.window, "augment": GEOMETRY}
         elif system == "fourth":
@@ -214,7 +218,7 @@ class Bench:
         if choosing:
             data["train_on"] = ["train"]
         name = f"{self.folder.name}_{seed}_{system}" + ("_chosen" if choosing else "")
-        train = {**COMMON["train"], "batch": self.budget["batch"], "epochs": self.budget["epochs"], "seed": seed}
+        train = {**COMMON["train"], **self.budget["train"], "seed": seed}
         return Recipe.model_validate({**COMMON, "name": name, "model": model, "data": data, "train": train})
 
     def counted(self, places: Sequence[Path], folders: Sequence[Path]) -> Rows:

@@ -269,7 +269,7 @@ def tiles(rows: Rows) -> Lines:
 
 def export(rows: Rows) -> Lines:
     lines = [["model", "difference", "ONNX Runtime", "PyTorch fp32", "PyTorch bf16", "file"]]
-    for name in ("demo", "retina_ensemble", "seven_member_ensemble", "two members"):
+    for name in ("demo", "retina_ensemble", "nyuv2", "seven_member_ensemble", "two members"):
         row = rows[name]
         times = [f"{row['seconds'][key]:.3f} s" for key in ("onnxruntime", "torch_fp32", "torch_bf16")]
         shown = "a Swin-FPN and an attention U-Net" if name == "two members" else f"`{name}`"
