@@ -27,12 +27,12 @@ from test pictures drawn alike for both: the potholes' 17 are of fewer holes, so
 FLOPs are of one picture, a multiplication and an addition counted as two; seconds are the median of five pictures.
 
 The model was not chosen by scores: two ResNet18 with bridges take about as many operations as one ResNet34 U-Net,
-``concat`` a third more, which should leave 400 steps of four crops in four minutes of two quiet cores (--longer: 450 of
-eight). Batches of four were chosen so, see ``docs/results.md``. Each finished training is kept in --runs, and each row
-in ``benchmarks/results/depth_accuracy.json``, or ``depth_accuracy_longer.json``: what is there is not made again, so
-the two budgets want folders of their own (--results names another file). Summaries and intervals are made anew of all
-rows each time; intervals need the per-picture counts in --runs. With three seeds at most two hours for the potholes, an
-hour and a half for the tools.
+``concat`` a third more, which leaves 333 steps of four crops in four minutes of two quiet cores (350 on the tools;
+--longer: 432 and 450 of eight, at half the learning rate). How both were chosen is told in ``docs/results.md``. Each
+finished training is kept in --runs, and each row in ``benchmarks/results/depth_accuracy.json``, or
+``depth_accuracy_longer.json``: what is there is not made again, so the two budgets want folders of their own (--results
+names another file). Summaries and intervals are made anew of all rows each time; intervals need the per-picture counts
+in --runs. With three seeds an hour and a half for the potholes, forty minutes for the tools.
 """
 
 import argparse
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, metavar="SYSTEM")
     parser.add_argument("--bridges", nargs="+", choices=BRIDGES, default=["concat", "se"], help="on the tools")
     parser.add_argument("--best", choices=BRIDGES, help="the best bridge, instead of looking for it")
-    parser.add_argument("--longer", action="store_true", help="twice the time: 450 steps of eight crops")
+    parser.add_argument("--longer", action="store_true", help="more than twice the time: 450 steps of eight crops")
     parser.add_argument("--epochs", type=int, help="of every training, to see that all of it runs")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--results", type=Path)
