@@ -192,8 +192,8 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, convolve: bool) -> T
     """The gradient of a weight [out, in], from the product's and from what the layer was given."""
     if convolve:  # rows of tokens already lie in memory as a channels-last image
         images = (rows.reshape(1, -1, 1, rows.shape[-1]).permute(0, 3, 1, 2) for rows in (gradient, x))
-        found = torch.ops.aten.convolution_backward(
+        kernel: Tensor = torch.ops.aten.convolution_backward(
             *images, weight[:, :, None, None], None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, False]
-        )
-        return found[1].reshape(weight.shape)
+        )[1]
+        return kernel.reshape(weight.shape)
     return (gradient.flatten(0, -2).T @ x.flatten(0, -2).to(gradient.dtype)).to(weight.dtype)
