@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 # The processor's own time says most on a machine that is busy with other work; Windows counts it in steps too large.
@@ -20,8 +21,8 @@ class Linear(nn.Linear):
 
     PyTorch leaves float32 to its BLAS library, which is slower at such sizes, much so on some processors.
 
-    While nothing can learn, the weights are also kept as oneDNN computes with them, so that no call has to cast and
-    reorder them: as much memory again, or half of that in bfloat16.
+    In bfloat16, while nothing can learn, the weights are kept as oneDNN computes with them, so that no call has to cast
+    and reorder them.
     """
 
     _kept: tuple[tuple[Any, ...], Tensor, Tensor | None] | None = None
@@ -57,43 +58,55 @@ class Linear(nn.Linear):
         return super().train(mode)
 
     def _packed(self, x: Tensor) -> tuple[Tensor, Tensor | None] | None:
-        """Weight and bias as oneDNN wants them; None where they may learn or it isn't to compute.
+        """Weight and bias in bfloat16 as oneDNN wants them; None where they may learn or another precision is meant.
 
-        What is kept holds for one state of the weights, which other writes than through ``Tensor.data`` change.
+        What is kept holds for one state of the weights, which other writes than through ``Tensor.data`` change. A fused
+        optimiser's step changes none either, so nothing is kept across ``train`` or a call with gradients. The tensors
+        are held, so that no other can come to lie at their address.
         """
         weight, bias = self.weight, self.bias
+        if self.training or torch.is_grad_enabled() or weight.grad is not None:
+            self._kept = None
+            return None
         if (
-            self.training
-            or torch.is_grad_enabled()
-            or not _computes(x)
+            not _computes(x)
+            or _precision(x, weight) is not torch.bfloat16
             or not isinstance(weight, nn.Parameter)  # functional_call swaps in tensors
             or weight.is_inference()
-            or weight.grad is not None
+            or (bias is not None and bias.is_inference())
             or not has_onednn(weight.device)
         ):
             return None
-        precision = _precision(x, weight)
-        if precision is None:
-            return None
-        of_bias = None if bias is None else (id(bias), bias._version)
-        state = (id(weight), weight._version, weight.data_ptr(), of_bias, precision)
-        kept = self._kept
-        if kept is None or kept[0] != state:
-            low = None if bias is None else bias.detach().to(precision)
-            kept = self._kept = (state, pack(weight, precision), low)
-        return kept[1], kept[2]
+        state = tuple((each, each._version, each.data_ptr()) for each in (weight, bias) if each is not None)
+        if self._kept is None or not _same(self._kept[0], state):
+            held = tuple((*each, each[0].detach()) for each in state)
+            low = None if bias is None else bias.detach().to(torch.bfloat16)
+            self._kept = held, pack(weight.detach().to(torch.bfloat16)), low
+        return self._kept[1:]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}  # copies and pickles start without what was kept
 
 
+def _same(kept: tuple[Any, ...], state: tuple[Any, ...]) -> bool:
+    """Whether it is the same tensors, unwritten and where they were."""
+    pairs = zip(kept, state, strict=True) if len(kept) == len(state) else ()
+    return len(kept) == len(state) and all(old[0] is new[0] and old[1:3] == new[1:3] for old, new in pairs)
+
+
 def _computes(x: Tensor) -> bool:
-    """Whether products are to be computed on a CPU now: not traced, nor told to a counter of operations."""
+    """Whether products are computed on a CPU now: not traced, transformed, or told to a counter of operations.
+
+    All those know what a linear layer is, and not what oneDNN's is.
+    """
     return (
         x.device.type == "cpu"
         and x.numel() > 0
         and not torch.compiler.is_compiling()
-        and not is_in_torch_dispatch_mode()  # which knows what a linear layer is, and not what oneDNN's is
+        and not torch.jit.is_tracing()
+        and not is_in_torch_dispatch_mode()
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
     )
 
 
@@ -110,13 +123,14 @@ def has_onednn(device: torch.device) -> bool:
 def _precision(x: Tensor, weight: Tensor) -> torch.dtype | None:
     """What the product is to be computed in, where oneDNN is the better at that: bfloat16 by autocast, or float32."""
     if torch.is_autocast_enabled("cpu"):
-        return torch.bfloat16 if torch.get_autocast_dtype("cpu") == torch.bfloat16 else None
+        low = torch.get_autocast_dtype("cpu") == torch.bfloat16 and torch.float64 not in (x.dtype, weight.dtype)
+        return torch.bfloat16 if low else None
     return torch.float32 if x.dtype == weight.dtype == torch.float32 else None
 
 
-def pack(weight: Tensor, precision: torch.dtype) -> Tensor:
-    """A linear layer's weight in bfloat16 or float32, laid out as oneDNN computes with it."""
-    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(precision), ROWS)
+def pack(weight: Tensor) -> Tensor:
+    """A linear layer's weight, bfloat16 or float32, laid out as oneDNN computes with it."""
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS)
     return packed
 
 
@@ -160,6 +174,7 @@ class _Product(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         for_x, for_weight, for_bias, *_ = ctx.needs_input_grad
@@ -174,7 +189,7 @@ class _Product(torch.autograd.Function):
             convolve = ctx.by_onednn and not torch.are_deterministic_algorithms_enabled() and convolution_is_faster()
             of_weight = _of_weight(gradient, F.gelu(x) if ctx.gelu else x, weight, convolve)
         if for_bias:
-            of_bias = gradient.flatten(0, -2).sum(0, dtype=weight.dtype)
+            of_bias = gradient.reshape(-1, gradient.shape[-1]).sum(0, dtype=weight.dtype)
         return of_x, of_weight, of_bias, None, None
 
 
@@ -196,4 +211,5 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, convolve: bool) -> T
             *images, weight[:, :, None, None], None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, False]
         )[1]
         return kernel.reshape(weight.shape)
-    return (gradient.flatten(0, -2).T @ x.flatten(0, -2).to(gradient.dtype)).to(weight.dtype)
+    rows, inputs = (each.reshape(-1, each.shape[-1]) for each in (gradient, x))
+    return (rows.T @ inputs.to(rows.dtype)).to(weight.dtype)

@@ -99,7 +99,7 @@ class WindowAttention(nn.Module):
         self.bias_index: Tensor
         # [query row, query column, key row, key column] → row of the table
         self.register_buffer("bias_index", rows * (2 * window - 1) + columns, persistent=False)
-        self._kept_bias: tuple[tuple[Any, ...], Tensor] | None = None
+        self._kept_bias: tuple[tuple[Any, ...], Tensor, tuple[Tensor, Tensor]] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """What each token gathers from its window, [B, H, W, dim]."""
@@ -142,7 +142,7 @@ class WindowAttention(nn.Module):
         """
         gathered = qkv.new_empty(*qkv.shape[:2], qkv.shape[2] // 3)
         side = bias.shape[-1]
-        count, step = len(of_windows) // side, max(1, CACHED_BYTES // (side * qkv[0, 0].nbytes))
+        count, step = len(of_windows) // side, max(1, CACHED_BYTES // (side * qkv.shape[2] * qkv.element_size()))
         images = max(1, step // count)  # small ones several at a time
         for i in range(0, len(qkv), images):
             for start in range(0, count, step):
@@ -176,7 +176,8 @@ class WindowAttention(nn.Module):
         state = (id(table), table._version, table.data_ptr(), table.device, table.dtype, window, dtype)
         kept = self._kept_bias
         if kept is None or kept[0] != state:
-            kept = self._kept_bias = (state, self._spread_bias(window, dtype))
+            held = table, table.detach()  # so that no other tensor can come to lie at their address
+            kept = self._kept_bias = (state, self._spread_bias(window, dtype), held)
         return kept[1]
 
     def train(self, mode: bool = True) -> Self:
@@ -202,11 +203,17 @@ class MLP(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """The tokens, each after both layers."""
-        first, _, second = self
-        assert isinstance(first, Linear)
-        assert isinstance(second, Linear)
-        hidden = first.fused_gelu(x)
+        first, between, second = self
+        ours = isinstance(first, Linear) and isinstance(second, Linear) and type(between) is nn.GELU
+        if not ours or between.approximate != "none" or is_watched(between, second):
+            return super().forward(x)  # somebody's own parts
+        hidden = first.fused_gelu(x) if not is_watched(first) else None
         return second.of_gelu(first(x)) if hidden is None else second(hidden)
+
+
+def is_watched(*modules: nn.Module) -> bool:
+    """Whether hooks wait for what one of them gives, so that it has to be called, and once."""
+    return any(module._forward_hooks or module._forward_pre_hooks for module in modules)
 
 
 class Block(nn.Module):
@@ -223,7 +230,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The map after attention and MLP."""
         y: Tensor = x + self.drop_path(self.attention(self.norm1(x)))
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
+        whole = self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu"
+        if whole or is_watched(self.norm2, *self.mlp.modules()):
             residual: Tensor = self.drop_path(self.mlp(self.norm2(y)))
             return y + residual
         tokens = y.view(-1, y.shape[-1])

@@ -19,7 +19,7 @@ def named_device(device: str | torch.device) -> torch.device:
         numbers = torch.ones(1, device=device)
         numbers.item()  # which "meta", of shapes alone, refuses
         return numbers.device
-    except (RuntimeError, AssertionError, TypeError) as error:  # the second where PyTorch was built without it
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:  # all but the third: built without it
         raise UsageError(f"device={str(device)!r}: not there ({one_line(error)}); take 'cpu'") from error
 
 

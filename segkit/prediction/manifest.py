@@ -19,6 +19,8 @@ if sys.platform != "win32":
     import fcntl
 
 MANIFEST = "manifest.jsonl"
+UNDONE = {"status": "error", "error": "not predicted again yet", "run": ""}
+"""What a run that begins anew makes of the entries that it finds."""
 
 
 class Entry(BaseModel):
@@ -83,19 +85,22 @@ class Manifest:
 
     def __init__(self, path: Path, *, resume: bool) -> None:
         self.path = path
-        if resume and not path.is_file():
-            raise UsageError(f"nothing to resume: there is no {path}; leave --resume out to begin")
+        if resume:
+            check_resumable(path)
         with writing_to(path):
             self._file = path.open("ab+")
         try:
             _hold(self._file, path)
             self._file.seek(0)
             content = self._file.read()
+            self.before = {entry.input: entry for entry in _entries(content)}
             self._file.truncate(content.rfind(b"\n") + 1 if resume else 0)
+            if not resume:  # what there was is remembered: should this run be killed, the next one removes it
+                self._file.write(b"".join(_line(entry.model_copy(update=UNDONE)) for entry in self.before.values()))
+                self._file.flush()
         except BaseException:
             self._file.close()
             raise
-        self.before = {entry.input: entry for entry in _entries(content)}
         self.earlier = self.before if resume else {}
 
     def append(self, entry: Entry) -> None:
@@ -108,7 +113,7 @@ class Manifest:
     def finish(self, entries: Sequence[Entry]) -> None:
         """Replace all entries by these, one an input, in the order of the inputs; earlier ones of others follow."""
         inputs = {entry.input for entry in entries}
-        others = [entry for entry in self.earlier.values() if entry.input not in inputs]
+        others = [entry for entry in self.earlier.values() if entry.input not in inputs and entry.run]
         with atomic_path(self.path) as temporary:
             temporary.write_bytes(b"".join(map(_line, [*entries, *others])))
             self._file.close()  # Windows replaces no open file
@@ -121,6 +126,12 @@ class Manifest:
     ) -> None:
         with suppress(OSError):  # what a full disk refused is refused once more
             self._file.close()
+
+
+def check_resumable(path: Path) -> None:
+    """Refuse (UsageError) to go on where no manifest is."""
+    if not path.is_file():
+        raise UsageError(f"nothing to resume: there is no {path}; leave --resume out to begin")
 
 
 def file_hash(path: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Many images predicted and written: reading ahead and writing behind while the model works."""
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from segkit.prediction.ahead import in_order
 from segkit.prediction.depth import check_meaning
 from segkit.prediction.depth_folder import DepthFolder, Depths
 from segkit.prediction.fingerprint import fingerprint
-from segkit.prediction.manifest import MANIFEST, Entry, Manifest, file_hash, files_hash
+from segkit.prediction.manifest import MANIFEST, Entry, Manifest, check_resumable, file_hash, files_hash
 from segkit.prediction.prediction import Prediction, output_kinds
 from segkit.prediction.pseudonyms import NameHiding, pseudonymised
 from segkit.prediction.run_report import measures_of, write_preview, write_report
@@ -132,6 +133,8 @@ def predict_files(
     if pseudonymise:
         images = pseudonymised(images, out)
     planned = without_collisions(images, partial(_targets, predictor.model, kinds=targets))
+    if resume:
+        check_resumable(out / MANIFEST)
     output_folder(out)
     written = [path for source in planned if source.found for path in _targets(predictor.model, source, kinds=targets)]
     run = fingerprint(predictor, threshold=threshold, kinds=kinds, depth_format=meaning, mpp=checked_mpp(mpp))
@@ -315,7 +318,7 @@ class _Line:
         if error is not None and step.source.found:
             # What an earlier run left under these names isn't of the picture as it is now.
             for path in _targets(self.predictor.model, step.source, kinds=self.targets):
-                if path.is_file():
+                if os.path.isfile(path):  # noqa: PTH113  Path's raises where a name is too long
                     path.unlink()
             paths = []
         for path in self._left_over(step.source):

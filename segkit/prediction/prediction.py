@@ -13,6 +13,7 @@ from segkit.data.scaled import AT_ONCE, Scaled
 from segkit.drawing.overlay import draw_overlay
 from segkit.errors import UsageError
 from segkit.files import writing_to
+from segkit.given_path import given_path
 from segkit.prediction.depth_picture import draw_depth_and_change
 from segkit.prediction.writers import output_paths, write_map, write_mask, write_pages, write_picture
 from segkit.statistics import maximum_entropy
@@ -123,7 +124,7 @@ class Prediction:
         if disagreement and self.disagreement is None:
             raise UsageError("disagreement is between the members of an ensemble; this model has none")
         paths = output_paths(
-            Path(folder),
+            given_path(folder, "folder"),
             self.name,
             kinds,
             suffix=self.source.suffix if self.source else "",

@@ -151,7 +151,7 @@ def without_collisions(sources: list[Source], targets: Callable[[Source], Iterab
     for source in sources:
         paths = list(targets(source)) if source.found else []
         for path in paths:
-            if path.exists() and identity(path) in inputs:
+            if os.path.exists(path) and identity(path) in inputs:  # noqa: PTH110  Path's raises where a name is too long
                 problem = f"{path} is one of the images to predict; choose another output folder"
             elif path in taken:
                 problem = f"{path} would be an output of {taken[path]}, too; rename one of the two"
@@ -173,7 +173,8 @@ def _files(path: Path, out: Path) -> tuple[list[Path], str]:
         known = ", ".join((*PICTURES, *VOLUMES))
         return _images(_below(path, out), path, out), f"{path}: no pictures in it ({known})"
     if path.is_file() or not glob.has_magic(str(path)):
-        return [path], ""
+        odd = path.exists() and not path.is_file()  # a pipe would be waited for
+        return ([], f"{path}: neither a file nor a folder") if odd else ([path], "")
     fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
     if fixed.resolve() == out.resolve():
         raise UsageError(f"{path}: masks would lie among the images; choose another output folder")

@@ -41,7 +41,7 @@ def predict_stream(
             ``frame_000000`` and so on.
         threshold: as in ``Predictor.predict``.
     """
-    source = _one_by_one(frames)
+    source = _one_by_one(frames, predictor.model.reader.channels)
 
     def following() -> tuple[Pixels | Picture, Given | None] | None:
         for frame in source:
@@ -75,7 +75,9 @@ def predict_stream(
                 source.close()
 
 
-def _one_by_one(frames: Iterable[Frame]) -> Iterator[Frame]:
+def _one_by_one(frames: Iterable[Frame], channels: int) -> Iterator[Frame]:
+    if isinstance(frames, np.ndarray) and frames.ndim < (3 if channels == 1 else 4):
+        raise UsageError(f"an array {list(frames.shape)} is one picture; give [picture], or frames [N, H, W, channels]")
     if not isinstance(frames, str | Path):
         with suppress(TypeError):
             return iter(frames)

@@ -146,6 +146,8 @@ def _opened(source: str | Path | int) -> Iterator[cv2.VideoCapture]:
             raise DataError(f"{source}: no such file")
         if (why := why_no_text(str(source))) is not None:  # OpenCV would end the process
             raise DataError(why)
+    elif source < 0:  # OpenCV ends the process at some
+        raise DataError(f"camera {source}: expected its number, 0 or more")
     capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
     try:
         if not capture.isOpened():

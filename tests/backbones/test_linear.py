@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.backbones import linear
@@ -119,16 +120,13 @@ def test_kept_weights_give_the_same_bits_in_bfloat16(bias):
 
 
 @needs_onednn
-@pytest.mark.parametrize("bias", [True, False])
-def test_kept_weights_give_the_same_bits_in_float32(bias):
-    layer, x = linear.Linear(48, 32, bias=bias).eval(), torch.randn(2, 50, 48)
-    learning, of_gelu = layer(x), layer.of_gelu(x)
+def test_float32_has_the_same_bits_while_it_learns_and_after():
+    layer, x = linear.Linear(48, 32).eval(), torch.randn(2, 50, 48)
     with torch.no_grad():
-        for _ in range(2):
-            assert torch.equal(layer(x), learning)
-            assert torch.equal(layer.of_gelu(x), of_gelu)
-        torch.testing.assert_close(layer.fused_gelu(x), F.gelu(learning))
-    torch.testing.assert_close(learning, F.linear(x, layer.weight, layer.bias))
+        now, of_gelu = layer(x), layer.of_gelu(x)
+    assert torch.equal(now, layer(x))
+    assert torch.equal(of_gelu, layer.of_gelu(x))
+    assert layer._kept is None
 
 
 @needs_onednn
@@ -145,6 +143,11 @@ def test_kept_weights_are_those_of_now():
         lambda: layer.weight.detach().mul_(2),
         lambda: layer.bias.detach().add_(1),
         lambda: setattr(layer, "weight", torch.nn.Parameter(torch.randn(6, 8))),
+        lambda: setattr(layer.bias, "data", torch.randn(6)),
+        lambda: layer.load_state_dict(
+            {name: torch.randn_like(t) for name, t in layer.state_dict().items()}, assign=True
+        ),
+        lambda: torch.nn.utils.vector_to_parameters(torch.randn(54), layer.parameters()),
         lambda: layer.train() and layer.eval(),
     ]
     for change in [lambda: None, *changes]:
@@ -160,14 +163,73 @@ def test_kept_weights_are_those_of_now():
 @needs_onednn
 def test_nothing_is_kept_where_something_may_learn_or_another_precision_is_meant():
     layer, x = linear.Linear(8, 6).eval(), torch.randn(5, 8)
-    for low in (True, False):
-        with torch.autocast("cpu", torch.bfloat16, enabled=low):
-            assert layer.eval().fused_gelu(x) is None
-            with torch.no_grad():
-                assert layer.train().fused_gelu(x) is None
-                assert layer.eval().fused_gelu(x) is not None
-                assert layer.fused_gelu(x[:0]) is None
-    with torch.no_grad(), torch.autocast("cpu", torch.float16):
+    with torch.autocast("cpu", torch.bfloat16):
         assert layer.fused_gelu(x) is None
     with torch.no_grad():
-        assert layer.double().fused_gelu(x.double()) is None
+        assert layer.fused_gelu(x) is None
+        with torch.autocast("cpu", torch.bfloat16):
+            assert layer.train().fused_gelu(x) is None
+            assert layer.eval().fused_gelu(x) is not None
+            assert layer.fused_gelu(x[:0]) is None
+            assert layer.double().fused_gelu(x.double()) is None
+        with torch.autocast("cpu", torch.float16):
+            assert layer.float().fused_gelu(x) is None
+
+
+@needs_onednn
+def test_addresses_that_are_used_again_do_not_bring_old_weights_back():
+    layer, x = linear.Linear(8, 6).eval(), torch.randn(5, 8)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for _ in range(20):
+            layer(x)
+            for _ in range(2):
+                layer.load_state_dict({"weight": torch.randn(6, 8), "bias": torch.randn(6)}, assign=True)
+            assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+@needs_onednn
+def test_a_fused_step_in_evaluation_mode_is_seen():
+    layer, x = linear.Linear(8, 6).eval(), torch.randn(5, 8)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.5, fused=True)
+    for _ in range(3):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+        with torch.autocast("cpu", torch.bfloat16):
+            layer(x).float().square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+# Other derivatives
+
+
+def test_second_derivatives_are_refused_not_wrong(way):
+    layer, x = linear.Linear(6, 4), torch.randn(5, 6, requires_grad=True)
+    (first,) = torch.autograd.grad((layer(x) ** 3).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_forward_derivatives_are_those_of_a_linear_layer(learns):
+    layer, x, along = linear.Linear(6, 4), torch.randn(5, 6), torch.randn(5, 6)
+    with torch.set_grad_enabled(learns):
+        torch.testing.assert_close(torch.func.jvp(layer, (x,), (along,))[1], along @ layer.weight.T)
+        with forward_ad.dual_level():
+            dual = layer(forward_ad.make_dual(x, along))
+            torch.testing.assert_close(forward_ad.unpack_dual(dual).tangent, along @ layer.weight.T)
+
+
+def test_gradients_of_each_sample():
+    layer, x = linear.Linear(6, 4), torch.randn(5, 6)
+    loss = torch.func.grad(lambda weights, row: torch.func.functional_call(layer, weights, row).square().sum())
+    each = torch.func.vmap(loss, (None, 0))(dict(layer.named_parameters()), x)
+    expected = torch.einsum("no,ni->noi", 2 * layer(x), x)
+    torch.testing.assert_close(each["weight"], expected)
+
+
+def test_a_single_row_learns(way):
+    layer, x = linear.Linear(6, 4), torch.randn(6)
+    layer(x).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, x.expand(4, 6))
+    assert layer.bias.grad.tolist() == [1.0] * 4

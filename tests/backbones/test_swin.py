@@ -309,6 +309,52 @@ def test_windows_in_pieces_gather_the_same(monkeypatch, shift, size, pieces):
         torch.testing.assert_close(attention(x), whole)
 
 
+def test_parts_of_somebodys_own_in_an_mlp_are_asked():
+    mlp, x = swin_module.MLP(8, 16).eval(), torch.randn(5, 8)
+    first, _, second = mlp
+    mlp[1] = torch.nn.ReLU()
+    torch.testing.assert_close(mlp(x), second(first(x).relu()))
+    mlp[0] = torch.nn.Linear(8, 16)
+    torch.testing.assert_close(mlp(x), second(mlp[0](x).relu()))
+    mlp[1] = torch.nn.GELU("tanh")
+    torch.testing.assert_close(mlp(x), second(torch.nn.functional.gelu(mlp[0](x), approximate="tanh")))
+
+
+@pytest.mark.parametrize("low", [True, False])
+@torch.no_grad()
+def test_hooks_see_each_part_once_and_whole(monkeypatch, low):
+    monkeypatch.setattr(swin_module, "CACHED_TOKENS", 5)
+    block, x = small().layers[0].blocks[1].eval(), torch.randn(2, 4, 7, 8)
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        expected = block(x)
+        for part in (block.norm2, block.mlp, *block.mlp):
+            seen = []
+            hook = part.register_forward_hook(lambda _module, _given, found, seen=seen: seen.append(found))
+            # In bfloat16 GELU is then rounded by itself.
+            torch.testing.assert_close(block(x), expected, atol=1e-3 if low else 1e-5, rtol=1e-5)
+            hook.remove()
+            assert [found.shape[:-1] for found in seen] == [x.shape[:-1]]
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_no_images_have_no_levels_to_speak_of(learns):
+    with torch.set_grad_enabled(learns):
+        assert [len(level) for level in small().eval()(torch.empty(0, 3, 33, 47))] == [0, 0]
+
+
+def test_a_bias_at_a_used_address_is_not_taken_for_the_old_one():
+    attention, x = swin_module.WindowAttention(8, 2, 4, shift=0).eval(), torch.randn(1, 8, 8, 8)
+    twin = copy.deepcopy(attention)
+    for _ in range(20):
+        table = torch.randn(49, 2)
+        with torch.no_grad():
+            attention(x)
+            for _ in range(2):
+                attention.load_state_dict({**attention.state_dict(), "bias_table": table.clone()}, assign=True)
+            twin.bias_table.copy_(table)
+            assert torch.equal(attention(x), twin(x))
+
+
 # Training
 
 

@@ -40,7 +40,26 @@ def test_an_older_manifest_is_replaced_unless_it_is_resumed(path):
     assert names(path) == ["a.png", "b.png"]
     with Manifest(path, resume=False) as manifest:
         assert manifest.earlier == {}
-    assert names(path) == []
+        manifest.append(entry("b.png"))
+        manifest.finish([entry("b.png")])
+    assert names(path) == ["b.png"]
+
+
+def test_what_a_killed_run_was_to_replace_is_remembered_and_not_done(path, tmp_path):
+    old = entry("a.png", outputs={"a_overlay.png": "5e"})
+    with Manifest(path, resume=False) as manifest:
+        manifest.append(old)
+        manifest.append(entry("gone.png"))
+    with Manifest(path, resume=False):
+        pass  # killed before its first picture
+    with Manifest(path, resume=True) as manifest:
+        again = manifest.before["a.png"]
+        assert again.outputs == old.outputs
+        assert (again.status, again.error) == ("error", "not predicted again yet")
+        assert not again.is_done("5e", None, "r", tmp_path)
+        manifest.append(entry("a.png"))
+        manifest.finish([entry("a.png")])
+    assert names(path) == ["a.png"]
 
 
 def test_a_torn_last_line_is_no_entry_and_is_written_over(path):

@@ -1,6 +1,10 @@
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.backbones.linear import Linear, has_onednn
 from segkit.ensemble import Ensemble
@@ -174,3 +178,18 @@ def test_packed_weights_say_the_same_and_no_less_exactly(low):
         model.float()
         assert (found - exact).square().mean() < 1.1 * (expected - exact).square().mean()
     assert not any(isinstance(module, PackedLinear) for module in model.modules())
+
+
+@pytest.mark.skipif(not has_onednn(torch.device("cpu")), reason="needs oneDNN")
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float32])
+def test_packed_weights_can_be_copied_pickled_and_counted(low):
+    linear, x = Linear(48, 32).to(low).requires_grad_(False), torch.randn(5, 48)
+    packed = PackedLinear(linear)
+    with torch.no_grad(), torch.autocast("cpu", enabled=low is torch.bfloat16):
+        expected = packed(x)
+        assert torch.equal(packed.weight, linear.weight)
+        for again in (copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
+            assert torch.equal(again(x), expected)
+        with FlopCounterMode(display=False) as counter:
+            torch.testing.assert_close(packed(x), expected)
+    assert counter.get_total_flops() == 2 * 5 * 48 * 32
