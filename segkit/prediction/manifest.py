@@ -135,8 +135,10 @@ def check_resumable(path: Path) -> None:
 
 
 def file_hash(path: Path) -> str | None:
-    """SHA-256 of a file's bytes, None where it can't be read."""
+    """SHA-256 of a file's bytes, None where it can't be read; of a pipe, which would be waited for, too."""
     try:
+        if not path.is_file():
+            return None
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:

@@ -273,3 +273,37 @@ def test_a_manifest_removes_nothing_outside_its_folder(binary, folder):
     manifest.write_text(manifest.read_text().replace("a_overlay.png", "../a_overlay.png"))
     run(binary, folder, resume=True)
     assert (folder / "a_overlay.png").is_file()
+
+
+def test_a_name_too_long_for_its_outputs_is_one_pictures_fault(binary, folder):
+    (folder / "in" / "a.png").rename(folder / "in" / f"{'a' * 250}.png")
+    outcomes = Predictor(binary, device="cpu").predict_files(folder / "in", folder / "out")
+    assert [outcome.error is None for outcome in outcomes] == [False, False, True]
+    assert "shorter name" in outcomes[0].error
+
+
+def test_what_a_run_stopped_half_way_was_to_replace_is_gone_in_the_end(binary, folder):
+    (folder / "in" / "b.png").unlink()
+    run(binary, folder, overlay=True)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(binary, folder, progress=stop)
+    run(binary, folder, resume=True)
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a_mask.png", "c_mask.png", "manifest.jsonl"]
+
+
+def test_a_refused_resume_leaves_no_folder(binary, folder):
+    with pytest.raises(UsageError, match="nothing to resume"):
+        run(binary, folder, resume=True)
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_a_pipe_is_not_waited_for(binary, folder):
+    os.mkfifo(folder / "in" / "pipe.png")
+    assert run(binary, folder)[0] == 2
+    (outcome,) = Predictor(binary, device="cpu").predict_files(folder / "in" / "pipe.png", folder / "out")
+    assert outcome.error.endswith("pipe.png: neither a file nor a folder")

@@ -198,6 +198,7 @@ def test_arrays_that_are_no_image_are_refused(binary, pixels, message):
         ({"postprocess": "x"}, "postprocess: Input should be"),
         ({"device": "meta"}, r"device='meta': not there \(.*\); take 'cpu'"),
         ({"device": 0.5}, r"device='0\.5': not there"),
+        ({"device": "hpu"}, r"device='hpu': not there"),
         ({"precision": "int8"}, "precision='int8': expected one of auto, fp32, bf16"),
     ],
 )
@@ -262,6 +263,8 @@ def test_with_a_folder_the_arrays_are_memory_maps_of_its_files(binary, tmp_path)
         assert np.array_equal(getattr(mapped, name), getattr(inside, name))
         assert (tmp_path / "maps" / f"scan_{name}.npy").exists()
     assert [p.name for p in mapped.save(tmp_path / "out")] == ["scan_mask.png"]
+    with pytest.raises(UsageError, match="folder"):
+        mapped.save("")
 
 
 def test_a_saved_prediction_reads_back(ensemble, tmp_path):

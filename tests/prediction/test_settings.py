@@ -29,7 +29,7 @@ def test_damaged_settings_are_the_models_fault(damaged):
         kept_settings(SimpleNamespace(about={"predict": damaged}))
 
 
-@pytest.mark.parametrize("threshold", ["0.5", None, [0.5], np.array([0.5, 0.5]), 1.5, float("nan")])
+@pytest.mark.parametrize("threshold", ["0.5", None, [0.5], np.array([0.5, 0.5]), True, 1.5, float("nan")])
 def test_a_threshold_is_a_probability(threshold):
     with pytest.raises(UsageError, match=r"^threshold=.*: expected a probability, 0\.\.1$"):
         settings_for(SimpleNamespace(), threshold=threshold)

@@ -97,6 +97,13 @@ def test_a_path_or_a_cameras_number_alone_is_no_stream(binary, frames):
         list(Predictor(binary, device="cpu").stream(frames))
 
 
+def test_one_picture_is_not_taken_for_frames_of_a_row_each(binary):
+    predictor = Predictor(binary, device="cpu")
+    with pytest.raises(UsageError, match=r"an array \[9, 9, 3\] is one picture; give \[picture\]"):
+        list(predictor.stream(np.zeros((9, 9, 3), np.uint8)))
+    assert len(list(predictor.stream(np.zeros((2, 9, 9, 3), np.uint8)))) == 2
+
+
 @pytest.mark.parametrize("frame", [(), (FRAMES[0],), (FRAMES[0], None, None)])
 def test_a_tuple_is_a_picture_and_its_depth(binary, frame):
     with pytest.raises(DataError, match=rf"frame 0: got a tuple of {len(frame)}; expected a picture, or a pair"):

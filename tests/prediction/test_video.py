@@ -188,3 +188,8 @@ def test_a_folder_in_the_place_of_the_video_to_write_is_refused_first(binary, cl
     with pytest.raises(UsageError, match=r"dir\.mp4: a folder; name the video to write"):
         overlay_video(Predictor(binary), clip, tmp_path / "dir.mp4")
     assert binary.sizes == []
+
+
+def test_a_camera_below_0_is_refused():
+    with pytest.raises(DataError, match=r"^camera -1: expected its number, 0 or more$"):
+        next(iter(frames_of(-1)))
