@@ -103,7 +103,7 @@ def _computes(x: Tensor) -> bool:
         x.device.type == "cpu"
         and x.numel() > 0
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch._C._get_tracing_state()
         and not is_in_torch_dispatch_mode()
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0

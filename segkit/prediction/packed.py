@@ -32,4 +32,4 @@ class PackedLinear(Linear):
         return {**super().__getstate__(), "packed": self.weight}  # oneDNN's layout can't be copied or pickled
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({**state, "packed": pack(state["packed"])})
+        super().__setstate__({**state, "packed": pack(state["packed"])})  # type: ignore[no-untyped-call]

@@ -68,7 +68,7 @@ def is_kept(value: object) -> bool:
 
 
 def _is_probability(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
+    return not isinstance(value, bool) and isinstance(value, Real) and 0 <= float(value) <= 1
 
 
 def _postprocessing(given: object) -> Postprocessing:
