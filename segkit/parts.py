@@ -80,7 +80,7 @@ def checked_options(
         if option in given or not (option in accepted or takes_any):
             near = get_close_matches(option, [*own, *also], n=1)
             hint = f". Did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"{title} has no option '{option}'; it takes: {', '.join(own) or 'none'}{hint}")
+            raise ValueError(f"{title} has no option '{option}'; it takes: {', '.join(own) or 'none of its own'}{hint}")
         checked[option] = _checked(title, option, plain(value), types.get(option, Any))
     needed = [p.name for p in parameters if p.name in accepted and p.default is p.empty and p.name not in given]
     missing = [name for name in needed if name not in options]

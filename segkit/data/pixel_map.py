@@ -52,7 +52,8 @@ def zoom_of(pixels: PixelMap) -> float:
     """Return how far what a map shows was enlarged, below 1 where it was shrunk.
 
     That is 1 / √|det| of the affine map from where pixels are to where they were, fitted by least squares, so the
-    geometric mean over both directions. It is exactly 1 after crops, flips and quarter turns, and where fewer pixels
+    geometric mean over both directions, to a pixel in the map's side, since pixels are counted whole: to 2.5 % in a map
+    of 32², to 0.5 % in one of 192². It is exactly 1 after crops, flips and quarter turns, and where fewer pixels
     than say anything are from inside the picture. Where no one affine map fits, because tiles were shuffled or a
     border reflected, it is the median over parts of the map.
     """
