@@ -53,7 +53,7 @@ def test_a_difference_that_every_picture_has_is_sure(benchmark_of):
 
 def test_holes_are_filled_by_what_is_nearest(benchmark_of):
     values = np.array([[7, 0, 0, 0, 9]], np.uint16)
-    assert benchmark_of("depth_accuracy").filled(values)[0, [0, 1, 3, 4]].tolist() == [7, 7, 9, 9]
+    assert benchmark_of("depth_folders").filled(values)[0, [0, 1, 3, 4]].tolist() == [7, 7, 9, 9]
 
 
 def test_holes_grow_and_leave_what_was_not_measured(benchmark_of):
