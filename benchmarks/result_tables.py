@@ -361,6 +361,8 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "coarse maps nuclei": ("coarse_maps", coarse_maps("dsb2018_nuclei")),
     "parity": ("parity", parity),
     "depth potholes": ("depth_accuracy", depth("rgbd_pothole")),
+    "depth tools": ("depth_accuracy", depth("rgbd_tools")),
+    "depth differences": ("depth_accuracy", depth_differences),
     "depth potholes longer": ("depth_accuracy_longer", depth("rgbd_pothole")),
     "depth tools longer": ("depth_accuracy_longer", depth("rgbd_tools")),
     "depth differences longer": ("depth_accuracy_longer", depth_differences),
