@@ -12,7 +12,9 @@ epochs with the same crops, the last averaged weights kept, scored on test at th
   ``attention``: a backbone of its own for depth, told to that of the picture by bridges of that name (on the tools
   those of --bridges alone);
 * ``late``: the mean of the probabilities of ``colour`` and ``depth``; ``both``: of the best bridge and ``depth``;
-* ``dropout``: the best bridge again, with depth taken away from 30 % of the crops.
+* ``dropout``: the best bridge again, with depth taken away from 30 % of the crops;
+* ``frozen``: the best bridge on the model of ``colour``, which is taken over and left as it is, so that without depth
+  it says what that one says; its minutes are those of depth's branch and the bridges alone.
 
 Which bridge is the best one is decided without the test pictures: by the IoU on val of trainings on train alone, of the
 first seed (--best names one instead). Whatever takes depth is also scored without any ("no depth": what a bridge then
@@ -64,7 +66,8 @@ from segkit.recipe import Recipe
 RESULTS = Path(__file__).parent / "results" / "depth_accuracy.json"
 BACKBONE = "resnet18"
 BRIDGES = ["concat", "se", "gated", "attention"]
-SYSTEMS = ["colour", "depth", "fourth", *BRIDGES, "late", "both", "dropout"]
+SYSTEMS = ["colour", "depth", "fourth", *BRIDGES, "late", "both", "dropout", "frozen"]
+WITH_THE_BEST = ("both", "dropout", "frozen")
 RESAMPLES = 2000
 
 GEOMETRY: list[dict[str, Any]] = [  # "light", but for the brightness and contrast of pictures
@@ -156,14 +159,14 @@ class Bench:
         return str(self.results[key]["best bridge"])
 
     def bridge_of(self, system: str) -> str:
-        return self.best if system == "dropout" else system
+        return self.best if system in WITH_THE_BEST else system
 
     def row(self, system: str, seed: int) -> None:
         """Train a system and score it, unless its row is there."""
         key = f"{self.folder.name}, {system}, seed {seed}"
         if key not in self.results:
             places = [self.trained(part, seed) for part in self.parts(system)]
-            row: dict[str, Any] = {"bridge": self.best} if system in ("both", "dropout") else {}
+            row: dict[str, Any] = {"bridge": self.best} if system in WITH_THE_BEST else {}
             for how, folders in self.ways(system).items():
                 rows = self.counted(places, folders)
                 file = self.counts_file(system, seed, how)
@@ -210,12 +213,15 @@ class Bench:
             model["depth"] = "stack"
         elif system != "colour":
             model |= {"depth": BACKBONE, "bridge": self.bridge_of(system)}
+        train = {**COMMON["train"], **self.budget["train"], "seed": seed}
         if system == "dropout":
             data["depth_dropout"] = 0.3
+        elif system == "frozen":
+            model = {**model, "start": str(self.trained("colour", seed))}
+            train["freeze"] = "colour"
         if choosing:
             data["train_on"] = ["train"]
         name = f"{self.folder.name}_{seed}_{system}" + ("_chosen" if choosing else "")
-        train = {**COMMON["train"], **self.budget["train"], "seed": seed}
         return Recipe.model_validate({**COMMON, "name": name, "model": model, "data": data, "train": train})
 
     def counted(self, places: Sequence[Path], folders: Sequence[Path]) -> Rows:
@@ -289,7 +295,8 @@ class Bench:
                 self.results[f"{self.folder.name}, {title}"] = summary
                 cells = [f"{mean:.4f} ± {deviation:.4f}" for mean, deviation in spread.values()]
                 print(f"| {title} | " + " | ".join(map(str, [*cells, *shown])) + " |", flush=True)
-        if not self.named_best and "dropout" not in self.systems and not set(self.bridges) <= set(self.systems):
+        known = {*WITH_THE_BEST} & {*self.systems} or {*self.bridges} <= {*self.systems}
+        if not self.named_best and not known:
             return  # to know the best bridge would take trainings that nobody asked for
         for first, second in self.pairs():
             files = [[self.counts_file(system, seed, how) for seed in self.seeds] for system, how in (first, second)]
@@ -306,8 +313,8 @@ class Bench:
         best = self.best
         found = [((other, ""), (best, "")) for other in ("colour", "depth", "fourth", "late")]
         found += [(("depth", ""), ("both", ""))]
-        found += [(("colour", ""), (system, "no depth")) for system in (best, "dropout")]
-        found += [((best, ""), ("dropout", ""))]
+        found += [(("colour", ""), (system, "no depth")) for system in (best, "dropout", "frozen")]
+        found += [((best, ""), (system, "")) for system in ("dropout", "frozen")]
         return found + ([((best, ""), (best, "holes filled"))] if self.filled else [])
 
 

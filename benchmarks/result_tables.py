@@ -311,6 +311,7 @@ def depth(data: str) -> Callable[[Rows], Lines]:
         "late": "mean of colour alone and depth alone",
         "both": "mean of `{}` and depth alone",
         "dropout": "`{}`, depth taken away from 30 % of the crops",
+        "frozen": "`{}` on the model of colour alone, which stays as it is",
     }
 
     def table(rows: Rows) -> Lines:
