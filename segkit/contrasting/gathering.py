@@ -62,7 +62,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat([each[:length] for each, length in zip(found, lengths, strict=True)])
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc, unused-ignore]  # typed in some versions of PyTorch
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         total = gradients[0].contiguous().clone()
         dist.all_reduce(total)
