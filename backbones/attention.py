@@ -35,55 +35,75 @@ def attend(qkv: Tensor, bias: Tensor) -> Tensor:
             bias = bias.repeat(len(qkv) // len(bias), 1, 1, 1)  # the kernels want one batch axis
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
     if torch.is_grad_enabled():
-        found: Tensor = _Attend.apply(qkv, bias)
+        found: Tensor = _Attend.apply(qkv, bias)[0]
         return found
     return _forward(qkv, bias)
 
 
 class _Attend(torch.autograd.Function):
-    """Keeps what comes in alone."""
+    """Keeps what comes in, and of small windows the weights."""
 
     @staticmethod
-    def forward(qkv: Tensor, bias: Tensor) -> Tensor:
-        return _forward(qkv, bias)
+    def forward(qkv: Tensor, bias: Tensor) -> tuple[Tensor, Tensor | None]:
+        tokens, _, heads, channels = qkv.shape[1:]
+        kept = qkv.new_empty(len(qkv), heads, tokens, tokens) if tokens <= channels else None
+        return _forward(qkv, bias, kept), kept
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], _output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor | None]) -> None:
+        if output[1] is not None:
+            ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # what is kept has none
+        ctx.save_for_backward(*inputs, output[1])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        qkv, bias = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor, _of_kept: None) -> tuple[Tensor, Tensor]:
+        qkv, bias, kept = ctx.saved_tensors
         of_qkv = torch.empty_like(qkv)
-        of_bias = torch.zeros_like(bias, dtype=torch.promote_types(bias.dtype, torch.float32))  # a sum over many pieces
+        of_bias = torch.zeros_like(bias, dtype=_exact(bias))  # a sum over many pieces
         for windows, places in _pieces(qkv, bias):
-            of_qkv[windows] = _backward(gradient[windows], qkv[windows], bias[places], of_bias[places])
+            weights = None if kept is None else kept[windows]
+            of_qkv[windows] = _backward(gradient[windows], qkv[windows], bias[places], of_bias[places], weights)
         return of_qkv, of_bias.to(bias.dtype)
 
 
-def _forward(qkv: Tensor, bias: Tensor) -> Tensor:
+def _forward(qkv: Tensor, bias: Tensor, kept: Tensor | None = None) -> Tensor:
+    """What tokens gather; their weights go to ``kept``, [B·windows, heads, tokens, tokens]."""
     gathered = torch.empty_like(qkv[:, :, 0])
     for windows, places in _pieces(qkv, bias):
         query, key, value = qkv[windows].permute(2, 0, 3, 1, 4).contiguous()
-        weights, total = _unscaled_weights(query, key, bias[places])
+        if kept is None:
+            weights, total = _unscaled_weights(query, key, bias[places])
+        else:
+            exactly = _logits(query, key, bias[places]).softmax(-1, _exact(qkv))
+            weights, total = kept[windows].copy_(exactly), None
         found = weights @ value
         gathered[windows] = (found if total is None else found / total).transpose(1, 2)
     return gathered
 
 
-def _backward(gradient: Tensor, qkv: Tensor, bias: Tensor, of_bias: Tensor) -> Tensor:
+def _backward(gradient: Tensor, qkv: Tensor, bias: Tensor, of_bias: Tensor, weights: Tensor | None) -> Tensor:
     """The gradient of some windows' qkv; that of their bias is added to ``of_bias``."""
     query, key, value = qkv.permute(2, 0, 3, 1, 4).contiguous()
     gradient = gradient.transpose(1, 2).contiguous()
-    weights, total = _unscaled_weights(query, key, bias)
-    weights = weights if total is None else (weights / total).to(weights.dtype)
     of_weights = gradient @ value.mT
-    of_logits = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+    if weights is None:
+        weights, total = _unscaled_weights(query, key, bias)
+        weights = weights if total is None else (weights / total).to(weights.dtype)
+        of_logits = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+    else:  # PyTorch's kernel takes short rows of bfloat16 thrice the time of float32's
+        exact = of_bias.dtype
+        of_logits = torch.ops.aten._softmax_backward_data(of_weights.to(exact), weights.to(exact), -1, exact)
     of_bias += of_logits.view(-1, *bias.shape).sum(0, dtype=of_bias.dtype)
+    of_logits = of_logits.to(qkv.dtype)
     scale = qkv.shape[-1] ** -0.5
     own = torch.stack([(of_logits @ key).mul_(scale), (of_logits.mT @ query).mul_(scale), weights.mT @ gradient])
     return own.permute(1, 3, 0, 2, 4)
+
+
+def _exact(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _unscaled_weights(query: Tensor, key: Tensor, bias: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--piece", type=float, help="minutes after which this process ends")
     parser.add_argument("--resume", action="store_true", help="go on with the unfinished run")
     parser.add_argument("--out", type=Path, default=Path("runs"))
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # key=value may stand anywhere
     if arguments.epochs is not None and arguments.minutes is not None:
         parser.error("--minutes or --epochs, not both")
     minutes = None if arguments.epochs is not None else arguments.minutes or 60.0
