@@ -31,6 +31,7 @@ from whole_run import whole
 import segkit
 from segkit.contrasting.image_text import ImageText
 from segkit.contrasting.zero_shot import class_vectors
+from segkit.files import atomic_path
 from segkit.labelled.held import HeldImages
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
@@ -146,7 +147,7 @@ def write_captions(images: LabelledImages, held_out: Sequence[str], seed: int, f
             (folder / file).write_bytes(source.data[source.offset[index] : source.offset[index + 1]].tobytes())
             for template in draws.sample([*NAMED, *DESCRIBED, *BOTH], EACH):
                 rows.append((file, said(template, label), split))
-    with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(folder / "captions.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("file", "caption", "split"), *rows])
     return folder
 

@@ -196,6 +196,86 @@ def fusion(rows: Rows) -> Lines:
     return lines
 
 
+def cifar10(rows: Rows) -> Lines:
+    header = ["run", "passes", "minutes", "images/s", "top-1 on val", "top-1", "top-5", "NLL", "ECE"]
+    lines = [header]
+    for name, row in rows.items():
+        test = row["test"]
+        lines.append(
+            [
+                name,
+                str(row["epochs"]),
+                f"{row['minutes']:.1f}",
+                f"{row['images per second']:.0f}",
+                f"{row['validation']['top1']:.4f}",
+                *(f"{test[score]:.4f}" for score in ("top1", "top5")),
+                *(f"{test[score]:.3f}" for score in ("nll", "ece")),
+            ]
+        )
+    return lines
+
+
+def cifar10_speed(rows: Rows) -> Lines:
+    lines = [["work", "segkit, images/s", "timm, images/s", "segkit over timm"]]
+    for name, row in rows.items():
+        if isinstance(row, dict) and "ratio" in row:
+            found = row["images per second"]
+            lines.append([name, f"{found['segkit']:.0f}", f"{found['timm']:.0f}", f"{row['ratio']:.2f}"])
+    return lines
+
+
+def retrieval(rows: Rows) -> Lines:
+    found = of_seeds(rows, "pretrain, seed {seed}")
+    header = [
+        "split",
+        "pictures",
+        "chance",
+        "R@1",
+        "times chance",
+        "R@5",
+        "R@1 by the holes' shape alone",
+        "same place",
+    ]
+    lines = [header]
+    for split in (name for name, value in found[0].items() if isinstance(value, dict) and "chance" in value):
+        each = [row[split] for row in found]
+        r1, alone = [row["r1"] for row in each], [row["validity alone"]["r1"] for row in each]
+        chance = each[0]["chance"]
+        lines.append(
+            [
+                split,
+                str(each[0]["pictures"]),
+                f"{chance:.4f}",
+                with_spread(r1),
+                f"{mean(r1) * each[0]['pictures']:.0f}",
+                with_spread([row["r5"] for row in each]),
+                with_spread(alone),
+                with_spread([row["dense_r1"] for row in each]),
+            ]
+        )
+    return lines
+
+
+def contrastive_segmenters(rows: Rows) -> Lines:
+    lines = [["pictures with masks", "start of both backbones", "IoU", "F1", "NLL", "seeds"]]
+    for few, pictures in (("", "all of train and val"), ("few ", "every eighth of train")):
+        for key, start in (("scratch", "random"), ("pretrained", "the shared space")):
+            found = of_seeds(rows, f"{few}{key}, seed {{seed}}")
+            scores = [with_spread([row[score] for row in found]) for score in ("iou", "f1", "nll")]
+            lines.append([pictures, start, *scores, str(len(found))])
+        row = rows[f"{few}pretrained minus {few}scratch"]
+        lines.append([pictures, "the second minus the first", *_differences(row), str(row["seeds"])])
+    return lines
+
+
+def _differences(row: Rows) -> list[str]:
+    """Of one system from another, with intervals."""
+    return [
+        f"{row[score]:+.3f}, {row[f'{score} interval'][0]:+.3f} to {row[f'{score} interval'][1]:+.3f}"
+        for score in ("iou", "f1", "nll")
+    ]
+
+
 def demo_seeds(rows: Rows) -> Lines:
     lines = [["seed", "ensemble", "Swin-FPN", "ResNet18-U-Net", "seconds, everything"]]
     for seed in SEEDS:
@@ -338,11 +418,7 @@ def depth_differences(rows: Rows) -> Lines:
     for key, row in rows.items():
         if " minus " in key:
             data, _, what = key.partition(", ")
-            shown = [
-                f"{row[score]:+.3f}, {row[f'{score} interval'][0]:+.3f} to {row[f'{score} interval'][1]:+.3f}"
-                for score in ("iou", "f1", "nll")
-            ]
-            lines.append([f"`{data}`", what, *shown])
+            lines.append([f"`{data}`", what, *_differences(row)])
     return lines
 
 
@@ -353,6 +429,10 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "volumes": ("volumes", volumes),
     "captions": ("captions", captions),
     "fusion": ("classifier_fusion", fusion),
+    "cifar10": ("cifar10", cifar10),
+    "cifar10 speed": ("cifar10_speed", cifar10_speed),
+    "retrieval": ("contrastive_depth", retrieval),
+    "contrastive segmenters": ("contrastive_depth", contrastive_segmenters),
     "demo seeds": ("demo_seeds", demo_seeds),
     "ensemble memory": ("ensemble_memory", ensemble_memory),
     "backbones": ("backbones", backbones),

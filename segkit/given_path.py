@@ -17,3 +17,14 @@ def given_path(given: object, name: str) -> Path:
         found = repr(text) if isinstance(text, str | bytes) else type(given).__name__
         raise UsageError(f"{name}: got {found}; expected the name of a file or folder")
     return Path(text)
+
+
+def why_no_text(name: str) -> str | None:
+    """Why a file's name can't be written down; None where it can."""
+    shown = spelled(name)
+    return None if shown == name else f"{shown}: the name is no text in UTF-8; rename the file"
+
+
+def spelled(name: str) -> str:
+    """A file's name as it can be shown, with what is no text in UTF-8 by its bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,10 +1,21 @@
-"""Which arithmetic a device does natively."""
+"""Devices that there are, and which arithmetic each does natively."""
 
 from typing import Literal
 
 import torch
 
+from segkit.errors import UsageError
+from segkit.one_line import one_line
+
 Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def present(device: str | torch.device) -> torch.device:
+    """The device of that name; UsageError where it isn't there."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
+        raise UsageError(f"device={str(device)!r}: not there ({one_line(error)}); take 'cpu'") from error
 
 
 def fastest(device: torch.device) -> Precision:

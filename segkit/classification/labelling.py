@@ -25,7 +25,7 @@ def label_files(
     limit: int = LIMIT,
     progress: Progress | None = None,
 ) -> tuple[list[ImageLabel], list[str]]:
-    """Label many pictures and write ``labels.csv`` and ``labels.json`` into ``out``.
+    """Label many pictures and write ``predictions.csv`` and ``predictions.json`` into ``out``.
 
     Args:
         model: a classifier, or where one is saved.

@@ -8,15 +8,16 @@ from typing import Any
 
 from segkit.classification.prediction import BEST, ImageLabel
 from segkit.files import atomic_path
+from segkit.given_path import spelled
 
-CSV, JSON = "labels.csv", "labels.json"
+CSV, JSON = "predictions.csv", "predictions.json"  # a dataset's own labels are in labels.csv
 
 
 def label_row(found: ImageLabel) -> dict[str, Any]:
     """One image's, ready for JSON: file, label, probability, the five most probable classes, and the error if any."""
     best = [{"label": name, "probability": probability} for name, probability in found.best()]
     return {
-        "file": found.name,
+        "file": spelled(found.name),
         "label": found.label,
         "probability": found.probability,
         "best": best,
@@ -25,7 +26,7 @@ def label_row(found: ImageLabel) -> dict[str, Any]:
 
 
 def write_labels(found: Sequence[ImageLabel], folder: Path) -> None:
-    """Write ``labels.csv`` and ``labels.json`` into ``folder``.
+    """Write ``predictions.csv`` and ``predictions.json`` into ``folder``.
 
     The table has ``file``, ``label``, ``probability``, then ``label_2``, ``probability_2`` and so on, as far as there
     are classes, up to the fifth, and ``error``; a file that couldn't be read has only that.
@@ -37,6 +38,6 @@ def write_labels(found: Sequence[ImageLabel], folder: Path) -> None:
         writer.writerow(["file", "label", "probability", *further, "error"])
         for each in found:
             cells = [cell for name, probability in each.best() for cell in (name, f"{probability:.6g}")]
-            writer.writerow([each.name, *(cells or [""] * (2 * count)), each.error or ""])
+            writer.writerow([spelled(each.name), *(cells or [""] * (2 * count)), each.error or ""])
     with atomic_path(folder / JSON) as path:
         path.write_text(json.dumps([label_row(each) for each in found], indent=2), encoding="utf-8")

@@ -20,8 +20,7 @@ from segkit.errors import DataError, ModelError, UsageError
 from segkit.folding import PROBE
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.view import View
-from segkit.one_line import one_line
-from segkit.precision import fastest
+from segkit.precision import fastest, present
 from segkit.prediction.ahead import in_order
 from segkit.prediction.computing import AUTOCAST
 from segkit.prediction.evaluating import evaluating
@@ -114,6 +113,9 @@ def classify(
         ModelError: the model gives values that are not finite.
     """
     labeller = Labeller(model, precision=precision, batch=batch, device=device)
+    if isinstance(images, str | Path) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        what = f"an array {list(images.shape)}" if isinstance(images, np.ndarray) else repr(str(images))
+        raise UsageError(f"images is {what}; expected a list of images: [image]")
     given = list(images)
     source = _Given(given, limit)
     names = [source.place(index) for index in range(len(given))]
@@ -266,10 +268,7 @@ class _Given:
 
 def _device(model: torch.nn.Module, device: str | torch.device | None) -> torch.device:
     """The one named; else where the model is, or the first GPU where it is on the CPU."""
-    try:
-        here = next(model.parameters()).device if device is None else torch.device(device)
-        if device is None and here.type == "cpu" and torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.empty(0, device=here).device
-    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
-        raise UsageError(f"device={str(device)!r}: not there ({one_line(error)}); take 'cpu'") from error
+    here = next(model.parameters()).device if device is None else device
+    if device is None and here.type == "cpu" and torch.cuda.is_available():
+        return torch.device("cuda")
+    return present(here)

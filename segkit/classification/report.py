@@ -2,8 +2,8 @@
 
 import csv
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from segkit.labelled.opening import open_labelled
 from segkit.sections import Precision
 
 CONFUSED = 10  # pairs of classes that are named
+NAMED = 5  # classes in a message
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def evaluate_classifier(
         UsageError: an argument out of its range.
     """
     images = data if isinstance(data, LabelledImages) else open_labelled(data)
-    check_classes(model, images)
+    images = with_classes_of(model, images)
     indices = images.indices(*split.split("+"))
     labels = images.labels[indices]
     if not len(indices) or labels.min() < 0:
@@ -154,18 +155,26 @@ def evaluate_classifier(
     return ClassificationReport(metrics, names, labels, probabilities, confusion, worst)
 
 
-def check_classes(model: LabelsImages, images: LabelledImages) -> None:
-    """Raise ModelError where the model's ids don't mean what the dataset's do."""
-    if model.classes == images.classes:
-        return
-    found, expected = len(model.classes), len(images.classes)
-    if found != expected:
-        raise ModelError(f"the model has {found} classes, {images.name} has {expected}; names and order must agree")
-    first = next(i for i in range(found) if model.classes[i] != images.classes[i])
-    raise ModelError(
-        f"class {first} is {model.classes[first]!r} in the model and {images.classes[first]!r} in {images.name}; names "
-        "and order must agree"
-    )
+def with_classes_of(model: LabelsImages, images: LabelledImages) -> LabelledImages:
+    """The images with the model's classes and their ids; some of the classes may have no image.
+
+    Raises:
+        ModelError: a class of the dataset is none of the model's.
+    """
+    unknown = [name for name in images.classes if name not in model.classes]
+    if unknown:
+        raise ModelError(
+            f"{images.name} has classes that the model doesn't know: {_first(unknown)}; the model's are "
+            f"{_first(model.classes)}. Call them alike, or take a model that was trained on these"
+        )
+    ids = np.array([*(model.classes.index(name) for name in images.classes), -1])  # the last of those without label
+    return replace(images, classes=model.classes, labels=ids[images.labels])
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first few of the names, and how many there are besides."""
+    rest = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+    return ", ".join(map(repr, names[:NAMED])) + rest
 
 
 def _worst(
@@ -216,6 +225,8 @@ def _seen_before(about: Mapping[str, Any], images: LabelledImages, split: str) -
         notes.append(
             f"the model was trained on split {split!r} of {images.name}: these scores say little about new images"
         )
+    if trained.get("dataset") == images.name and trained.get("chosen_on") in asked:
+        notes.append(f"the weights were chosen by split {split!r} of {images.name}: these scores favour them")
     if fitted.get("dataset") == images.name and asked & set(str(fitted.get("split", "")).split("+")):
         notes.append(f"the ensemble was fitted on split {split!r} of {images.name}: these scores favour it")
     return notes

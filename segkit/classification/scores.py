@@ -37,7 +37,8 @@ DEFINITIONS = {
 def ranks(probabilities: NDArray[np.floating], labels: Labels) -> Labels:
     """Place of each image's true class among its classes by probability, int64 [N], 0 the most probable.
 
-    Equal probabilities are ordered by the classes' ids, so that place 0 is what ``argmax`` says.
+    Equal probabilities are ordered by the classes' ids, so that place 0 is what ``argmax`` says. A true class whose
+    probability is not a number comes after all.
 
     Args:
         probabilities: [N, K].
@@ -45,7 +46,7 @@ def ranks(probabilities: NDArray[np.floating], labels: Labels) -> Labels:
     """
     own = probabilities[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(probabilities.shape[1]) < labels[:, None]
-    found: Labels = ((probabilities > own) | ((probabilities == own) & earlier)).sum(1)
+    found: Labels = (~(probabilities <= own) | ((probabilities == own) & earlier)).sum(1)
     return found
 
 

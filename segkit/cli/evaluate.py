@@ -76,7 +76,6 @@ def evaluate(
     from segkit.evaluation.comparison import compare
     from segkit.evaluation.lesions import LesionRule
     from segkit.evaluation.report import evaluate as run_evaluation
-    from segkit.prediction.writers import output_folder
 
     if (data / DESCRIPTION).is_file():
         raise UsageError(f"{data}: a model in the place of the dataset; its folder comes last: evaluate MODEL... DATA")
@@ -108,7 +107,7 @@ def evaluate(
         raise UsageError("--lesion-overlap and --lesion-size say what --lesions counts; give it too")
     how = told(tile=tile, overlap=overlap, tta=tta, threshold=threshold, precision=precision)
     if out is not None:
-        output_folder(out)
+        _report_folder(out)
     with progress_bar("evaluating") as show:
         if len(models) > 1:
             comparison = compare(models, data, split, **how, depth=depth, errors=out, progress=show)
@@ -138,15 +137,25 @@ def evaluate(
         result.save(out)
 
 
+def _report_folder(out: Path) -> None:
+    """UsageError where a report's files can't be written, or would take the place of a run's or a model's."""
+    from segkit.artifact import DESCRIPTION
+    from segkit.prediction.writers import output_folder
+
+    for name, what in (("recipe.yaml", "a run"), (DESCRIPTION, "a model")):
+        if (out / name).is_file():
+            raise UsageError(f"{out}: {what}, whose files a report would overwrite; choose another folder (-o report)")
+    output_folder(out)
+
+
 def _evaluate_labels(
     model: Path, data: Path, split: str, precision: str | None, out: Path | None, as_json: bool
 ) -> None:
     """The same for a classifier: scores, confusion matrix and worst images."""
-    from segkit.prediction.writers import output_folder
     from segkit.score import evaluate as run_evaluation
 
     if out is not None:
-        output_folder(out)
+        _report_folder(out)
     with progress_bar("evaluating") as show:
         report = run_evaluation(model, data, split, **told(precision=precision), progress=show)
     if as_json:

@@ -90,7 +90,7 @@ def predict(
     A picture that can't be read is reported, and the others go on; the exit code is then 3. manifest.jsonl in the
     output folder has a line a picture.
 
-    A classifier gives each picture a label instead: labels.csv and labels.json, with the five most probable classes.
+    A classifier gives each picture a label instead: predictions.csv and predictions.json, with the five most probable.
     """
     from segkit.artifact import draws_masks
     from segkit.prediction.predictor import Predictor

@@ -1,6 +1,6 @@
 """Images with captions: a folder with ``captions.csv``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,10 +91,9 @@ def _held_out(names: Sequence[str]) -> list[str]:
     return [group[0] for group in order[len(order) - count :]]
 
 
-def own_captions(captions: Sequence[Sequence[str]], texts: Sequence[str]) -> NDArray[np.bool_]:
-    """Which of M texts each of N images has: bool [N, M]."""
-    number = {text: i for i, text in enumerate(texts)}
-    own = np.zeros((len(captions), len(texts)), dtype=np.bool_)
+def own_captions(captions: Sequence[Sequence[str]], number: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Which texts, by their numbers 0..M - 1, each of N images has: bool [N, M]."""
+    own = np.zeros((len(captions), max(number.values(), default=-1) + 1), dtype=np.bool_)
     for row, said in zip(own, captions, strict=True):
         row[[number[text] for text in said]] = True
     return own

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from segkit.contrasting.text_encoder import TextEncoder, mean_of
@@ -17,7 +18,7 @@ from segkit.one_line import one_line
 REFUSED = ("auto_map", "quantization_config", "attn_implementation", "custom_pipelines")
 """Keys of a configuration that name code or files from elsewhere."""
 LOOKED_AT = 1024  # texts at once, when their lengths are counted
-_FAULTS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
+_FAULTS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, SafetensorError)
 """What transformers raises of a folder that is damaged, or not of the kind that is asked for."""
 
 
@@ -33,7 +34,7 @@ class HuggingFaceText(TextEncoder):
         length: tokens of a text at most.
 
     Raises:
-        UsageError: transformers isn't there.
+        UsageError: transformers isn't there, or a length that leaves no token of a text.
         ModelError: a configuration or a tokenizer that can't be built from.
     """
 
@@ -51,6 +52,12 @@ class HuggingFaceText(TextEncoder):
             self.model: nn.Module = _without_pooler(_kind(built).from_config(built, trust_remote_code=False).float())
         except Exception as error:  # tokenizers raises plain Exception
             raise ModelError(f"this text encoder can't be built from its description: {one_line(error)}") from error
+        around = self._tokenizer.num_special_tokens_to_add(False)
+        if length <= around:
+            raise UsageError(
+                f"length={length}: this tokenizer puts {around} tokens around a text; take {around + 1} or more, which "
+                "says little, or 64"
+            )
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(length)
         self.width = int(built.hidden_size)

@@ -32,7 +32,13 @@ class PairLoss(nn.Module, ABC):
         self.radius = radius
 
     def forward(
-        self, first: Tensor, second: Tensor, *, group: Tensor | None = None, place: Tensor | None = None
+        self,
+        first: Tensor,
+        second: Tensor,
+        *,
+        group: Tensor | None = None,
+        own: Tensor | None = None,
+        place: Tensor | None = None,
     ) -> Tensor:
         """Scalar float32.
 
@@ -40,6 +46,8 @@ class PairLoss(nn.Module, ABC):
             first, second: float [n, D], the two halves of the pairs.
             group: int64 [n], numbers that mean the same in all processes; pairs of one group belong together too, as
                 captions of the same words do. None: each pair is a group of its own.
+            own: int64 [n, K], all groups that a first half belongs to, its pair's among them, as an image with several
+                captions does; -1 where there are fewer than K, which is the same in all processes. None: its pair's.
             place: [n, 3], (picture, row, column) of pairs that are places in pictures, whose numbers are this
                 process's own. Places of one picture, up to the radius apart, are no negatives of each other.
 
@@ -52,22 +60,28 @@ class PairLoss(nn.Module, ABC):
         for name, given, shape in (("group", group, first.shape[:1]), ("place", place, (len(first), 3))):
             if given is not None and given.shape != shape:
                 raise ValueError(f"{name} is {list(given.shape)}; expected {list(shape)}")
+        if own is not None and (group is None or own.ndim != 2 or len(own) != len(first)):
+            raise ValueError(f"own is {list(own.shape)}; expected [{len(first)}, K], beside group")
         with torch.autocast(first.device.type, enabled=False):  # differences of a hundredth decide
             unit = F.normalize(torch.stack([first, second], dim=1).float(), dim=2)
             both = gather(unit)  # together: two gathers might meet in another order in another process
-            own = slice(both.start, both.start + len(first))
+            here = slice(both.start, both.start + len(first))
             groups = None if group is None else gather(group)
             places = None if place is None else gather(place)
             count, device = len(both.rows), first.device
             row = torch.arange(count, device=device)
-            same = row[own, None] == row if groups is None else groups.rows[own, None] == groups.rows
+            same = row[here, None] == row if groups is None else groups.rows[here, None] == groups.rows
+            back = same
+            if own is not None and group is not None and groups is not None:
+                same = (own[:, None] == groups.rows[:, None]).any(2)
+                back = (gather(own).rows == group[:, None, None]).any(2)
             unsaid = torch.zeros_like(same)
             if places is not None:
                 picture, where = places.rows[:, 0], places.rows[:, 1:].float()
-                here = (picture[own, None] == picture) & (places.rank[own, None] == places.rank)
-                apart = (where[own, None] - where).square().sum(2)
-                unsaid = here & (apart <= self.radius**2) & ~same
-            pairs = _Pairs(unit[:, 0], unit[:, 1], both.rows[:, 0], both.rows[:, 1], same, unsaid)
+                one = (picture[here, None] == picture) & (places.rank[here, None] == places.rank)
+                apart = (where[here, None] - where).square().sum(2)
+                unsaid = one & (apart <= self.radius**2) & ~same
+            pairs = _Pairs(unit[:, 0], unit[:, 1], both.rows[:, 0], both.rows[:, 1], same, back, unsaid)
             return self.of_pairs(pairs) * processes()
 
     @abstractmethod
@@ -77,13 +91,17 @@ class PairLoss(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Unit vectors of this process's pairs [n, D] and of all [N, D]; how they stand to each other, bool [n, N]."""
+    """Unit vectors of this process's pairs [n, D] and of all [N, D]; how they stand to each other, bool [n, N].
+
+    ``same``: own first halves and all second ones that belong together; ``back``: own second halves and all first ones.
+    """
 
     first: Tensor
     second: Tensor
     every_first: Tensor
     every_second: Tensor
     same: Tensor
+    back: Tensor
     unsaid: Tensor
 
 
@@ -121,9 +139,12 @@ class InfoNCE(PairLoss):
         with torch.no_grad():
             self.log_scale.clamp_(-math.log(WARMEST), -math.log(COLDEST))
         scale = self.log_scale.exp()
-        share = pairs.same / pairs.same.sum(1, keepdim=True)
-        total = torch.zeros((), device=share.device)
-        for own, every in ((pairs.first, pairs.every_second), (pairs.second, pairs.every_first)):
+        total = torch.zeros((), device=scale.device)
+        for own, every, same in (
+            (pairs.first, pairs.every_second, pairs.same),
+            (pairs.second, pairs.every_first, pairs.back),
+        ):
+            share = same / same.sum(1, keepdim=True)
             logits = (scale * own @ every.T).masked_fill(pairs.unsaid, -torch.inf)
             found = logits.log_softmax(1).masked_fill(pairs.unsaid, 0)
             total = total - (share * found).sum()

@@ -57,6 +57,11 @@ def pair_samples(folder: DatasetFolder, splits: Sequence[str]) -> list[Sample]:
     return list(found.values())
 
 
+def whole_size(size: tuple[int, int], options: ColourDepthRecipe) -> tuple[int, int]:
+    """(height, width) that whole pictures are brought to, of which windows of ``size`` are seen."""
+    return size[0] + options.shift, size[1] + options.shift
+
+
 class PairBatches:
     """Batches of an epoch: each a dict of what :meth:`ColourDepth.forward` and ``loss`` take.
 
@@ -113,14 +118,13 @@ class PairBatches:
         augment = options.augment
         if augment is None:
             augment = JITTER if reader.channels == 3 else [JITTER[0], *JITTER[3:]]
-        height, width = size
         try:
             self.dataset = SegmentationDataset(
                 folder,
                 samples,
                 reader,
                 crop=None,
-                size=(height + options.shift, width + options.shift),
+                size=whole_size(size, options),
                 augment=augment,
                 seed=seed,
                 cache=cache,
@@ -160,7 +164,7 @@ class PairBatches:
         """A batch of whole pictures through its windows."""
         image, depth = batch["image"], batch["depth"]
         shift = self.options.shift
-        if image.shape[2:] != (self.size[0] + shift, self.size[1] + shift):
+        if image.shape[2:] != whole_size(self.size, self.options):
             raise RecipeError("colour_depth.augment: a transform changes the pictures' size; leave it to data.size")
         for way, axis in (("left_right", 3), ("up_down", 2)):
             if way in self.options.flip and rng.random() < 0.5:

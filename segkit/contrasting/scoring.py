@@ -74,7 +74,7 @@ def _hits(first: Tensor, second: Tensor, place: Tensor, radius: float) -> Sequen
     for picture in sorted(set(place[:, 0].tolist())):
         own = place[:, 0] == picture
         where = place[own, 1:].float()
-        similar = F.normalize(first[own], dim=1) @ F.normalize(second[own], dim=1).T
+        similar = F.normalize(first[own].double(), dim=1) @ F.normalize(second[own].double(), dim=1).T
         apart = (where[similar.argmax(1)] - where).norm(dim=1)
         hits += (apart <= radius).tolist()
     return hits

@@ -90,7 +90,7 @@ class Tokenizer:
             known = self._ids.get(piece)
             if known is not None and spell and generator is not None and generator.random() < spell:
                 known = None
-            row += [BYTES + byte for byte in f" {piece}".encode()] if known is None else [known]
+            row += [BYTES + byte for byte in f" {piece}".encode(errors="replace")] if known is None else [known]
         return row
 
 

@@ -42,7 +42,9 @@ class ZeroShotClassifier(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits float32 [B, K] of images float32 [B, C, H, W] in 0..1."""
-        return F.normalize(self.image(image).float(), dim=1) @ self.vectors.T / self.temperature
+        seen = self.image(image)
+        with torch.autocast(image.device.type, enabled=False):  # differences of a hundredth decide
+            return F.normalize(seen.float(), dim=1) @ self.vectors.T / self.temperature
 
     def probabilities(self, image: Tensor) -> Tensor:
         """Probabilities float32 [B, K], softmax over the classes."""

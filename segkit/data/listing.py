@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segkit.errors import DataError
+from segkit.given_path import why_no_text
 
 BLURRING = (".jpg", ".jpeg", ".webp")  # compressed with loss
 DICOM = ".dcm"
@@ -112,7 +113,14 @@ def is_dicom(file: Path) -> bool:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, sorted, hidden files left out; raise DataError where there is no such folder."""
+    """Return what lies in a dataset's folder, sorted, hidden files left out.
+
+    Raises:
+        DataError: there is no such folder, or a name in it that can't be written down.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; a dataset has images/ and masks/")
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    if (why := next(filter(None, (why_no_text(entry.name) for entry in found)), None)) is not None:
+        raise DataError(f"{folder}: {why}")
+    return found

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.data.depth import resized_depth
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.model_input import read_image
+from segkit.data.picture import open_picture
 from segkit.data.reader import Reader
 from segkit.errors import DataError
 
@@ -34,17 +36,18 @@ def channel_statistics(
 
 
 def depth_statistics(
-    samples: Sequence[Sample], folder: DatasetFolder, *, inverse: bool = False
+    samples: Sequence[Sample], folder: DatasetFolder, *, inverse: bool = False, size: tuple[int, int] | None = None
 ) -> tuple[list[float], list[float]]:
     """Per-channel mean and standard deviation over all measured pixels: metres, or values as they are in the files.
 
-    At most 200 depth maps are read, evenly spread, as they lie in their files. A constant channel gets a standard
-    deviation of 1.
+    At most 200 depth maps are read, evenly spread. A constant channel gets a standard deviation of 1.
 
     Args:
         samples: pictures of the training; those without depth don't count.
         folder: the dataset they are from.
         inverse: of 1 / metres instead.
+        size: (height, width) that whole pictures are brought to, and their depth with them, which divides metres by the
+            zoom; None: as depth lies in its files.
 
     Raises:
         DataError: there is no depth, nothing says what its values mean, a file can't be used, or nothing is measured;
@@ -59,6 +62,9 @@ def depth_statistics(
     count, total, square = 0, np.zeros(channels), np.zeros(channels)
     for sample in maps[:: -(-len(maps) // PICTURES)]:
         depth = folder.stored_depth(sample)
+        if size is not None:
+            depth = folder.read_depth(sample, open_picture(sample.image).shape[:2])
+            depth = resized_depth(depth, size, metric=unit.metric)
         assert depth is not None
         found = depth[depth[..., -1] > 0][:, :-1].astype(np.float64)
         found = 1 / found if inverse else found

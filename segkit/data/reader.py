@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import cv2
 import numpy as np
@@ -241,8 +241,8 @@ def read_pixels(path: str | Path, *, upright: bool = True, limit: int = LIMIT, f
     return np.ascontiguousarray(TURNS[orientation](pixels) if upright else pixels)
 
 
-def orientation_of(path: str | Path) -> int:
-    """Return the EXIF orientation of a picture, 1 (upright) to 8; 1 where it says nothing.
+def orientation_of(path: str | Path | BinaryIO) -> int:
+    """Return the EXIF orientation of a picture's file, 1 (upright) to 8; 1 where it says nothing.
 
     Raises:
         DataError: the picture has more pixels than are read here.

@@ -53,13 +53,15 @@ PICKLED = {"cifar-10-batches-py": "CIFAR10", "cifar-100-python": "CIFAR100"}
 
 
 def cifar_folder(path: Path) -> Path | None:
-    """The folder of CIFAR's files that a path is, or holds; None where there is none.
+    """The folder of CIFAR's files that a path is, or holds, by its own name or a link's; None where there is none.
 
     Raises:
         DataError: it holds several.
     """
     known = [*PICKLED, *(binary.folder for binary in BINARIES)]
-    found = [path] if path.resolve().name in known else [path / name for name in known if (path / name).is_dir()]
+    if path.resolve().name in known:
+        return path.resolve()
+    found = [path.absolute()] if path.name in known else [path / name for name in known if (path / name).is_dir()]
     if len(found) > 1:
         raise DataError(f"{path}: holds {' and '.join(folder.name for folder in found)}; name one of them")
     return found[0] if found else None
@@ -72,7 +74,7 @@ def open_cifar(folder: Path) -> LabelledImages:
         DataError: a file is missing or has other contents. The versions for Python are pickles, so no file is opened
             whose MD5 is not the published one.
     """
-    kind = folder.resolve().name
+    kind = folder.name
     notes: list[str] = []
     if kind in PICKLED:
         classes, parts = _pickled(folder)
@@ -102,11 +104,11 @@ def of_arrays(
 def _pickled(folder: Path) -> tuple[list[str], dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]]:
     from torchvision import datasets
 
-    kind = getattr(datasets, PICKLED[folder.resolve().name])
+    kind = getattr(datasets, PICKLED[folder.name])
     parts = {}
     for split, train in (("train", True), ("test", False)):
         try:
-            dataset = kind(folder.resolve().parent, train=train)  # checks every file's MD5 before it opens one
+            dataset = kind(folder.parent, train=train)  # checks every file's MD5 before it opens one
         except (RuntimeError, OSError) as error:
             raise DataError(
                 f"{_damaged(folder, kind) or one_line(error)}; such files are pickles, which can run programs, so they "

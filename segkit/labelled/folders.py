@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from segkit.data.listing import entries, suffix_of
 from segkit.data.reader import PICTURES
 from segkit.errors import DataError
+from segkit.given_path import why_no_text
 from segkit.labelled.drawing import drawn_splits, unlearned, with_unlabelled
 from segkit.labelled.images import SPLITS, UNLABELLED, LabelledImages
 from segkit.labelled.naming import ALIASES, class_name, class_order, image_names
@@ -138,7 +139,7 @@ def pictures_of(path: Path, folder: Path, found: Found, *, deep: bool = True) ->
     """Put the pictures of a folder, and of all below it if ``deep``, into ``found``, sorted.
 
     Raises:
-        DataError: a link leads nowhere, or a folder can't be read.
+        DataError: a link leads nowhere, a folder can't be read, or a name can't be written down.
     """
     for file, real in _walk(str(folder), (os.path.realpath(folder),), deep):
         suffix = suffix_of(Path(file))
@@ -157,6 +158,8 @@ def _walk(folder: str, above: tuple[str, ...], deep: bool) -> Iterator[tuple[str
     except OSError as error:
         raise DataError(f"{folder}: can't be read ({error.strerror or error})") from error
     for entry in inside:
+        if (why := why_no_text(entry.name)) is not None:
+            raise DataError(f"{folder}: {why}")
         # Of a million files, paths as objects would take longer than the reading.
         real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)  # noqa: PTH118
         if entry.is_dir():

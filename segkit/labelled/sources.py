@@ -1,5 +1,6 @@
 """Where the pixels of labelled images come from: files of their own, JPEGs in an archive, or arrays."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from segkit.data.claims import LIMIT, check_claim, claim_of
 from segkit.data.decoding import decode
-from segkit.data.reader import Pixels, read_pixels
+from segkit.data.reader import TURNS, Pixels, orientation_of, read_pixels
 from segkit.errors import DataError
 from segkit.one_line import one_line
 
@@ -40,14 +41,14 @@ class Jpegs:
     offset: NDArray[np.int64]
 
     def pixels(self, index: int) -> Pixels:
-        """Pixels [H, W, C], as stored."""
+        """Pixels [H, W, C], upright."""
         data = self.data[self.offset[index] : self.offset[index + 1]].tobytes()
         claim = claim_of(data)
         if claim is None or (data.startswith(b"\xff\xd8") and not data.rstrip(b"\0").endswith(b"\xff\xd9")):
             raise DataError(f"{self.place(index)}: no whole JPEG or PNG; the archive is damaged, copy or make it again")
         check_claim(claim, len(data), Path(self.place(index)), LIMIT)
         try:
-            return decode(data)
+            return TURNS[orientation_of(io.BytesIO(data))](decode(data))
         except Exception as error:  # decoders raise what they like
             raise DataError(f"{self.place(index)}: can't be decoded as a picture ({one_line(error)})") from error
 

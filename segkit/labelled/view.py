@@ -48,7 +48,7 @@ class View(BaseModel):
 
         if image.ndim != 3 or image.dtype != np.uint8 or not image.size:
             raise UsageError(f"an image is uint8 [H, W, C]; found {image.dtype} {list(image.shape)}")
-        if image.shape[:2] == self.size:
+        if image.shape[:2] == self.size and self.share == 1:
             return image
         height, width = self._resized(*image.shape[:2])
         planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)

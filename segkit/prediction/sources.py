@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from segkit.data.listing import DICOM, VOLUMES, is_dicom, stem_of, suffix_of
 from segkit.data.reader import PICTURES
 from segkit.errors import DataError, UsageError
-from segkit.given_path import given_path
+from segkit.given_path import given_path, spelled, why_no_text
 
 if TYPE_CHECKING:
     from segkit.medical.dicom_series import Series
@@ -130,17 +130,7 @@ def _of_series(files: Sequence[Path], root: Path, out: Path) -> list[Source]:
 def _source(path: Path, folder: Path, place: str) -> Source:
     """A name that isn't text can't be written into the manifest, so that its picture is refused."""
     error = why_no_text(place)
-    return Source(path, folder, place if error is None else _spelled(place), error)
-
-
-def why_no_text(name: str) -> str | None:
-    """Why a file's name can't be written down; None where it can."""
-    spelled = _spelled(name)
-    return None if spelled == name else f"{spelled}: the name is no text in UTF-8; rename the file"
-
-
-def _spelled(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return Source(path, folder, place if error is None else spelled(place), error)
 
 
 def without_collisions(sources: list[Source], targets: Callable[[Source], Iterable[Path]]) -> list[Source]:

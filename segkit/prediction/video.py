@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
-from segkit.given_path import given_path
+from segkit.given_path import given_path, why_no_text
 from segkit.prediction.settings import Kept
-from segkit.prediction.sources import why_no_text
 
 if TYPE_CHECKING:
     from segkit.prediction.predictor import Predictor

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from segkit.artifact import save
 from segkit.contrasting.caption_files import CaptionedImages, open_captions, own_captions
 from segkit.contrasting.caption_retrieval import caption_recall
-from segkit.contrasting.image_text import ImageText
+from segkit.contrasting.image_text import TEXTS, ImageText
 from segkit.contrasting.tokens import pieces
 from segkit.errors import DataError, RecipeError
 from segkit.files import atomic_path
@@ -34,8 +34,9 @@ CAPTIONS = 3  # beside what is drawn for other ends in the same step
 class CaptionsObjective:
     """Images with captions and a model of both; see :class:`segkit.pretraining.objective.Objective`.
 
-    Every image is seen once an epoch, with one of its captions. Images whose captions are the same words are no
-    negatives of each other; taken for that, what is right would be unlearnt.
+    Every image is seen once an epoch, with one of its captions. No caption that an image has is a negative of it,
+    whichever was drawn for it; taken for that, what is right would be unlearnt. Captions that the text encoder reads
+    alike are one.
 
     Args:
         recipe: with a section ``captions``.
@@ -83,6 +84,7 @@ class CaptionsObjective:
             view=self.view,
         )
         self.model: nn.Module = self.image_text
+        self.numbers = self._numbers(self._texts)
         self._augment = recipe.augment.build(data.shape, channels=data.channels)
         self._train: HeldImages | None = None
         self._validation: HeldImages | None = None
@@ -95,17 +97,17 @@ class CaptionsObjective:
         )
         notes = [
             *images.notes,
-            f"{len(self.chosen):,} images with {len(self._texts):,} different captions to train on",
+            f"{len(self.chosen):,} images with {_count(self.numbers):,} different captions to train on",
         ]
         if self.held_out is not None:
             self._validation = HeldImages(
                 images, self.held_out, channels=data.channels, size=self.view, cache=data.cache, device=self.device
             )
-            texts = self.captioned.texts(self.held_out)
-            share = self._own(texts).mean()
+            numbers = self._numbers(self.captioned.texts(self.held_out))
+            share = self._own(numbers).mean()
             notes.append(
-                f"{len(self.held_out):,} images with {len(texts):,} different captions of {data.validate_on} held out: "
-                f"r1 is {share:.1%} by chance"
+                f"{len(self.held_out):,} images with {_count(numbers):,} different captions of {data.validate_on} held "
+                f"out: r1 is {share:.1%} by chance"
             )
         cut = self.image_text.text.cut(self._texts)
         if cut:
@@ -125,33 +127,34 @@ class CaptionsObjective:
         """Symmetric InfoNCE of the batch's images and captions; the temperature."""
         seen, read = self.model(batch["image"], batch["tokens"])
         contrast = self.image_text.contrast
-        loss: Tensor = contrast(seen, read, group=batch["group"])
+        loss: Tensor = contrast(seen, read, group=batch["group"], own=batch["own"])
         return loss, {"temperature": (-contrast.log_scale.detach()).exp()}
 
     def validate(self) -> dict[str, float]:
         """How the held-out images and all their captions find each other; the loss with the first of each."""
         assert self.held_out is not None
-        texts = self.captioned.texts(self.held_out)
-        seen, read = self._held_out_vectors(texts)
-        number = {text: place for place, text in enumerate(texts)}
-        first = torch.tensor([number[self.captioned.captions[index][0]] for index in self.held_out])
-        size, contrast = self.recipe.train.batch, self.image_text.contrast
-        losses = [
-            len(part) * contrast(part.to(self.device), read[group].to(self.device), group=group.to(self.device))
-            for part, group in zip(torch.split(seen, size), torch.split(first, size), strict=True)
-        ]
+        numbers = self._numbers(self.captioned.texts(self.held_out))
+        seen, read = self._held_out_vectors(_first_texts(numbers))
+        said = [self.captioned.captions[index] for index in self.held_out]
+        first, own = torch.tensor([numbers[texts[0]] for texts in said]), own_numbers(said, numbers)
+        contrast, losses = self.image_text.contrast, []
+        for parts in zip(*(torch.split(each, self.recipe.train.batch) for each in (seen, first, own)), strict=True):
+            images, group, theirs = (part.to(self.device) for part in parts)
+            texts = read[parts[1]].to(self.device)
+            losses.append(len(images) * contrast(images, texts, group=group, own=theirs))
         loss = float(torch.stack(losses).sum()) / len(seen)
-        return {"validation_loss": loss, **caption_recall(seen, read, torch.from_numpy(self._own(texts)))}
+        return {"validation_loss": loss, **caption_recall(seen, read, torch.from_numpy(self._own(numbers)))}
 
     def save(self, run: Path) -> None:
         """Write the model, its backbone's weights, and what caption each held-out image finds."""
         save(self.image_text, run / "model")
         write_backbone(self.image_text.image.backbone, run / BACKBONE)
         if self._validation is not None and self.held_out is not None:
-            texts = self.captioned.texts(self.held_out)
+            numbers = self._numbers(self.captioned.texts(self.held_out))
+            texts = _first_texts(numbers)
             with torch.no_grad():
                 seen, read = self._held_out_vectors(texts)  # by the weights that are kept
-            own, names = self._own(texts), self._validation.names
+            own, names = self._own(numbers), self._validation.names
             _table(run / "retrieved.csv", names, texts, seen @ read.T, own)
 
     def _held_out_vectors(self, texts: list[str]) -> tuple[Tensor, Tensor]:
@@ -162,13 +165,19 @@ class CaptionsObjective:
         seen = [self.image_text.encode_images(floats(batch["image"])).cpu() for batch in batches]
         return torch.cat(seen), self.image_text.encode_texts(texts).cpu()
 
-    def _own(self, texts: list[str]) -> NDArray[np.bool_]:
+    def _own(self, numbers: Mapping[str, int]) -> NDArray[np.bool_]:
         assert self.held_out is not None
-        return own_captions([self.captioned.captions[index] for index in self.held_out], texts)
+        return own_captions([self.captioned.captions[index] for index in self.held_out], numbers)
 
-    def numbers(self) -> Mapping[str, int]:
-        """A number of each training caption, the same in all processes."""
-        return {text: number for number, text in enumerate(self._texts)}
+    def _numbers(self, texts: Sequence[str]) -> dict[str, int]:
+        """A number of what the text encoder reads of each text, from 0 in the order of their first use."""
+        found: dict[str, int] = {}
+        known: dict[tuple[int, ...], int] = {}
+        for start in range(0, len(texts), TEXTS):
+            part = texts[start : start + TEXTS]
+            for text, ids, mask in zip(part, *self.image_text.text.tokenize(part), strict=True):
+                found[text] = known.setdefault(tuple(ids[mask].tolist()), len(known))
+        return found
 
 
 def create(recipe: PretrainRecipe, device: torch.device) -> CaptionsObjective:
@@ -177,26 +186,55 @@ def create(recipe: PretrainRecipe, device: torch.device) -> CaptionsObjective:
 
 
 class _Epoch(AugmentedImages):
-    """The batches of one epoch: ``image`` float32 [B, C, h, w] in 0..1, ``tokens``, and ``group`` int64 [B]."""
+    """The batches of one epoch: ``image`` float32 [B, C, h, w] in 0..1, ``tokens``, numbers of captions.
+
+    ``group`` int64 [B] is that of the caption that was drawn, ``own`` int64 [B, K] those of all that the image has, -1
+    where it has fewer than another.
+    """
 
     def __init__(self, of: CaptionsObjective, held: HeldImages, augment: BatchAugmentation, number: int) -> None:
         super().__init__(held, augment, of.recipe.train, number)
-        self._of, self._numbers = of, of.numbers()
+        self._of = of
+        self._own = own_numbers([of.captioned.captions[index] for index in of.chosen], of.numbers)
+        self._place = {int(index): place for place, index in enumerate(of.chosen)}
 
     def __iter__(self) -> Iterator[Batch]:
         captions, text = self._of.captioned.captions, self._of.image_text.text
         for step, batch, augmented in self.images():
             draws = stream(step, CAPTIONS)
-            own = [captions[index] for index in batch["index"].tolist()]
-            said = [texts[draws.integers(len(texts))] for texts in own]
+            indices = batch["index"].tolist()
+            said = [texts[draws.integers(len(texts))] for texts in (captions[index] for index in indices)]
+            own = self._own[[self._place[index] for index in indices]]
             image = augmented.contiguous(memory_format=torch.channels_last)
             device = image.device
             yield {
                 "image": image,
                 "tokens": text.tokenize(said, spell=self._of.options.spell, generator=draws).to(device),
-                "group": torch.tensor([self._numbers[each] for each in said]).to(device, non_blocking=True),
+                "group": torch.tensor([self._of.numbers[each] for each in said]).to(device, non_blocking=True),
+                "own": own.to(device, non_blocking=True),
                 "name": batch["name"],
             }
+
+
+def own_numbers(captions: Sequence[Sequence[str]], numbers: Mapping[str, int]) -> Tensor:
+    """The numbers of each image's captions, int64 [N, K], -1 where an image has fewer than another."""
+    found = [sorted({numbers[text] for text in texts}) for texts in captions]
+    own = torch.full((len(found), max(map(len, found))), -1)
+    for row, each in zip(own, found, strict=True):
+        row[: len(each)] = torch.tensor(each)
+    return own
+
+
+def _first_texts(numbers: Mapping[str, int]) -> list[str]:
+    """Of each number the first text that has it."""
+    found: dict[int, str] = {}
+    for text, number in numbers.items():
+        found.setdefault(number, text)
+    return list(found.values())
+
+
+def _count(numbers: Mapping[str, int]) -> int:
+    return len(set(numbers.values()))
 
 
 def _check_telling(path: Path, images: int, texts: Sequence[str]) -> None:

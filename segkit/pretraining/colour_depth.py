@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segkit.contrasting.colour_depth import ColourDepth
 from segkit.contrasting.colour_depth_recipe import ColourDepthRecipe
-from segkit.contrasting.pairs import PairBatches, pair_samples
+from segkit.contrasting.pairs import PairBatches, pair_samples, whole_size
 from segkit.contrasting.retrieval import nearest_of, ranks
 from segkit.contrasting.scoring import Retrieval, retrieve
 from segkit.data.dataset import SegmentationDataset
@@ -61,7 +61,12 @@ class ColourDepthObjective:
             lambda: channel_statistics(self.samples, self.folder, self.reader),
         )
         asked = self.options.encoding
-        encoding = depth_encoding(asked.model_dump() if asked is not None else None, self.samples, self.folder)
+        encoding = depth_encoding(
+            asked.model_dump() if asked is not None else None,
+            self.samples,
+            self.folder,
+            size=whole_size(data.shape, self.options),
+        )
         self.dataset = self.folder.name
         self.digest = _digest((mean, std, encoding), self.folder, self.samples, self.held_out)
         model = ColourDepth.create(

@@ -80,7 +80,7 @@ def fit(
     best = KeepBest() if train.keep == "best" else None
     early = None
     if train.early_stopping:
-        early = EarlyStopping("score", mode="max", patience=train.early_stopping, check_finite=False)
+        early = EarlyStopping("score", mode="max", patience=train.early_stopping, check_finite=False, strict=False)
     parts: dict[str, Stateful | None] = {
         "model": model,
         "average": module.average,
@@ -120,9 +120,13 @@ def fit(
         epochs = _Epochs(objective, module, steps)
         try:
             trainer.fit(module, epochs, _Once() if recipe.data.validate_on else None)
-            if module.diverged is not None and (best is None or best.weights is None):
-                raise RecipeError(f"{module.diverged}; lower train.learning_rate, or set train.precision=fp32")
-            model.load_state_dict(dict(kept_weights(module, best)))
+            kept_state = dict(kept_weights(module, best))
+            diverged = module.diverged if best is None or best.weights is None else None
+            if diverged is None and not all(bool(torch.isfinite(tensor).all()) for tensor in kept_state.values()):
+                diverged = "the last weights are not finite"
+            if diverged is not None:
+                raise RecipeError(f"{diverged}; lower train.learning_rate, or set train.precision=fp32")
+            model.load_state_dict(kept_state)
             model.to(device).eval()
             metrics: dict[str, float] = {}
             if recipe.data.validate_on and not stop.requested:

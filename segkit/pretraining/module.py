@@ -9,7 +9,7 @@ from torch import Tensor
 from segkit.pretraining.growth import Growth
 from segkit.pretraining.objective import Objective
 from segkit.sections import OptimisationRecipe
-from segkit.training.network_module import NetworkModule, enough_for_norms
+from segkit.training.network_module import NetworkModule, fitting_sizes
 
 
 class PretrainModule(NetworkModule):
@@ -50,7 +50,7 @@ class PretrainModule(NetworkModule):
         """Scalar loss of a batch; RecipeError where it is too small for the backbone's BatchNorm."""
         if self.growth is not None:
             batch = {**batch, "image": self.growth.grown(batch["image"], self.progress)}
-        with enough_for_norms(len(batch["name"]), "larger images (data.size)"):
+        with fitting_sizes(len(batch["name"]), "larger images (data.size)"):
             loss, further = self.objective.loss(batch)
         for name, value in further.items():
             self._further.setdefault(name, []).append(value.detach())

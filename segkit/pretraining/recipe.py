@@ -108,7 +108,14 @@ class PretrainRecipe(RunRecipe):
             raise ValueError("augment changes images without their depth; say what is wanted in colour_depth")
         if self.colour_depth is not None and self.data.grow is not None:
             raise ValueError("data.grow changes images without their depth; leave it out with colour_depth")
+        if self.colour_depth is not None and self.data.share is not None:
+            raise ValueError("data.share is of images alone; colour_depth sees pictures whole, leave it out")
         size, grow = self.data.shape, self.data.grow
+        if self.colour_depth is not None and 2 * self.colour_depth.shift > min(size):
+            raise ValueError(
+                f"colour_depth.shift={self.colour_depth.shift}: two windows laid so far apart share too little of "
+                f"data.size={min(size)}; take {min(size) // 2} or less"
+            )
         if grow is not None and grow.start >= max(size):
             raise ValueError(
                 f"data.grow.start={grow.start}: images grow from there to data.size, {max(size)}; begin lower"

@@ -130,10 +130,12 @@ def _about(
     recipe: PretrainRecipe, dataset: str, minutes: float, metrics: dict[str, float], *, finished: bool
 ) -> dict[str, Any]:
     """What is kept with a model."""
+    chosen = recipe.data.validate_on and (recipe.train.keep == "best" or recipe.train.early_stopping)
     return {
         "trained_on": {
             "dataset": dataset,
             "splits": ", ".join(recipe.data.train_on),
+            **({"chosen_on": recipe.data.validate_on} if chosen else {}),
             "recipe": recipe.name,
             "minutes": round(minutes, 1),
             "finished": finished,

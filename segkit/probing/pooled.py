@@ -109,6 +109,8 @@ def _digest(pooled: PooledBackbone, images: HeldImages, batch: int, precision: P
     for name, tensor in sorted(pooled.state_dict().items()):
         digest.update(f"{name} {list(tensor.shape)}".encode())
         digest.update(_bytes(tensor))
+    first = next(iter(images.batches(1, shuffle=False)))["image"]
+    digest.update(_bytes(pooled(first.float() / 255)))  # options that are no tensors show in what comes out
     for given in images.batches(batch, shuffle=False):
         digest.update(str(list(given["image"].shape)).encode())
         digest.update(_bytes(given["image"]))

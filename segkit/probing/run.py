@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
 from segkit.labelled.view import View
 from segkit.model_arguments import Named
-from segkit.precision import Precision, fastest
+from segkit.precision import Precision, fastest, present
 from segkit.probing.linear import choose_strength, fit_linear
 from segkit.probing.neighbours import neighbour_votes
 from segkit.probing.pooled import PooledBackbone, features_of
@@ -111,9 +111,13 @@ def probe(
     """
     if split == "train":
         raise UsageError("split is 'train', which the probes are fitted to; score another one")
+    if type(batch) is not int or batch < 1:
+        raise UsageError(f"batch={batch!r}: expected a number of images, 1 or more")
+    if precision is not None and precision not in get_args(Precision):
+        raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}, or None")
+    at = present(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
     images = open_labelled(data)
     indices = {name: _labelled(images, name) for name in ("train", split)}
-    at = torch.device(device) if device is not None else torch.device("cuda" if torch.cuda.is_available() else "cpu")
     subject = open_subject(backbone, weights)
     pooled = PooledBackbone(subject.backbone, subject.mean, subject.std, level=level)
     view = _view(size, subject, images, indices["train"])

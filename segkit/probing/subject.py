@@ -17,8 +17,10 @@ from segkit.errors import ModelError, UsageError
 from segkit.labelled.view import View
 from segkit.model_arguments import Named, normalisation, part
 
+SEED = 0  # of random weights
 CHANNELS = 3  # of the images that a backbone by name is shown
 WEIGHTS = "backbone.safetensors"  # of a pretraining run
+DEPTH = "depth.safetensors"  # of a colour_depth run
 RECIPE = "recipe.yaml"
 PROJECTIONS = "projections.safetensors"  # the rest of a colour_depth run's model
 
@@ -86,19 +88,25 @@ def _by_name(named: dict[str, Any], weights: str | Path | None) -> Subject:
     mean, std = normalisation(None, None, CHANNELS)
     own = named.get("weights")
     notes = (
-        () if own is not None else ("the weights are random: what they reach is what others are to be held against",)
+        ()
+        if own is not None
+        else (f"the weights are random (seed {SEED}): what they reach is what others are to be held against",)
     )
     title = named["name"] if own is None else f"{named['name']}, {own}"
-    return Subject(title, _created(named, CHANNELS), _plane(mean), _plane(std), None, notes)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(SEED)
+        backbone = _created(named, CHANNELS)
+    return Subject(title, backbone, _plane(mean), _plane(std), None, notes)
 
 
 def _of_run(weights: Path) -> Subject:
     """The backbone of a file that a pretraining run left beside its recipe, shown images as the run's model is."""
     recipe = weights.parent / RECIPE
+    if weights.name == DEPTH:
+        raise UsageError(f"{weights}: a backbone of depth, to which images say nothing; probe {WEIGHTS} beside it")
     try:
         text = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-        key = "backbone" if weights.name == WEIGHTS else weights.stem
-        named, data = part(text["model"][key]), text["data"]
+        named, data = part(text["model"]["backbone"]), text["data"]
     except (OSError, yaml.YAMLError, KeyError, TypeError, UsageError):
         raise UsageError(
             f"{weights}: no {RECIPE} beside it says which backbone this is; name that, and give the file by --weights"

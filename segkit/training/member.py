@@ -119,7 +119,7 @@ def train_members(
         done = saved.epoch if saved is not None else 0
         early = None
         if train.early_stopping:
-            early = EarlyStopping("score", mode="max", patience=train.early_stopping, check_finite=False)
+            early = EarlyStopping("score", mode="max", patience=train.early_stopping, check_finite=False, strict=False)
         parts: dict[str, Stateful] = {"early_stopping": early} if early is not None else {}
         for trainee in trainees:
             parts |= {f"{trainee.plan.member.name} {name}": part for name, part in trainee.parts.items()}

@@ -13,7 +13,7 @@ from segkit.prediction.bands import tiled
 from segkit.recipe import PredictRecipe, TrainRecipe
 from segkit.training.beside import spread_loss
 from segkit.training.coarse import coarse_target
-from segkit.training.network_module import NetworkModule, enough_for_norms
+from segkit.training.network_module import NetworkModule, fitting_sizes
 
 AUXILIARY_WEIGHT = 0.4  # all auxiliary losses together, against the main one (Zhao et al., CVPR 2017)
 
@@ -41,7 +41,7 @@ class TrainingModule(NetworkModule):
         """
         model, beside = self.segmenter, batch.get("beside")
         spread = None
-        with enough_for_norms(len(batch["image"]), "larger crops (data.crop)"):
+        with fitting_sizes(len(batch["image"]), "larger crops (data.crop)"):
             if model.spread is not None:
                 (main, *auxiliary), spread = model.forward_with_spread(batch["image"], batch["depth"])
             else:

@@ -13,15 +13,21 @@ from segkit.sections import OptimisationRecipe
 from segkit.training.average import WeightAverage
 from segkit.training.optimizer import create_optimizer, schedule
 
+TOO_LARGE = "takes images up to"  # as a backbone of one size says
 TOO_FEW = "Expected more than 1 value per channel"  # as PyTorch's BatchNorm begins
 
 
 @contextmanager
-def enough_for_norms(images: int, larger: str) -> Iterator[None]:
-    """RecipeError where a batch of so many has too few values for BatchNorm; ``larger`` says what might be larger."""
+def fitting_sizes(images: int, larger: str) -> Iterator[None]:
+    """RecipeError where a batch of so many has too few values for BatchNorm, or its images are larger than are taken.
+
+    ``larger`` says what might be larger where there are too few.
+    """
     try:
         yield
     except ValueError as error:
+        if TOO_LARGE in str(error):
+            raise RecipeError(str(error)) from error
         if not str(error).startswith(TOO_FEW):
             raise
         raise RecipeError(

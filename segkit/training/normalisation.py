@@ -35,13 +35,20 @@ def image_normalisation(
     return IMAGENET_MEAN, IMAGENET_STD
 
 
-def depth_encoding(asked: Mapping[str, Any] | None, samples: Sequence[Sample], folder: DatasetFolder) -> dict[str, Any]:
+def depth_encoding(
+    asked: Mapping[str, Any] | None,
+    samples: Sequence[Sample],
+    folder: DatasetFolder,
+    *,
+    size: tuple[int, int] | None = None,
+) -> dict[str, Any]:
     """Name and options of what is made of depth, with what is measured of it on the pictures to train on.
 
     Args:
         asked: the recipe's name and options; None chooses by the unit.
         samples: the pictures.
         folder: the dataset, whose description says what depth means.
+        size: (height, width) that whole pictures are brought to; None: they aren't.
 
     Raises:
         DataError: nothing can be measured.
@@ -49,7 +56,7 @@ def depth_encoding(asked: Mapping[str, Any] | None, samples: Sequence[Sample], f
     metric = folder.depth_format is not None and folder.depth_format.metric
     options: dict[str, Any] = dict(asked) if asked is not None else {"name": usual_encoding(metric)}
     if not options.get("per_picture"):
-        mean, std = depth_statistics(samples, folder, inverse=options["name"] == "inverse")
+        mean, std = depth_statistics(samples, folder, inverse=options["name"] == "inverse", size=size)
         options = {"mean": mean, "std": std, **options}
     if options["name"] == "normals" and folder.intrinsics is not None:
         options.setdefault("focal", [folder.intrinsics.fx, folder.intrinsics.fy])

@@ -163,7 +163,8 @@ def make_plan(
     encoding = None
     if member.model.depth is not None and folder.depth_format is not None:
         asked = member.model.encoding
-        encoding = depth_encoding(asked.model_dump() if asked is not None else None, samples, folder)
+        whole = grids(member.model.input_size, member.model.output_size)[0]
+        encoding = depth_encoding(asked.model_dump() if asked is not None else None, samples, folder, size=whole)
     loss: nn.Module = build_loss(
         recipe.loss,
         task=folder.task,

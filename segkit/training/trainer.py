@@ -68,13 +68,21 @@ def make_trainer(
         num_sanity_val_steps=0,
         deterministic=train.deterministic,
         logger=[TensorBoardLogger(each, name="", version="tensorboard", purge_step=purge) for each in folders],
-        callbacks=list(callbacks),
+        callbacks=[_LastValidation(), *callbacks],
         plugins=LightningEnvironment(),  # one process, also where a cluster's scheduler offers more
         default_root_dir=folders[0],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+
+
+class _LastValidation(L.Callback):
+    """Validate after the last epoch too, whose number may be no multiple of ``validate_every``."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
 
 
 def loader_workers(wanted: int | Literal["auto"]) -> int:

@@ -1,5 +1,8 @@
 import csv
 import json
+import os
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -201,9 +204,9 @@ def test_folders_of_files_are_labelled_and_written(pictures, tmp_path):
     found, left_out = label_files(model, pictures, tmp_path / "out", precision="fp32")
     assert left_out == []
     assert len(found) == 5
-    rows = list(csv.DictReader((tmp_path / "out" / "labels.csv").open(newline="", encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8")))
     table = {row["file"]: row for row in rows}
-    entries = {entry["file"]: entry for entry in json.loads((tmp_path / "out" / "labels.json").read_text())}
+    entries = {entry["file"]: entry for entry in json.loads((tmp_path / "out" / "predictions.json").read_text())}
     assert list(rows[0]) == [
         *("file", "label", "probability"),
         *(f"{what}_{place}" for place in range(2, 6) for what in ("label", "probability")),
@@ -228,7 +231,7 @@ def test_folders_of_files_are_labelled_and_written(pictures, tmp_path):
 
 def test_two_classes_have_two_columns(pictures, tmp_path):
     label_files(classifier(classes=["cat", "dog"]), pictures, tmp_path / "out")
-    with (tmp_path / "out" / "labels.csv").open(newline="", encoding="utf-8") as file:
+    with (tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8") as file:
         assert next(csv.reader(file)) == ["file", "label", "probability", "label_2", "probability_2", "error"]
 
 
@@ -286,3 +289,27 @@ def test_a_long_list_is_cut_short(tmp_path, capsys):
 def test_equal_probabilities_keep_the_order_of_the_classes():
     found = ImageLabel("a", ("x", "y", "z"), np.array([0.25, 0.5, 0.25], np.float32))
     assert found.best() == [("y", 0.5), ("x", 0.25), ("z", 0.25)]
+
+
+def test_one_image_in_the_place_of_several_is_refused():
+    for given, shown in ((images(1)[0], "an array"), ("a.png", "'a.png'"), (Path("a.png"), "'a.png'")):
+        with pytest.raises(UsageError, match=rf"images is {shown}.*; expected a list of images: \[image\]"):
+            classify(classifier(), given)
+
+
+def test_a_datasets_own_labels_stay(pictures, tmp_path):
+    (pictures / "labels.csv").write_text("file,label\nof_0/p.png,cat\n")
+    label_files(classifier(), [pictures / "of_0" / "p.png"], pictures)
+    assert (pictures / "labels.csv").read_text() == "file,label\nof_0/p.png,cat\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_told_and_loses_nothing(pictures, tmp_path):
+    odd = os.fsencode(pictures) + b"/bad\xff.png"
+    with open(odd, "wb") as file:  # noqa: PTH123 - a path of bytes
+        file.write((pictures / "of_0" / "p.png").read_bytes())
+    found, _ = label_files(classifier(), pictures, tmp_path / "out")
+    (error,) = (each.error for each in found if each.error)
+    assert error == "bad\\xff.png: the name is no text in UTF-8; rename the file"
+    rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8")))
+    assert [row["file"].rpartition("/")[2] for row in rows] == ["bad\\xff.png", "p.png", "p.png", "p.png"]

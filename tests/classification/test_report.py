@@ -140,8 +140,8 @@ def test_splits_that_the_model_was_trained_on_are_named(data):
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (("cat", "dog"), "the model has 2 classes, animals has 3"),
-        (("cat", "frog", "dog"), "class 1 is 'frog' in the model and 'dog' in animals"),
+        (("cat", "dog"), "animals has classes that the model doesn't know: 'frog'; the model's are 'cat', 'dog'. Call"),
+        (("cat", "owl", "dog"), "doesn't know: 'frog'; the model's are 'cat', 'owl', 'dog'"),
     ],
 )
 def test_other_classes_are_refused(data, classes, message):
@@ -187,3 +187,30 @@ def test_the_command(data, tmp_path, capsys):
     for command, words in places.items():
         assert main([command, model, *words, "-o", str(tmp_path / f"{command}.onnx")]) == 3
         assert "a classifier, which gives a whole image one label" in capsys.readouterr().err
+
+
+def test_images_of_some_of_the_models_classes_are_scored_by_its_ids(data):
+    model = classifier(("wolf", "frog", "dog", "cat"))
+    report = evaluate_classifier(model, data)
+    images = open_labelled(data)
+    names = [images.classes[label] for label in images.labels[images.indices("test")]]
+    assert [model.classes[label] for label in report.labels] == names
+    assert report.metrics["per_class"]["wolf"] == {"images": 0, "accuracy": None}
+    assert report.metrics["top1"] == pytest.approx(np.mean(report.probabilities.argmax(1) == report.labels))
+
+
+def test_the_split_that_the_weights_were_chosen_by_is_named(data):
+    model = classifier()
+    model.about["trained_on"] = {"dataset": "animals", "splits": "train", "chosen_on": "val"}
+    notes = evaluate_classifier(model, data, "val").metrics["notes"]
+    assert "the weights were chosen by split 'val' of animals: these scores favour them" in notes
+    assert not any("chosen" in note for note in evaluate_classifier(model, data).metrics["notes"])
+
+
+def test_a_report_overwrites_no_run_and_no_model(data, tmp_path, capsys):
+    model = segkit.save(classifier(), tmp_path / "run" / "model")
+    (tmp_path / "run" / "recipe.yaml").write_text("name: run")
+    for out, what in ((tmp_path / "run", "a run"), (model, "a model")):
+        assert main(["evaluate", str(model), str(data), "-o", str(out)]) == 2
+        assert f"{out}: {what}, whose files a report would overwrite; choose another folder" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "run").iterdir()] in (["model", "recipe.yaml"], ["recipe.yaml", "model"])

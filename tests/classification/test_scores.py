@@ -121,3 +121,9 @@ def test_a_truth_that_was_called_impossible_costs_a_finite_number_of_nats():
 def test_what_does_not_fit_is_said(shape, labels, message):
     with pytest.raises(UsageError, match=message):
         classification_scores(np.ones(shape), np.array(labels, np.int64), "abc")
+
+
+def test_what_is_no_number_is_not_right():
+    probabilities = np.array([[np.nan, np.nan, np.nan], [0.2, np.nan, 0.1], [0.2, 0.7, 0.1]])
+    assert ranks(probabilities, np.array([0, 0, 1])).tolist() == [3, 1, 0]
+    assert top_k(probabilities, np.array([0, 0, 1])) == pytest.approx(1 / 3)

@@ -103,5 +103,5 @@ def test_no_list_and_no_utf_8(folder):
 
 
 def test_which_texts_are_whose():
-    own = own_captions([("a", "b"), ("b",)], ["b", "c", "a"])
+    own = own_captions([("a", "b"), ("b",)], {"b": 0, "B": 0, "c": 1, "a": 2})
     assert own.tolist() == [[True, False, True], [True, False, False]]

@@ -170,3 +170,27 @@ def test_a_space_of_one_place_finds_nothing():
     same = torch.ones(4, 2) / 2**0.5
     found = caption_recall(same, same, torch.eye(4).bool())
     assert found == {"r1": 0, "r1_to_text": 0, "r1_to_image": 0}
+
+
+def test_captions_that_are_read_alike_are_one_and_an_images_others_no_negatives(tmp_path):
+    rows = [("file", "caption", "split")]
+    said = [("A red disc", "something red"), ("a  red disc",), ("a blue disc",), ("A RED DISC",)]
+    for number, captions in enumerate(said):
+        for split in ("train", "val"):
+            cv2.imwrite(str(tmp_path / f"{split}{number}.png"), np.full((14, 14, 3), 60 * number, np.uint8))
+            rows += [(f"{split}{number}.png", caption, split) for caption in captions]
+    with (tmp_path / "captions.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    made, notes = objective(tmp_path, captions={**RECIPE["captions"], "spell": 0})
+    assert "4 images with 3 different captions to train on" in notes
+    assert any("3 different captions of val held out: r1 is 41.7% by chance" in note for note in notes)
+    batch = next(iter(made.epoch(0)))
+    own = dict(zip(batch["name"], batch["own"].tolist(), strict=True))
+    assert own == {"train0": [0, 1], "train1": [0, -1], "train2": [2, -1], "train3": [0, -1]}
+    assert all(group in own[name] for name, group in zip(batch["name"], batch["group"].tolist(), strict=True))
+    perfect = torch.eye(3)[[0, 0, 2, 0]]
+    made._held_out_vectors = lambda texts: (perfect, torch.eye(3)[: len(texts)])
+    with torch.no_grad():
+        found = made.validate()
+    assert found["r1_to_text"] == 1
+    assert found["r1_to_image"] == pytest.approx(2 / 3)  # "something red" finds the others as easily

@@ -37,6 +37,20 @@ def test_lengths_and_order_of_the_pairs_mean_nothing(loss):
     torch.testing.assert_close(loss(second, first), whole)
 
 
+def test_all_captions_of_an_image_are_its_own_whichever_was_drawn():
+    first, second = rows(3)
+    group, own = torch.tensor([5, 7, 9]), torch.tensor([[5, 7], [7, -1], [9, 2]])  # the second's is the first's too
+    logits = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T / 0.2
+    to_text = torch.tensor([[0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]])
+    to_image = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0, 0, 1]])
+    expected = (F.cross_entropy(logits, to_text) + F.cross_entropy(logits.T, to_image)) / 2
+    loss = InfoNCE(temperature=0.2)
+    torch.testing.assert_close(loss(first, second, group=group, own=own), expected)
+    torch.testing.assert_close(loss(first, second, group=group, own=group[:, None]), loss(first, second))
+    with pytest.raises(ValueError, match=r"own is \[2, 2\]; expected \[3, K\], beside group"):
+        loss(first, second, group=group, own=own[:2])
+
+
 def test_gradients_are_those_of_finite_differences():
     first, second = (each.detach().double().requires_grad_() for each in rows(4, 3))
     loss = InfoNCE(temperature=0.5)

@@ -192,6 +192,19 @@ def test_folders_that_are_no_text_encoder_are_refused(transformers, bert, tmp_pa
         create_text("hugging_face", folder=str(partial))
 
 
+def test_weights_that_are_cut_off_are_told(bert, tmp_path):
+    shutil.copytree(bert, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelError, match="cut: not a text encoder that can be used"):
+        create_text("hugging_face", folder=str(tmp_path / "cut"))
+
+
+def test_a_length_that_leaves_no_token_of_a_text_is_refused(bert):
+    with pytest.raises(UsageError, match="length=2: this tokenizer puts 2 tokens around a text; take 3 or more"):
+        create_text("hugging_face", folder=str(bert), length=2)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

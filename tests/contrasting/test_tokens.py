@@ -74,3 +74,8 @@ def test_wrong_vocabularies_are_refused():
         Tokenizer(["cat", "dog", "cat"])
     with pytest.raises(UsageError, match="length=1"):
         Tokenizer(["cat"], length=1)
+
+
+def test_half_a_character_is_spelt_as_a_question_mark():
+    tokenizer = Tokenizer(())
+    assert torch.equal(tokenizer(["\ud800"]).ids, tokenizer(["?"]).ids)

@@ -66,3 +66,15 @@ def test_classes_without_captions_are_refused(model):
     for given in ([1], 5, ["a cat", None]):
         with pytest.raises(UsageError, match="class 'cat': expected a list of one caption or more"):
             zero_shot(model, [], {"cat": given})
+
+
+def test_cosines_are_exact_in_low_precision(model):
+    classes = {"a": ["a photo of a cat"], "b": ["a dog"]}
+    found = ZeroShotClassifier(model, classes).eval()
+    image = torch.rand(2, 3, 12, 12)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        seen = found.image(image).float()
+        logits = found(image)
+    assert logits.dtype == torch.float32
+    expected = F.normalize(seen, dim=1) @ found.vectors.T / found.temperature
+    torch.testing.assert_close(logits, expected)

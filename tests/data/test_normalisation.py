@@ -76,3 +76,10 @@ def test_depth_that_has_no_statistics_says_why(maker):
         depth_statistics([b], folder)
     with pytest.raises(DataError, match=r"depth is relative, not in metres: its inverse means nothing"):
         depth_statistics([a], folder, inverse=True)
+
+
+def test_depth_of_pictures_that_are_zoomed_is_divided_by_the_zoom(maker):
+    folder = depth_folder(maker, {"a": np.full((2, 3), 3.0)}, depth_unit="m")
+    samples = folder.samples("train")
+    assert depth_statistics(samples, folder, size=(4, 6))[0] == pytest.approx([1.5])
+    assert depth_statistics(samples, folder, size=(4, 6), inverse=True)[0] == pytest.approx([1 / 1.5])

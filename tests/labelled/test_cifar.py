@@ -47,6 +47,13 @@ def test_binary_batches_of_a_hundred_classes_are_read_by_the_fine_label(tmp_path
     assert np.array_equal(images.read(5), PIXELS[5])
 
 
+def test_a_link_of_the_folders_name_to_a_folder_of_another(ten):
+    ten.rename(ten.parent / "c10")
+    ten.symlink_to(ten.parent / "c10")
+    for path in (ten, ten.parent):
+        assert open_labelled(path).labels.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_damaged_binary_batches_are_named(ten):
     (ten / "data_batch_3.bin").write_bytes(bytes(3000))
     with pytest.raises(DataError, match=r"data_batch_3\.bin: 3,000 bytes are not whole records of 3,073; unpack"):

@@ -1,6 +1,9 @@
+import io
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from segkit.errors import DataError
 from segkit.labelled import jpeg_archive
@@ -110,3 +113,19 @@ def test_a_damaged_image_is_named(tmp_path):
         with pytest.raises(DataError, match=rf"x\.npz: train/{name}: no whole JPEG or PNG; the archive is damaged"):
             images.read(number)
     assert images.read(0).shape == (8, 8, 3)
+
+
+def test_a_picture_that_was_taken_turned_is_read_upright(tmp_path):
+    stored = Image.fromarray(np.repeat(np.array([[200] * 16, [40] * 16], np.uint8).repeat(8, 0)[..., None], 3, 2))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = []
+    for kept in (Image.Exif(), exif):
+        written = io.BytesIO()
+        stored.save(written, "JPEG", exif=kept)
+        files.append(np.frombuffer(written.getvalue(), np.uint8))
+    found = {**members(), "jpeg": np.concatenate([*files, *files]), "offset": np.cumsum([0, *map(len, files * 2)])}
+    images = open_labelled(save(tmp_path / "pets.npz", **{f"train_{key}": value for key, value in found.items()}))
+    plain, turned = images.read(0), images.read(1)
+    assert np.array_equal(turned, np.rot90(plain, -1))
+    assert not np.array_equal(turned, plain)

@@ -24,10 +24,13 @@ def test_it_is_what_imagenet_is_looked_at_with(shape):
     assert torch.equal(view(image), expected / 255)
 
 
-def test_an_image_of_the_size_is_seen_as_it_is():
+def test_an_image_of_the_size_is_seen_as_it_is_or_its_share():
     image = noise(32, 32)
-    for share in (1.0, 0.875):
-        assert np.array_equal(View(size=(32, 32), share=share).pixels(image), image)
+    torch.testing.assert_close(
+        torch.from_numpy(View(size=(32, 32), share=0.5).pixels(image)).permute(2, 0, 1),
+        v2.functional.resize(torch.from_numpy(image).permute(2, 0, 1), [64, 64], antialias=True)[:, 16:48, 16:48],
+    )
+    assert np.array_equal(View(size=(32, 32)).pixels(image), image)
 
 
 def test_the_picture_is_its_bytes_by_255():

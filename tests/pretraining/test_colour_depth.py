@@ -120,3 +120,25 @@ def test_what_cannot_be_used_is_named(cells, tmp_path):
         (other / "depth" / f"cells_00{number}.png").unlink()
     with pytest.raises(DataError, match="0 pictures of train have a file in depth/"):
         objective_of(other)
+
+
+@pytest.mark.parametrize("encoding", [None, {"name": "inverse"}])
+def test_metres_are_normalised_at_the_zoom_that_they_are_seen_at(cells, encoding):
+    small = objective_of(cells, {"size": 20}, encoding=encoding, holes=0)
+    small.prepare()
+    encoded = [small.colour_depth.encoding(batch["depth"]) for batch in small.epoch(0)]
+    values = torch.cat([each[:, 0][each[:, -1] > 0] for each in encoded])
+    assert abs(float(values.mean())) < 0.5
+    assert float(values.std()) == pytest.approx(1, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ({"size": 16}, {"shift": 9}, r"colour_depth.shift=9: .* share too little of data.size=16; take 8 or less"),
+        ({"share": 0.5}, {}, "data.share is of images alone; colour_depth sees pictures whole"),
+    ],
+)
+def test_windows_that_share_too_little_and_what_is_of_images_alone_are_refused(cells, data, options, message):
+    with pytest.raises(ValueError, match=message):
+        recipe_of(cells, data, **options)

@@ -160,6 +160,46 @@ def test_ctrl_c_leaves_a_model_that_loads_and_resume_goes_on(recipe, colours, tm
     assert not (ended.directory / "checkpoints").exists()
 
 
+def test_ctrl_c_before_any_validation_with_early_stopping_keeps_what_was_learnt(recipe, colours, tmp_path, monkeypatch):
+    plain = PretrainModule.training_step
+
+    def interrupted(module, batch, index):
+        os.kill(os.getpid(), signal.SIGINT)
+        return plain(module, batch, index)
+
+    monkeypatch.setattr(PretrainModule, "training_step", interrupted)
+    stopped = pretrain(recipe(train={"early_stopping": 3}), colours, out=tmp_path, console=False)
+    assert stopped.interrupted
+    assert segkit.load(stopped.directory / "model").about["trained_on"]["finished"] is False
+
+
+def test_the_last_epoch_is_validated_whatever_its_number(recipe, colours, tmp_path):
+    run = pretrain(recipe(train={"epochs": 5, "validate_every": 3}), colours, out=tmp_path, console=False)
+    rows = json.loads((run.directory / "metrics.json").read_text())["epochs"]
+    assert [row["epoch"] for row in rows if row.get("top1") is not None] == [3, 5]
+
+
+def test_last_weights_that_are_not_finite_are_not_kept(recipe, colours, tmp_path, monkeypatch):
+    plain = PretrainModule.on_train_epoch_end if hasattr(PretrainModule, "on_train_epoch_end") else None
+    assert plain is not None
+
+    def spoilt(module):
+        with torch.no_grad():
+            next(module.network.parameters()).fill_(float("nan"))
+        plain(module)
+
+    monkeypatch.setattr(PretrainModule, "on_train_epoch_end", spoilt)
+    settings = recipe(data={"validate_on": None}, train={"keep": "last", "epochs": 1, "ema": None})
+    with pytest.raises(RecipeError, match=r"the last weights are not finite; lower train.learning_rate"):
+        pretrain(settings, colours, out=tmp_path, console=False)
+
+
+def test_images_larger_than_the_backbone_takes_are_told(recipe, colours, tmp_path):
+    fixed = {"name": "timm:visformer_tiny", "img_size": 64}
+    with pytest.raises(RecipeError, match=r"takes images up to 64×64, got 96×96"):
+        pretrain(recipe(data={"size": 96}, model={"backbone": fixed}), colours, out=tmp_path, console=False)
+
+
 def test_an_epoch_that_breaks_off_leaves_no_process(recipe, colours, tmp_path, monkeypatch):
     def breaks(_module, _batch, _index):
         assert multiprocessing.active_children()

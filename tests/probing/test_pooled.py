@@ -83,11 +83,13 @@ def test_kept_features_are_not_computed_again(pooled, held, tmp_path, monkeypatc
     shown = []
     first = features_of(pooled, held, batch=2, cache=tmp_path / "kept", progress=lambda *done: shown.append(done))
     assert shown == [(2, 5), (4, 5), (5, 5)]
-    monkeypatch.setattr(PooledBackbone, "forward", None)  # would fail if it were called
+    plain, seen = PooledBackbone.forward, []
+    monkeypatch.setattr(PooledBackbone, "forward", lambda self, image: seen.append(len(image)) or plain(self, image))
     assert torch.equal(features_of(pooled, held, batch=2, cache=tmp_path / "kept"), first)
+    assert seen == [1]  # by which it is known again
 
 
-@pytest.mark.parametrize("changed", ["weights", "pixels", "normalisation"])
+@pytest.mark.parametrize("changed", ["weights", "pixels", "normalisation", "options"])
 def test_features_of_anything_else_are_not_taken_for_them(pooled, held, tmp_path, changed):
     first = features_of(pooled, held, cache=tmp_path)
     if changed == "weights":
@@ -96,6 +98,9 @@ def test_features_of_anything_else_are_not_taken_for_them(pooled, held, tmp_path
     elif changed == "pixels":
         held.images.pixels[3, 2, 2] ^= 255
         held = HeldImages(held.images, range(5), channels=3, size=held.size)
+    elif changed == "options":
+        for norm in (module for module in pooled.modules() if isinstance(module, torch.nn.LayerNorm)):
+            norm.eps = 1.0
     else:
         pooled.mean += 0.1
     second = features_of(pooled, held, cache=tmp_path)

@@ -121,6 +121,9 @@ def test_images_without_a_label_count_on_neither_side(tmp_path, shores):
         ({"size": 0}, UsageError, "size is 0; expected 1 or more"),
         ({"k": 0}, UsageError, "k is 0"),
         ({"level": 7}, UsageError, "level is 7; this backbone has 2"),
+        ({"batch": 0}, UsageError, "batch=0: expected a number of images, 1 or more"),
+        ({"precision": "auto"}, UsageError, "precision='auto': expected one of fp32, bf16, fp16, or None"),
+        ({"device": "nowhere"}, UsageError, "device='nowhere': not there"),
     ],
 )
 def test_wrong_arguments_are_refused(shores, options, error, message):
@@ -154,3 +157,10 @@ def test_the_command_takes_a_backbone_with_options(shores, capsys):
 def test_what_the_command_refuses(shores, capsys, words, code, message):
     assert main(["probe", *[word.replace("{data}", str(shores)) for word in words]]) == code
     assert message in capsys.readouterr().err
+
+
+def test_random_weights_are_the_same_each_time(shores, tmp_path):
+    first, again = (probe(TINY, shores, cache=tmp_path).metrics for _ in range(2))
+    assert first == again
+    assert len(list(tmp_path.iterdir())) == 2  # train and test
+    assert any("the weights are random (seed 0)" in note for note in first["notes"])

@@ -43,7 +43,7 @@ def test_a_name_is_a_random_backbone_with_pictures_normalisation():
     assert found.title == "swin"
     assert found.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
     assert found.view is None
-    assert found.notes == ("the weights are random: what they reach is what others are to be held against",)
+    assert found.notes == ("the weights are random (seed 0): what they reach is what others are to be held against",)
 
 
 def test_a_name_takes_weights_from_a_file(run):
@@ -107,11 +107,12 @@ def test_a_runs_model_says_how_its_backbone_is_shown_images(run):
     assert (found.view, found.std.flatten().tolist()) == (View(size=(24, 24)), pytest.approx([0.9] * 3))
 
 
-def test_a_runs_other_backbone_by_its_file(run):
+def test_a_runs_backbone_of_depth_sees_no_images(run):
     folder, _ = run
     depth = backbones.create(**{**TINY, "embed_dim": 4})
     safetensors.torch.save_file(depth.state_dict(), folder / "depth.safetensors")
-    assert same(open_subject(folder / "depth.safetensors"), depth)
+    with pytest.raises(UsageError, match=r"of depth, to which images say nothing; probe backbone\.safetensors"):
+        open_subject(folder / "depth.safetensors")
 
 
 def test_a_run_of_colour_and_depth_says_how_images_are_shown(run):
