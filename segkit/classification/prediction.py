@@ -268,7 +268,7 @@ class _Given:
 
 def _device(model: torch.nn.Module, device: str | torch.device | None) -> torch.device:
     """The one named; else where the model is, or the first GPU where it is on the CPU."""
-    here = next(model.parameters()).device if device is None else device
-    if device is None and here.type == "cpu" and torch.cuda.is_available():
-        return torch.device("cuda")
-    return present(here)
+    if device is not None:
+        return present(device)
+    here = next(model.parameters()).device
+    return torch.device("cuda") if here.type == "cpu" and torch.cuda.is_available() else here
