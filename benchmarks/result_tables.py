@@ -256,18 +256,6 @@ def retrieval(rows: Rows) -> Lines:
     return lines
 
 
-def contrastive_segmenters(rows: Rows) -> Lines:
-    lines = [["pictures with masks", "start of both backbones", "IoU", "F1", "NLL", "seeds"]]
-    for few, pictures in (("", "all of train and val"), ("few ", "every eighth of train")):
-        for key, start in (("scratch", "random"), ("pretrained", "the shared space")):
-            found = of_seeds(rows, f"{few}{key}, seed {{seed}}")
-            scores = [with_spread([row[score] for row in found]) for score in ("iou", "f1", "nll")]
-            lines.append([pictures, start, *scores, str(len(found))])
-        row = rows[f"{few}pretrained minus {few}scratch"]
-        lines.append([pictures, "the second minus the first", *_differences(row), str(row["seeds"])])
-    return lines
-
-
 def _differences(row: Rows) -> list[str]:
     """Of one system from another, with intervals."""
     return [
@@ -432,7 +420,6 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "cifar10": ("cifar10", cifar10),
     "cifar10 speed": ("cifar10_speed", cifar10_speed),
     "retrieval": ("contrastive_depth", retrieval),
-    "contrastive segmenters": ("contrastive_depth", contrastive_segmenters),
     "demo seeds": ("demo_seeds", demo_seeds),
     "ensemble memory": ("ensemble_memory", ensemble_memory),
     "backbones": ("backbones", backbones),
