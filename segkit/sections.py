@@ -71,7 +71,7 @@ class OptimisationRecipe(Strict):
     ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; null: none")
     precision: Precision = Field("auto", description="auto: bf16 where the processor computes it natively, else fp32")
     early_stopping: int | None = Field(None, ge=1, description="validations without a better score before stopping")
-    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    validate_every: int = Field(1, ge=1, description="epochs between validations; the last has one too")
     keep: Literal["best", "last"] = Field("best", description="weights to keep; best needs data.validate_on")
     seed: int = Field(0, ge=0, description="of first weights and crops; each further member has the next number")
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="processes that read images")

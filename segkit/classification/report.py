@@ -116,7 +116,7 @@ def evaluate_classifier(
         progress: called after each image with the number done, the number of all, and the image's name.
 
     Raises:
-        ModelError: the model has other classes than the dataset, or gives values that are not finite.
+        ModelError: the dataset has a class that the model doesn't know, or the model gives values that are not finite.
         DataError: an image that can't be read, no such split, or images without labels.
         UsageError: an argument out of its range.
     """

@@ -61,10 +61,11 @@ def depth_statistics(
         raise DataError(f"{folder.path}: depth is {unit.unit}, not in metres: its inverse means nothing")
     count, total, square = 0, np.zeros(channels), np.zeros(channels)
     for sample in maps[:: -(-len(maps) // PICTURES)]:
-        depth = folder.stored_depth(sample)
-        if size is not None:
-            depth = folder.read_depth(sample, open_picture(sample.image).shape[:2])
-            depth = resized_depth(depth, size, metric=unit.metric)
+        if size is None:
+            depth = folder.stored_depth(sample)
+        else:
+            on_picture = folder.read_depth(sample, open_picture(sample.image).shape[:2])
+            depth = resized_depth(on_picture, size, metric=unit.metric)
         assert depth is not None
         found = depth[depth[..., -1] > 0][:, :-1].astype(np.float64)
         found = 1 / found if inverse else found

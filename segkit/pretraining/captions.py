@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,9 @@ class CaptionsObjective:
         )
         self.model: nn.Module = self.image_text
         self.numbers = self._numbers(self._texts)
+        self.own = own_numbers(self.captioned.captions, self.chosen, self.numbers)
+        held_out = self.held_out if self.held_out is not None else ()
+        self.held_out_numbers = self._numbers(self.captioned.texts(held_out))
         self._augment = recipe.augment.build(data.shape, channels=data.channels)
         self._train: HeldImages | None = None
         self._validation: HeldImages | None = None
@@ -103,11 +106,10 @@ class CaptionsObjective:
             self._validation = HeldImages(
                 images, self.held_out, channels=data.channels, size=self.view, cache=data.cache, device=self.device
             )
-            numbers = self._numbers(self.captioned.texts(self.held_out))
-            share = self._own(numbers).mean()
+            count, share = _count(self.held_out_numbers), self._own().mean()
             notes.append(
-                f"{len(self.held_out):,} images with {_count(numbers):,} different captions of {data.validate_on} held "
-                f"out: r1 is {share:.1%} by chance"
+                f"{len(self.held_out):,} images with {count:,} different captions of {data.validate_on} held out: "
+                f"r1 is {share:.1%} by chance"
             )
         cut = self.image_text.text.cut(self._texts)
         if cut:
@@ -133,28 +135,27 @@ class CaptionsObjective:
     def validate(self) -> dict[str, float]:
         """How the held-out images and all their captions find each other; the loss with the first of each."""
         assert self.held_out is not None
-        numbers = self._numbers(self.captioned.texts(self.held_out))
+        captions, numbers = self.captioned.captions, self.held_out_numbers
         seen, read = self._held_out_vectors(_first_texts(numbers))
-        said = [self.captioned.captions[index] for index in self.held_out]
-        first, own = torch.tensor([numbers[texts[0]] for texts in said]), own_numbers(said, numbers)
+        first = torch.tensor([numbers[captions[index][0]] for index in self.held_out])
+        own = own_numbers(captions, self.held_out, numbers)[torch.from_numpy(self.held_out)]
         contrast, losses = self.image_text.contrast, []
         for parts in zip(*(torch.split(each, self.recipe.train.batch) for each in (seen, first, own)), strict=True):
             images, group, theirs = (part.to(self.device) for part in parts)
             texts = read[parts[1]].to(self.device)
             losses.append(len(images) * contrast(images, texts, group=group, own=theirs))
         loss = float(torch.stack(losses).sum()) / len(seen)
-        return {"validation_loss": loss, **caption_recall(seen, read, torch.from_numpy(self._own(numbers)))}
+        return {"validation_loss": loss, **caption_recall(seen, read, torch.from_numpy(self._own()))}
 
     def save(self, run: Path) -> None:
         """Write the model, its backbone's weights, and what caption each held-out image finds."""
         save(self.image_text, run / "model")
         write_backbone(self.image_text.image.backbone, run / BACKBONE)
         if self._validation is not None and self.held_out is not None:
-            numbers = self._numbers(self.captioned.texts(self.held_out))
-            texts = _first_texts(numbers)
+            texts = _first_texts(self.held_out_numbers)
             with torch.no_grad():
                 seen, read = self._held_out_vectors(texts)  # by the weights that are kept
-            own, names = self._own(numbers), self._validation.names
+            own, names = self._own(), self._validation.names
             _table(run / "retrieved.csv", names, texts, seen @ read.T, own)
 
     def _held_out_vectors(self, texts: list[str]) -> tuple[Tensor, Tensor]:
@@ -165,9 +166,9 @@ class CaptionsObjective:
         seen = [self.image_text.encode_images(floats(batch["image"])).cpu() for batch in batches]
         return torch.cat(seen), self.image_text.encode_texts(texts).cpu()
 
-    def _own(self, numbers: Mapping[str, int]) -> NDArray[np.bool_]:
+    def _own(self) -> NDArray[np.bool_]:
         assert self.held_out is not None
-        return own_captions([self.captioned.captions[index] for index in self.held_out], numbers)
+        return own_captions([self.captioned.captions[index] for index in self.held_out], self.held_out_numbers)
 
     def _numbers(self, texts: Sequence[str]) -> dict[str, int]:
         """A number of what the text encoder reads of each text, from 0 in the order of their first use."""
@@ -195,8 +196,6 @@ class _Epoch(AugmentedImages):
     def __init__(self, of: CaptionsObjective, held: HeldImages, augment: BatchAugmentation, number: int) -> None:
         super().__init__(held, augment, of.recipe.train, number)
         self._of = of
-        self._own = own_numbers([of.captioned.captions[index] for index in of.chosen], of.numbers)
-        self._place = {int(index): place for place, index in enumerate(of.chosen)}
 
     def __iter__(self) -> Iterator[Batch]:
         captions, text = self._of.captioned.captions, self._of.image_text.text
@@ -204,24 +203,23 @@ class _Epoch(AugmentedImages):
             draws = stream(step, CAPTIONS)
             indices = batch["index"].tolist()
             said = [texts[draws.integers(len(texts))] for texts in (captions[index] for index in indices)]
-            own = self._own[[self._place[index] for index in indices]]
             image = augmented.contiguous(memory_format=torch.channels_last)
             device = image.device
             yield {
                 "image": image,
                 "tokens": text.tokenize(said, spell=self._of.options.spell, generator=draws).to(device),
                 "group": torch.tensor([self._of.numbers[each] for each in said]).to(device, non_blocking=True),
-                "own": own.to(device, non_blocking=True),
+                "own": self._of.own[indices].to(device, non_blocking=True),
                 "name": batch["name"],
             }
 
 
-def own_numbers(captions: Sequence[Sequence[str]], numbers: Mapping[str, int]) -> Tensor:
-    """The numbers of each image's captions, int64 [N, K], -1 where an image has fewer than another."""
-    found = [sorted({numbers[text] for text in texts}) for texts in captions]
-    own = torch.full((len(found), max(map(len, found))), -1)
-    for row, each in zip(own, found, strict=True):
-        row[: len(each)] = torch.tensor(each)
+def own_numbers(captions: Sequence[Sequence[str]], chosen: Iterable[int], numbers: Mapping[str, int]) -> Tensor:
+    """The numbers of the chosen images' captions, int64 [N, K] by image, -1 where it has fewer or isn't chosen."""
+    found = {index: sorted({numbers[text] for text in captions[index]}) for index in chosen}
+    own = torch.full((len(captions), max(map(len, found.values()))), -1)
+    for index, each in found.items():
+        own[index, : len(each)] = torch.tensor(each)
     return own
 
 
