@@ -26,13 +26,14 @@ from machine import machine
 import segkit
 
 RESULTS = Path(__file__).parent / "results" / "cifar10.json"
-FEW_PASSES = (  # in which a network learns more from images as they are, small at first, and at a higher rate
-    "data.grow={start: 16}",
+FEW_PASSES = (  # in which a network learns more from images as they are, small at first, by Muon and at a higher rate
+    "data.grow={start: 24}",
     "model.backbone={name: swin_cifar10, drop_path: 0.0}",
     "classify.mixup=0",
     "classify.cutmix=0",
     "augment.rand_augment=null",
-    "train.learning_rate=0.0005",
+    "train.optimizer=muon",
+    "train.learning_rate=0.002",
     "train.ema=0.999",
     "train.validate_every=4",
 )

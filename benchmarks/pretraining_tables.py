@@ -2,7 +2,7 @@
 
 from statistics import mean
 
-from table_parts import Lines, Rows, of_seeds, with_spread
+from table_parts import Lines, Rows, differences, of_seeds, with_spread
 
 
 def captions(rows: Rows) -> Lines:
@@ -109,4 +109,16 @@ def retrieval(rows: Rows) -> Lines:
                 with_spread([row["dense_r1"] for row in each]),
             ]
         )
+    return lines
+
+
+def started(rows: Rows) -> Lines:
+    lines = [["masks of", "both backbones from", "IoU", "F1", "NLL", "seeds"]]
+    for few, masks in (("", "200 pictures"), ("few ", "21 pictures")):
+        for system, start in (("scratch", "random weights"), ("pretrained", "the shared space of that seed")):
+            found = of_seeds(rows, f"{few}{system}, seed {{seed}}")
+            scores = [with_spread([row[score] for row in found]) for score in ("iou", "f1", "nll")]
+            lines.append([masks, start, *scores, str(len(found))])
+        row = rows[f"{few}pretrained minus {few}scratch"]
+        lines.append([masks, "the latter minus the former, 95 % interval", *differences(row), str(row["seeds"])])
     return lines

@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from pretraining_tables import captions, cifar10, cifar10_speed, fusion, retrieval
-from table_parts import SEEDS, Lines, Rows, of_seeds, with_spread
+from pretraining_tables import captions, cifar10, cifar10_speed, fusion, retrieval, started
+from table_parts import SEEDS, Lines, Rows, differences, of_seeds, with_spread
 
 ROOT = Path(__file__).parent.parent
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "results.md"
@@ -134,14 +134,6 @@ def volumes(rows: Rows) -> Lines:
         found = of_seeds(rows, key + ", seed {seed}")
         lines.append([name, *(with_spread([row[score] for row in found], 4) for score in scores)])
     return lines
-
-
-def _differences(row: Rows) -> list[str]:
-    """Of one system from another, with intervals."""
-    return [
-        f"{row[score]:+.3f}, {row[f'{score} interval'][0]:+.3f} to {row[f'{score} interval'][1]:+.3f}"
-        for score in ("iou", "f1", "nll")
-    ]
 
 
 def demo_seeds(rows: Rows) -> Lines:
@@ -286,7 +278,7 @@ def depth_differences(rows: Rows) -> Lines:
     for key, row in rows.items():
         if " minus " in key:
             data, _, what = key.partition(", ")
-            lines.append([f"`{data}`", what, *_differences(row)])
+            lines.append([f"`{data}`", what, *differences(row)])
     return lines
 
 
@@ -300,6 +292,7 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "cifar10": ("cifar10", cifar10),
     "cifar10 speed": ("cifar10_speed", cifar10_speed),
     "retrieval": ("contrastive_depth", retrieval),
+    "started": ("contrastive_depth", started),
     "demo seeds": ("demo_seeds", demo_seeds),
     "ensemble memory": ("ensemble_memory", ensemble_memory),
     "backbones": ("backbones", backbones),

@@ -19,3 +19,11 @@ def with_spread(values: list[float], digits: int = 3) -> str:
 def of_seeds(rows: Rows, key: str) -> list[Rows]:
     """The rows of a system, by seeds, as far as there are any."""
     return [rows[name] for seed in SEEDS if (name := key.format(seed=seed)) in rows]
+
+
+def differences(row: Rows) -> list[str]:
+    """Of one system from another, with intervals."""
+    return [
+        f"{row[score]:+.3f}, {row[f'{score} interval'][0]:+.3f} to {row[f'{score} interval'][1]:+.3f}"
+        for score in ("iou", "f1", "nll")
+    ]

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 Share = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(ge=1)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+OptimizerName = Literal["adamw", "muon"]
 
 STACK = "stack"
 """In the place of a depth backbone's name: depth is further channels of the image's backbone."""
@@ -56,6 +57,9 @@ class OptimisationRecipe(Strict):
     epochs: int = Field(100, ge=1)
     batch: int = Field(8, ge=1, description="crops or images in a step, on each device")
     accumulate: int = Field(1, ge=1, description="steps whose gradients are summed into one update")
+    optimizer: OptimizerName = Field(
+        "adamw", description="muon: for the linear layers of backbones, as of transformers; AdamW for all else"
+    )
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0, description="not for norms, biases and position-bias tables")
     betas: tuple[Share, Share] = (0.9, 0.999)

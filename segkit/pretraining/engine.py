@@ -21,7 +21,7 @@ from segkit.training.checkpoint import Checkpoints, Stateful, read_checkpoint
 from segkit.training.directory import RunDirectory
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
-from segkit.training.optimizer import backbones_of
+from segkit.training.optimizer import backbones_of, counted
 from segkit.training.progress import Bar
 from segkit.training.trainer import make_trainer, without_advice
 
@@ -67,8 +67,8 @@ def fit(
     precision: Precision = fastest(device) if train.precision == "auto" else train.precision
     if precision == "fp16" and device.type == "cpu":
         raise RecipeError("train.precision=fp16: processors don't compute it; take bf16, fp32 or auto")
-    count = sum(parameter.numel() for parameter in model.parameters())
-    log.say(f"{count:,} parameters, {train.epochs} epochs of {steps} steps, {precision} on {_named(device)}")
+    count = counted(model, train.optimizer)
+    log.say(f"{count}, {train.epochs} epochs of {steps} steps, {precision} on {_named(device)}")
 
     clock = AllottedTime(train.minutes, updates) if train.minutes is not None else None
     place = clock.place if clock is not None else None

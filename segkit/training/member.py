@@ -34,6 +34,7 @@ from segkit.training.checkpoint import Checkpoints, Stateful, read_checkpoint
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.module import TrainingModule
+from segkit.training.optimizer import counted
 from segkit.training.plan import Plan, build_segmenter
 from segkit.training.progress import Bar, EpochTable
 from segkit.training.rounding import round_weights
@@ -201,7 +202,8 @@ def _trainee(plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: P
     L.seed_everything(plan.seed, workers=True, verbose=False)
     # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
     segmenter = build_segmenter(plan, folder).to(memory_format=torch.channels_last)
-    log.say(f"{title}: {_parameters(segmenter)}, {len(plan.samples)} pictures, {train.epochs} epochs of {steps} steps")
+    count = counted(segmenter, train.optimizer)
+    log.say(f"{title}: {count}, {len(plan.samples)} pictures, {train.epochs} epochs of {steps} steps")
     names = {module: name for name, module in segmenter.backbone.named_modules()}
     trunks = segmenter.backbone.trunks
     for trunk in trunks:
@@ -272,14 +274,6 @@ def _digest(segmenter: Segmenter) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
-
-
-def _parameters(segmenter: Segmenter) -> str:
-    """How many there are, and how many of them are frozen."""
-    frozen = sum(p.numel() for p in segmenter.parameters() if not p.requires_grad)
-    return f"{sum(p.numel() for p in segmenter.parameters()):,} parameters" + (
-        f" ({frozen:,} frozen)" if frozen else ""
-    )
 
 
 def _loader(plan: Plan) -> DataLoader[dict[str, Any]]:

@@ -86,7 +86,7 @@ class NetworkModule(L.LightningModule):
         return f"  {self.score[0]} {self.score[1]:.4f}"
 
     def configure_optimizers(self) -> Any:
-        """AdamW with its groups, and the schedule that advances with every update."""
+        """The optimiser with its groups, and the schedule that advances with every update."""
         recipe = self.train_recipe
         optimizer = create_optimizer(
             self.network,
@@ -96,6 +96,7 @@ class NetworkModule(L.LightningModule):
             layer_decay=recipe.layer_decay,
             frozen=self._frozen,
             fused=self._fused,
+            name=recipe.optimizer,
         )
         decay = schedule(
             optimizer,

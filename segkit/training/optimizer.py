@@ -1,9 +1,10 @@
-"""AdamW with weight decay and learning rates where they belong, and the rate's way over the run."""
+"""AdamW or Muon with weight decay and learning rates where they belong, and the rate's way over the run."""
 
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -11,9 +12,12 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from segkit.backbones.backbone import Backbone
 from segkit.errors import UsageError
 from segkit.nearest import nearest
+from segkit.sections import OptimizerName
+from segkit.training.muon import MuonAdamW
 
 SCHEDULES = ("cosine", "polynomial", "constant")
 POWER = 0.9  # of the polynomial
+MATRICES = "matrices"
 
 UNDECAYED_MODULES = (
     nn.Embedding,
@@ -26,7 +30,7 @@ UNDECAYED_MODULES = (
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float, layer_decay: float = 1.0, *, frozen: bool = False
+    model: nn.Module, weight_decay: float, layer_decay: float = 1.0, *, frozen: bool = False, matrices: bool = False
 ) -> list[dict[str, Any]]:
     """Groups for an optimiser, "decay" and "no_decay"; every trainable parameter is in exactly one.
 
@@ -34,6 +38,8 @@ def parameter_groups(
     embeddings. Biases, norms, scales, tokens and position tables (Swin's ``relative_position_bias_table``) don't, since
     pulling them to zero changes what the network says without making it simpler. Frozen parameters are left out,
     unless ``frozen`` asks for them, because they will learn later.
+
+    With ``matrices``, a third group of this name has the weights of the backbones' linear layers, which decay.
 
     With a ``layer_decay`` below 1 (Clark et al., ICLR 2020; BEiT's and Swin's fine-tuning), stages of a backbone's
     trunks have groups of their own, "decay.1", "no_decay.1", …: counted from the last stage, number k learns at
@@ -49,12 +55,13 @@ def parameter_groups(
         for parameter in module.parameters(recurse=False)
     }
     depths = _depths(model) if layer_decay < 1 else {}
+    hidden = _hidden(model) if matrices else set()
     groups: dict[tuple[int, str], list[nn.Parameter]] = {(0, "decay"): [], (0, "no_decay"): []}
     for name, parameter in model.named_parameters():
         if not (parameter.requires_grad or frozen):
             continue
         decays = name.endswith("weight") and parameter.ndim >= 2 and id(parameter) not in shielded
-        kind = "decay" if decays else "no_decay"
+        kind = MATRICES if id(parameter) in hidden else "decay" if decays else "no_decay"
         groups.setdefault((depths.get(id(parameter), 0), kind), []).append(parameter)
     if not any(groups.values()):
         raise UsageError("nothing to train: every parameter of the model is frozen")
@@ -62,7 +69,7 @@ def parameter_groups(
         {
             "name": f"{kind}.{depth}" if depth else kind,
             "params": parameters,
-            "weight_decay": weight_decay if kind == "decay" else 0.0,
+            "weight_decay": 0.0 if kind == "no_decay" else weight_decay,
             "rate": layer_decay**depth,
         }
         for (depth, kind), parameters in sorted(groups.items(), key=lambda group: group[0])
@@ -77,17 +84,37 @@ def create_optimizer(
     layer_decay: float = 1.0,
     frozen: bool = False,
     fused: bool | None = None,
-) -> AdamW:
+    name: OptimizerName = "adamw",
+) -> Optimizer:
     """AdamW (Loshchilov & Hutter, ICLR 2019) over the model's ``parameter_groups``, each at its share of the rate.
 
-    ``fused`` makes a step one kernel also on a GPU; None does so on processors alone.
+    With the name "muon", weights of the backbones' linear layers learn by Muon and all else by AdamW
+    (:class:`segkit.training.muon.MuonAdamW`); where a model has no such weights it is AdamW alone.
+
+    ``fused`` makes a step of AdamW one kernel also on a GPU; None does so on processors alone.
     """
-    found = parameter_groups(model, weight_decay, layer_decay, frozen=frozen)
+    found = parameter_groups(model, weight_decay, layer_decay, frozen=frozen, matrices=name == "muon")
     groups = [{**group, "lr": lr * group["rate"]} for group in found]
     # PyTorch fuses on request only. On processors that saves much: 98 → 13 ms a step for Swin-T on two cores. On GPUs
     # it saves little with large models, and Lightning can't clip a fused optimiser's gradients under fp16 loss scaling.
     on_processor = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
-    return AdamW(groups, lr=lr, betas=betas, fused=on_processor or fused)
+    fused = bool(on_processor or fused)
+    matrices = [group for group in groups if group["name"].startswith(MATRICES)]
+    others = [group for group in groups if not group["name"].startswith(MATRICES)]
+    if not matrices:
+        return AdamW(others, lr=lr, betas=betas, fused=fused)
+    return MuonAdamW(matrices, others, betas=betas, fused=fused)
+
+
+def counted(model: nn.Module, name: OptimizerName) -> str:
+    """How many parameters a model has, how many of them are frozen, and with Muon how many learn by it."""
+    every = list(model.parameters())
+    hidden = _hidden(model) if name == "muon" else set()
+    frozen = sum(parameter.numel() for parameter in every if not parameter.requires_grad)
+    of_muon = sum(parameter.numel() for parameter in every if parameter.requires_grad and id(parameter) in hidden)
+    notes = [f"{frozen:,} frozen"] if frozen else []
+    notes += [f"{of_muon:,} by Muon"] if name == "muon" else []
+    return f"{sum(map(torch.numel, every)):,} parameters" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def schedule(
@@ -131,6 +158,16 @@ def schedule(
         return math.pow(1 - x, POWER) if kind == "polynomial" else 1.0
 
     return LambdaLR(optimizer, share)
+
+
+def _hidden(model: nn.Module) -> set[int]:
+    """The weights of linear layers in backbones; a head's last layer learns better by AdamW."""
+    return {
+        id(module.weight)
+        for backbone in backbones_of(model)
+        for module in backbone.modules()
+        if isinstance(module, nn.Linear)
+    }
 
 
 def _depths(model: nn.Module) -> dict[int, int]:

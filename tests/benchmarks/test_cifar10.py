@@ -15,7 +15,7 @@ from segkit.pretraining.classify import ClassifyObjective
 from segkit.pretraining.run import PretrainRun
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-SMALL = ("model.backbone={name: swin, embed_dim: 8, depths: [1], heads: [1], window: 3}", "data.size=24")
+SMALL = ("model.backbone={name: swin, embed_dim: 8, depths: [1], heads: [1], window: 3}", "data.size=32")
 
 
 @pytest.fixture
