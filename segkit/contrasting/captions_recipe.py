@@ -1,6 +1,6 @@
 """The section ``captions`` of a recipe: how images and their captions are brought into one space."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from segkit.sections import Part, Strict
 
@@ -25,3 +25,10 @@ class CaptionsRecipe(Strict):
     )
     dim: int = Field(256, ge=1, description="of the space that both are projected to")
     temperature: float = Field(0.07, ge=0.01, le=1, description="that InfoNCE begins with")
+
+    @model_validator(mode="after")
+    def _own_words(self) -> "CaptionsRecipe":
+        for key in ("words", "spell"):
+            if self.text.name == "hugging_face" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"captions.{key} is of the transformer; hugging_face has its own words, leave it out")
+        return self

@@ -114,3 +114,15 @@ def test_a_recipe_of_the_other_command_is_sent_there(write):
 def test_it_is_read_without_torch():
     code = "import sys, segkit.pretraining.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("key", ["words", "spell"])
+def test_a_hugging_face_encoder_has_its_own_words(write, key):
+    text = {"name": "hugging_face", "folder": "bert"}
+    values = {"name": "x", "model": {"backbone": "resnet18"}, "captions": {"text": text}}
+    recipe = load_as(PretrainRecipe, write(values))
+    assert load_as(PretrainRecipe, write(recipe.to_yaml())) == recipe
+    with pytest.raises(
+        RecipeError, match=f"captions.{key} is of the transformer; hugging_face has its own words, leave"
+    ):
+        load_as(PretrainRecipe, write(values), [f"captions.{key}=0"])
