@@ -12,9 +12,10 @@ from segkit.checking.findings import Place
 from segkit.checking.survey import LOSSY, Survey, reason
 from segkit.data.coding import background_of, named_classes, task_of
 from segkit.data.folder import Sample, fit
-from segkit.data.listing import DICOM, VOLUMES, by_stem, suffix_of
+from segkit.data.listing import by_stem
 from segkit.data.masks import IGNORE, LOSSLESS, Values, ids_of_colours, in_colour, read_stored, whole_values
 from segkit.data.reader import Pixels, read_pixels
+from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
 from segkit.errors import DataError
 from segkit.nearest import nearest
 

@@ -12,8 +12,8 @@ from segkit.checking.findings import Finding, Place, finding
 from segkit.checking.mask_facts import MaskFacts
 from segkit.checking.survey import Survey, reason
 from segkit.data.coding import BY_NAME, Coding, background_of, check_named, decide_coding
-from segkit.data.listing import DICOM, suffix_of
 from segkit.data.masks import IGNORE, NO_CLASS, looks_interpolated, shown_values, strange_values
+from segkit.data.suffixes import DICOM, suffix_of
 from segkit.errors import DataError
 
 MEANT = 0.9  # share of a lossy mask's pixels near 0 and 255 from which it is a mask of 0 and 255

@@ -8,10 +8,11 @@ from pathlib import Path
 from segkit.checking.findings import Finding, Place, finding
 from segkit.data.description import Description, describe
 from segkit.data.folder import Sample, find_files
-from segkit.data.listing import SERIES, list_folder, stem_of
+from segkit.data.listing import list_folder
 from segkit.data.masks import LOSSLESS
 from segkit.data.reader import PICTURES
 from segkit.data.splits import draw_splits, overlaps
+from segkit.data.suffixes import SERIES, stem_of
 from segkit.errors import DataError
 
 LOSSY = tuple(suffix for suffix in PICTURES if suffix not in LOSSLESS)

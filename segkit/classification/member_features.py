@@ -9,6 +9,7 @@ from torch import Tensor
 from segkit.classification.classifier import Classifier
 from segkit.errors import ModelError, UsageError
 from segkit.labelled.augmentation import Augmentation
+from segkit.labelled.batch_augmentation import BatchAugmentation
 from segkit.labelled.held import Batch, HeldImages
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.view import View
@@ -44,7 +45,7 @@ class MemberFeatures:
     def augmented(self, split: str, augment: Augmentation, *, seed: int, view: int) -> list[Tensor]:
         """Each member's features float32 [N, D] of the images augmented; another ``view`` is another draw."""
         size = self._view.size
-        change = augment.build(size, channels=self.members[0].channels)
+        change = BatchAugmentation(augment, size, channels=self.members[0].channels)
         held = self._held(split, size)
         return self._features(held, lambda batch, step: change(batch, (seed, view, step)))
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.geometry import Geometry
-from segkit.data.listing import DICOM, suffix_of
 from segkit.data.masks import IGNORE, Ids, Values, apply_table, class_files, whole_values
 from segkit.data.reader import Reader, Window, own_window
 from segkit.data.resize import resized
 from segkit.data.slices import PLANES, Plane, Slices
+from segkit.data.suffixes import DICOM, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.description import MOST_CLASSES, Description
-from segkit.data.listing import DICOM, VOLUMES, suffix_of
 from segkit.data.masks import IGNORE, LOSSLESS, NO_CLASS, Ids, read_values, shown_values
+from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
 from segkit.errors import DataError
 from segkit.task import Task
 

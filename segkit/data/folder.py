@@ -15,12 +15,13 @@ from segkit.data.coding import Coding, background_of, find_coding, task_of
 from segkit.data.depth import DEPTHS, Depth, read_depth, stored_values
 from segkit.data.depth_format import DepthFormat
 from segkit.data.description import Colour, Description, read_description
-from segkit.data.listing import DICOM, SERIES, VOLUMES, by_stem, entries, is_volume, stem_of, suffix_of
+from segkit.data.listing import by_stem, entries, is_volume
 from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, class_files, read_colours, read_values
 from segkit.data.reader import PICTURES, Reader
 from segkit.data.resize import resized_ids
 from segkit.data.slices import Plane
 from segkit.data.splits import draw_splits, overlaps
+from segkit.data.suffixes import DICOM, SERIES, VOLUMES, stem_of, suffix_of
 from segkit.data.turned import Number, depth_on, turned_to_fit
 from segkit.errors import DataError, UsageError
 from segkit.nearest import nearest

@@ -4,27 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segkit.data.suffixes import BLURRING, DICOM, SERIES, VOLUMES, stem_of, suffix_of
 from segkit.errors import DataError
 from segkit.given_path import why_no_text
 
-BLURRING = (".jpg", ".jpeg", ".webp")  # compressed with loss
-DICOM = ".dcm"
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", DICOM)
-"""Suffixes of files that hold volumes, or a slice with its place in space."""
 LOOKED_AT = 8  # files of a folder, and folders in it
-SERIES = "/"
-"""In the place of a suffix: a folder that holds a DICOM series."""
-
-
-def suffix_of(path: Path) -> str:
-    """The suffix in small letters, that of a compressed file whole: ``.nii.gz``."""
-    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
-
-
-def stem_of(path: Path) -> str:
-    """The name without its suffix, ``x`` of ``x.nii.gz``; of a folder the whole name."""
-    suffix = "" if path.is_dir() else suffix_of(path)
-    return path.name[: len(path.name) - len(suffix)]
 
 
 @dataclass(frozen=True)

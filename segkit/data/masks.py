@@ -10,8 +10,9 @@ from PIL import Image
 
 from segkit.data.claims import LIMIT, check_claim, claim_of
 from segkit.data.description import Colour
-from segkit.data.listing import VOLUMES, by_stem, is_volume, suffix_of
+from segkit.data.listing import by_stem, is_volume
 from segkit.data.reader import Pixels, read_pixels
+from segkit.data.suffixes import VOLUMES, suffix_of
 from segkit.errors import DataError
 from segkit.nearest import nearest
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from segkit.data.coding import find_coding
 from segkit.data.description import Description
 from segkit.data.folder import DatasetFolder, Sample
-from segkit.data.listing import DICOM, VOLUMES, suffix_of
 from segkit.data.masks import LOSSLESS, read_values
 from segkit.data.picture import open_picture
 from segkit.data.reader import orientation_of
+from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
 from segkit.errors import DataError
 from segkit.task import Task
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from segkit.allocator import reused_memory
 from segkit.artifact import DESCRIPTION, AnyModel, check_draws_masks, load_segmentation
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
-from segkit.data.listing import VOLUMES, suffix_of
 from segkit.data.masks import LOSSLESS
+from segkit.data.suffixes import VOLUMES, suffix_of
 from segkit.drawing.error_picture import draw_errors
 from segkit.drawing.palette import default_palette
 from segkit.ensemble import Ensemble

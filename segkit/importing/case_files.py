@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from segkit.data.listing import is_volume, suffix_of
+from segkit.data.listing import is_volume
 from segkit.data.reader import PICTURES, read_pixels
+from segkit.data.suffixes import suffix_of
 from segkit.errors import DataError, UsageError
 from segkit.importing.grids import Grid, difference, picture_sizes
 from segkit.importing.layout import Case, Put

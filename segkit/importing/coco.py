@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from segkit.data.listing import suffix_of
 from segkit.data.reader import PICTURES
+from segkit.data.suffixes import suffix_of
 from segkit.errors import DataError
 from segkit.importing.coco_mask import DrawnMask, Outline, Rle
 from segkit.importing.json_file import inside, read_json

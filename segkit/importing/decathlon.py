@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from segkit.data.listing import stem_of
+from segkit.data.suffixes import stem_of
 from segkit.importing.json_file import inside, read_json
 from segkit.importing.labels import LabelFile, by_name, labels_of
 from segkit.importing.layout import Case, Group, Layout

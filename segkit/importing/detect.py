@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from segkit.data.listing import stem_of
+from segkit.data.suffixes import stem_of
 from segkit.errors import DataError, UsageError
 from segkit.importing.coco import coco_files
 from segkit.importing.json_file import read_json

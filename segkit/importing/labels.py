@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.data.listing import is_volume, suffix_of
+from segkit.data.listing import is_volume
 from segkit.data.masks import IGNORE, LOSSLESS, Ids, read_values, shown_values
 from segkit.data.png import png_bytes
 from segkit.data.reader import PICTURES
+from segkit.data.suffixes import suffix_of
 from segkit.errors import DataError
 from segkit.importing.layout import Placed, Put
 from segkit.task import Task

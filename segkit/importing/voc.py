@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from segkit.data.description import Colour
-from segkit.data.listing import by_stem, list_folder, stem_of, suffix_of
+from segkit.data.listing import by_stem, list_folder
 from segkit.data.masks import IGNORE, LOSSLESS, read_colours, read_stored
 from segkit.data.reader import PICTURES
+from segkit.data.suffixes import stem_of, suffix_of
 from segkit.errors import DataError
 from segkit.importing.json_file import inside
 from segkit.importing.labels import BACKGROUND, LabelFile, Labels

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.geometry import Geometry
-from segkit.data.listing import suffix_of
+from segkit.data.suffixes import suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.importing.layout import Put

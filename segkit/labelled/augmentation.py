@@ -1,14 +1,10 @@
-"""How training images are changed at random: settings of a recipe, and the callable that they describe."""
+"""How training images are changed at random: a section of a recipe."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from segkit.errors import UsageError
 from segkit.sections import Strict
-
-if TYPE_CHECKING:
-    from segkit.labelled.batch_augmentation import BatchAugmentation
 
 Rising = tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], Annotated[float, Field(gt=0, allow_inf_nan=False)]]
 
@@ -63,18 +59,3 @@ class Augmentation(Strict):
     rand_augment: RandAugment | None = Field(None, description="{operations, magnitude}; null: none")
     jitter: Jitter | None = Field(None, description="{brightness, contrast, saturation, hue}; null: none")
     erase: float = Field(0.0, ge=0, le=1, description="probability that a rectangle gives way to noise")
-
-    def build(self, size: tuple[int, int], *, channels: int = 3) -> "BatchAugmentation":
-        """The augmentation that gives images of a size (height, width).
-
-        Raises:
-            UsageError: operations on colours, but images of neither one nor three channels.
-        """
-        from segkit.labelled.batch_augmentation import BatchAugmentation
-
-        if channels not in (1, 3) and (self.rand_augment or self.jitter):
-            key = "rand_augment" if self.rand_augment else "jitter"
-            raise UsageError(
-                f"augment.{key}: changes colours, so it takes images of 1 or 3 channels, not {channels}; set it to null"
-            )
-        return BatchAugmentation(self, size)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segkit.errors import UsageError
 from segkit.labelled import colour
 from segkit.labelled.augmentation import Augmentation, Jitter
 from segkit.labelled.grouping import Operation, in_groups
@@ -30,9 +31,18 @@ class BatchAugmentation:
     Args:
         settings: what to do.
         size: (height, width) of what comes out.
+        channels: of the images.
+
+    Raises:
+        UsageError: operations on colours, but images of neither one nor three channels.
     """
 
-    def __init__(self, settings: Augmentation, size: tuple[int, int]) -> None:
+    def __init__(self, settings: Augmentation, size: tuple[int, int], *, channels: int = 3) -> None:
+        if channels not in (1, 3) and (settings.rand_augment or settings.jitter):
+            key = "rand_augment" if settings.rand_augment else "jitter"
+            raise UsageError(
+                f"augment.{key}: changes colours, so it takes images of 1 or 3 channels, not {channels}; set it to null"
+            )
         self.settings, self.size = settings, size
 
     def __call__(self, batch: Batch, step: Step) -> Tensor:

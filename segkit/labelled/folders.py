@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.data.listing import entries, suffix_of
+from segkit.data.listing import entries
 from segkit.data.reader import PICTURES
+from segkit.data.suffixes import suffix_of
 from segkit.errors import DataError
 from segkit.given_path import why_no_text
 from segkit.labelled.drawing import drawn_splits, unlearned, with_unlabelled

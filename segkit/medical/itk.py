@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segkit.data.claims import LIMIT
 from segkit.data.geometry import Geometry
-from segkit.data.listing import stem_of
+from segkit.data.suffixes import stem_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path

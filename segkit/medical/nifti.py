@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from segkit.data.claims import AT_A_TIME, DEFLATE, LIMIT
 from segkit.data.geometry import Geometry
-from segkit.data.listing import stem_of, suffix_of
+from segkit.data.suffixes import stem_of, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.files import atomic_path

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from segkit.data.claims import LIMIT
-from segkit.data.listing import DICOM, VOLUMES, suffix_of
 from segkit.data.listing import is_volume as is_volume
-from segkit.data.listing import stem_of as stem_of
+from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
+from segkit.data.suffixes import stem_of as stem_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.medical.itk_header import META, NRRD

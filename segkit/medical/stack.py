@@ -15,7 +15,7 @@ from PIL import Image
 from segkit.data.claims import DEFLATE, LIMIT, check_inflated
 from segkit.data.decoding import COMPRESSIONS, PHOTOMETRICS, SLIDES, is_tiff, other_pictures, picture_series
 from segkit.data.geometry import Geometry
-from segkit.data.listing import stem_of
+from segkit.data.suffixes import stem_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.files import atomic_path

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.data.listing import suffix_of
+from segkit.data.suffixes import suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import UsageError
 from segkit.medical.itk_header import META, NRRD

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from segkit.data.listing import stem_of
+from segkit.data.suffixes import stem_of
 from segkit.prediction.manifest import files_hash
 from segkit.prediction.sources import Source
 

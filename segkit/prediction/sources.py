@@ -9,8 +9,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segkit.data.listing import DICOM, VOLUMES, is_dicom, stem_of, suffix_of
+from segkit.data.listing import is_dicom
 from segkit.data.reader import PICTURES
+from segkit.data.suffixes import DICOM, VOLUMES, stem_of, suffix_of
 from segkit.errors import DataError, UsageError
 from segkit.given_path import given_path, spelled, why_no_text
 

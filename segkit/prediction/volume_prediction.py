@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.cases import Case
-from segkit.data.listing import DICOM, suffix_of
+from segkit.data.suffixes import DICOM, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import UsageError
 from segkit.files import writing_to

@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from segkit.data.listing import DICOM
 from segkit.data.picture import Resolution
 from segkit.data.reader import SLIDES
 from segkit.data.scaled import AT_ONCE
+from segkit.data.suffixes import DICOM
 from segkit.errors import UsageError
 from segkit.files import atomic_path
 from segkit.given_path import given_path

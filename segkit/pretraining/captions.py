@@ -88,7 +88,7 @@ class CaptionsObjective:
         self.own = own_numbers(self.captioned.captions, self.chosen, self.numbers)
         held_out = self.held_out if self.held_out is not None else ()
         self.held_out_numbers = self._numbers(self.captioned.texts(held_out))
-        self._augment = recipe.augment.build(data.shape, channels=data.channels)
+        self._augment = BatchAugmentation(recipe.augment, data.shape, channels=data.channels)
         self._train: HeldImages | None = None
         self._validation: HeldImages | None = None
 

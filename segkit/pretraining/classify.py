@@ -73,7 +73,7 @@ class ClassifyObjective:
             view=self.view,
         )
         self.model: nn.Module = self.classifier
-        self._augment = recipe.augment.build(data.shape, channels=data.channels)
+        self._augment = BatchAugmentation(recipe.augment, data.shape, channels=data.channels)
         mixes = options.mix and (options.mixup or options.cutmix)
         classes = len(self.images.classes)
         self._mix = Mixing(classes, mixup=options.mixup, cutmix=options.cutmix, share=options.mix) if mixes else None

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from segkit.errors import UsageError
 from segkit.labelled.augmentation import Augmentation
+from segkit.labelled.batch_augmentation import BatchAugmentation
 
 
 @pytest.mark.parametrize(
@@ -30,8 +31,8 @@ def test_mistakes_are_named(settings, message):
 def test_colours_need_one_channel_or_three():
     for key in ("rand_augment", "jitter"):
         with pytest.raises(UsageError, match=rf"augment\.{key}: changes colours, .* not 4; set it to null"):
-            Augmentation(**{key: {}}).build((8, 8), channels=4)
-    assert Augmentation().build((8, 8), channels=4).size == (8, 8)
+            BatchAugmentation(Augmentation(**{key: {}}), (8, 8), channels=4)
+    assert BatchAugmentation(Augmentation(), (8, 8), channels=4).size == (8, 8)
 
 
 def test_recipes_are_read_without_torch():

@@ -6,7 +6,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from segkit.labelled.augmentation import Augmentation, Jitter
-from segkit.labelled.batch_augmentation import erased, jittered
+from segkit.labelled.batch_augmentation import BatchAugmentation, erased, jittered
 
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 EVERYTHING = {"crop": {"scale": [0.3, 1.0]}, "rand_augment": {}, "jitter": JITTER, "erase": 0.5}
@@ -21,7 +21,7 @@ def batch(count=8, size=(16, 16), channels=3):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("crop", [{"scale": [0.3, 1.0]}, {"pad": 2}, None])
 def test_all_of_it_gives_images_of_the_size(crop, channels):
-    augment = Augmentation(**EVERYTHING | {"crop": crop}).build((12, 20), channels=channels)
+    augment = BatchAugmentation(Augmentation(**EVERYTHING | {"crop": crop}), (12, 20), channels=channels)
     given = batch(channels=channels)
     before = given["image"].clone()
     done = augment(given, (0, 0, 0))
@@ -32,7 +32,7 @@ def test_all_of_it_gives_images_of_the_size(crop, channels):
 
 
 def test_what_is_drawn_depends_on_seed_epoch_and_step_alone():
-    augment, given = Augmentation(**EVERYTHING).build((16, 16)), batch()
+    augment, given = BatchAugmentation(Augmentation(**EVERYTHING), (16, 16)), batch()
     done = augment(given, (1, 2, 3))
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -44,13 +44,13 @@ def test_what_is_drawn_depends_on_seed_epoch_and_step_alone():
 
 def test_nothing_asked_for_is_the_image_itself():
     given = batch()
-    done = Augmentation(crop=None, flip=0).build((16, 16))(given, (0, 0, 0))
+    done = BatchAugmentation(Augmentation(crop=None, flip=0), (16, 16))(given, (0, 0, 0))
     assert torch.allclose(done, given["image"] / 255, atol=1e-5)
 
 
 def test_half_of_the_images_are_mirrored_each_for_itself():
     given = batch(200)
-    done = Augmentation(crop=None).build((16, 16))(given, (0, 0, 0))
+    done = BatchAugmentation(Augmentation(crop=None), (16, 16))(given, (0, 0, 0))
     exact = given["image"] / 255
     same = (done - exact).abs().amax((1, 2, 3)) < 1e-4
     mirrored = (done - exact.flip(-1)).abs().amax((1, 2, 3)) < 1e-4
@@ -61,7 +61,7 @@ def test_half_of_the_images_are_mirrored_each_for_itself():
 def test_a_shift_of_images_of_the_size_is_exact():
     given = batch(300)
     given["image"][:] = 255
-    done = Augmentation(crop={"pad": 2}, flip=0).build((16, 16))(given, (0, 0, 0))
+    done = BatchAugmentation(Augmentation(crop={"pad": 2}, flip=0), (16, 16))(given, (0, 0, 0))
     rows, columns = (done[:, 0].amax(axis) for axis in (2, 1))
     counts = {(int(row.sum()), int(column.sum())) for row, column in zip(rows, columns, strict=True)}
     assert set(done.unique().tolist()) == {0.0, 1.0}
@@ -72,7 +72,7 @@ def test_images_of_several_sizes_are_brought_to_one_before_a_shift():
     given = {"image": torch.zeros(2, 3, 20, 30, dtype=torch.uint8), "extent": torch.tensor([[20, 11], [7, 30]])}
     for one, (height, width) in zip(given["image"], given["extent"], strict=True):
         one[:, :height, :width] = 255
-    done = Augmentation(crop={"pad": 1}).build((16, 16))(given, (0, 0, 0))
+    done = BatchAugmentation(Augmentation(crop={"pad": 1}), (16, 16))(given, (0, 0, 0))
     assert torch.allclose(done[:, :, 1:-1, 1:-1], torch.ones(2, 3, 14, 14))
 
 
@@ -125,5 +125,6 @@ def test_all_of_it_is_computed_on_the_batchs_device():
     with FakeTensorMode(allow_non_fake_inputs=True):  # refuses operands on different devices, and needs none
         image = torch.zeros(4, 3, 32, 32, dtype=torch.uint8, device="cuda")
         for crop in ({"pad": 2}, {"scale": [0.3, 1.0]}):
-            augment = Augmentation(crop=crop, rand_augment={"operations": 4}, jitter=JITTER).build((32, 32))
+            settings = Augmentation(crop=crop, rand_augment={"operations": 4}, jitter=JITTER)
+            augment = BatchAugmentation(settings, (32, 32))
             assert augment({"image": image, "extent": extent}, (0, 0, 0)).device.type == "cuda"
