@@ -44,5 +44,5 @@ class MuonAdamW(Optimizer):
             # groups and state are this optimiser's alone, which schedules change and checkpoints bring back
             part.param_groups, part.state = self.param_groups[at : at + len(part.param_groups)], self.state
             at += len(part.param_groups)
-            part.step()
+            part.step()  # type: ignore[no-untyped-call]  # torch has no hints there
         return loss
