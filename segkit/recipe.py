@@ -203,9 +203,13 @@ class Recipe(RunRecipe):
     loss: dict[str, float | dict[str, Any]] = Field(
         {"cross_entropy": 1.0, "dice": 1.0},
         min_length=1,
-        description="weight of each loss, or {weight, options}; one of your own is 'package.module:Class'",
+        description="weight of each loss, or {weight, options}: cross_entropy, bce, dice (smooth, include_background, "
+        "per_image), tversky (alpha, beta, and dice's), focal (gamma, alpha), lovasz (per_image); one of your own is "
+        "'package.module:Class'",
     )
-    class_weights: list[float] | None = Field(None, description="one weight a class in every loss")
+    class_weights: list[float] | None = Field(
+        None, description="one weight a class in every loss; of a binary task two, of background and foreground"
+    )
     train: TrainRecipe = TrainRecipe()
     predict: PredictRecipe = PredictRecipe()
 

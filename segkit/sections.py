@@ -58,7 +58,9 @@ class OptimisationRecipe(Strict):
     batch: int = Field(8, ge=1, description="crops or images in a step, on each device")
     accumulate: int = Field(1, ge=1, description="steps whose gradients are summed into one update")
     optimizer: OptimizerName = Field(
-        "adamw", description="muon: for the linear layers of backbones, as of transformers; AdamW for all else"
+        "adamw",
+        description="adamw; or muon: linear layers of backbones learn by it, all else by AdamW. For Swin and its kin "
+        "from random weights, at a rate about 0.002; without linear layers, as in ResNet, it changes nothing",
     )
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0, description="not for norms, biases and position-bias tables")
@@ -73,7 +75,9 @@ class OptimisationRecipe(Strict):
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the updates in which the rate rises from 0")
     clip: float | None = Field(1.0, gt=0, description="largest gradient norm; null: no clipping")
     ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; null: none")
-    precision: Precision = Field("auto", description="auto: bf16 where the processor computes it natively, else fp32")
+    precision: Precision = Field(
+        "auto", description="auto: bf16 where it is computed natively, else fp16 on a GPU and fp32 on a processor"
+    )
     early_stopping: int | None = Field(None, ge=1, description="validations without a better score before stopping")
     validate_every: int = Field(1, ge=1, description="epochs between validations; the last has one too")
     keep: Literal["best", "last"] = Field("best", description="weights to keep; best needs data.validate_on")

@@ -20,7 +20,8 @@ EPILOG = "Example: segkit check cells --fix cells_mended"
 def check(
     data: Annotated[Path, typer.Argument(help="The dataset's folder.")],
     fix: Annotated[
-        Path | None, typer.Option("--fix", metavar="COPY", help="Write a mended copy into this new folder.")
+        Path | None,
+        typer.Option("--fix", metavar="COPY", help="Write a mended copy into this new folder; not of volumes."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Mend also where something is lost or guessed.")] = False,
     as_json: Json = False,

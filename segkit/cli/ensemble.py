@@ -44,15 +44,16 @@ def build(
     weights: Annotated[
         Literal["uniform", "score", "member", "class", "gate", "stack", "early"] | None,
         typer.Option(
-            help="With --fit: equal weights; by each member's score; fitted by member, the default, or by class; of "
-            "masks, by pixel, or a network; of classifiers, a joint head on their features, trained on train."
+            help="With --fit. uniform: all alike; score: by each member's score; member: one fitted each, the default; "
+            "class: one each and class; of masks, gate: by pixel, and stack: a small network on top; of classifiers, "
+            "early: a joint head on their features, trained on train."
         ),
     ] = None,
     of: Annotated[
         Literal["probabilities", "logits"], typer.Option("--mean-of", help="What is averaged.")
     ] = "probabilities",
     temperature: Annotated[
-        bool, typer.Option("--temperature/--no-temperature", help="Fit how sure members and the whole are, too.")
+        bool, typer.Option("--temperature/--no-temperature", help="Fit temperatures of members and of the whole, too.")
     ] = True,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     tile: Tile = None,

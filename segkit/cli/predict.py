@@ -35,7 +35,9 @@ EPILOG = "Example: segkit predict runs/demo/model images/*.png -o masks --overla
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A saved model: its folder, a zip of it, or an exported .onnx.")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders, patterns; or one video.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT", help="Pictures, volumes, folders, patterns; or one video.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; of a video, the video to write.")],
     overlay: Annotated[bool, typer.Option("--overlay", help="Draw the classes over the picture.")] = False,
     probability: Annotated[bool, typer.Option("--probability", help="Write the probabilities.")] = False,

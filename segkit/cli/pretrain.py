@@ -48,8 +48,8 @@ def pretrain(
     What is learnt is up to the recipe: classes of images, which depth belongs to which picture, or which caption to
     which image. `backbone: {name: …, weights: runs/NAME/backbone.safetensors}` in another recipe begins with it.
 
-    Ctrl-C stops early and keeps the best weights so far. After that, or when the program was killed, the same command
-    with --resume goes on and ends as if it had never stopped.
+    Ctrl-C stops early and leaves the weights so far, the best or the last, as train.keep says. After that, or when the
+    program was killed, the same command with --resume goes on and ends as if it had never stopped.
     """
     from segkit.pretraining.run import pretrain as run_pretraining
 

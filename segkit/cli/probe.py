@@ -16,7 +16,8 @@ def probe(
     backbone: Annotated[
         str,
         typer.Argument(
-            help="A backbone's name or '{name: …, option: value}', a saved model's folder, or a pretraining run."
+            help="A backbone's name or '{name: …, option: value}', the folder of a saved model or pretraining run, or "
+            "a run's backbone.safetensors."
         ),
     ],
     data: Annotated[Path, typer.Argument(help="Labelled images: folders, a CSV list, or CIFAR's files.")],

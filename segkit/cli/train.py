@@ -50,8 +50,8 @@ def train(
 
     With --folds or --seeds the trainings become one ensemble.
 
-    Ctrl-C stops early and keeps the best weights so far. After that, or when the program was killed, the same command
-    with --resume goes on and ends as if it had never stopped.
+    Ctrl-C stops early and leaves a model of the weights so far, the best or the last, as train.keep says. After that,
+    or when the program was killed, the same command with --resume goes on and ends as if it had never stopped.
     """
     from segkit.training.run import train as run_training
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ from segkit.task import Task
 
 if TYPE_CHECKING:
     from segkit.data.cases import Cases
+
+UNMASKED: dict[str, Any] = {"task": None, "classes": (), "background": None, "roi": None, "palette": {}}
+"""A description without what it says of masks."""
+NO_CODING = Coding((), np.full(256, IGNORE, dtype=np.uint8))
 
 
 @dataclass(frozen=True)
@@ -250,11 +254,14 @@ class DatasetFolder:
             )
 
 
-def open_dataset(path: str | Path) -> DatasetFolder:
+def open_dataset(path: str | Path, *, masks: bool = True) -> DatasetFolder:
     """Return the dataset in a folder with ``images/``, ``masks/`` and, if it is there, ``dataset.yaml``.
 
     Without ``dataset.yaml`` the classes come from the masks' values. Without splits, 70/15/15 % of the pictures are
     drawn by a hash of their names (or of their groups' names). What is decided so is said in ``notes``.
+
+    Where nobody needs ``masks``, there may be none, or of some pictures; they aren't looked at, nor is what
+    ``dataset.yaml`` says of them: there are no classes then.
 
     Raises:
         DataError: naming the file, the key or the value, what was expected and what to do.
@@ -264,14 +271,18 @@ def open_dataset(path: str | Path) -> DatasetFolder:
         raise DataError(f"{path}: {'a file; a dataset is a folder' if path.exists() else 'no such folder'}")
     yaml = path / "dataset.yaml"
     description = read_description(yaml) if yaml.is_file() else Description()
-    notes = [] if yaml.is_file() else [f"{path} has no dataset.yaml: classes and splits are worked out"]
+    if not masks:
+        description = description.model_copy(update=UNMASKED)
+    worked_out = "classes and splits are" if masks else "splits are"
+    notes = [] if yaml.is_file() else [f"{path} has no dataset.yaml: {worked_out} worked out"]
 
-    files = find_files(path, description)
-    if not any(sample.mask for sample in files.values()):
+    files = find_files(path, description, masked=masks)
+    if masks and not any(sample.mask for sample in files.values()):
         raise DataError(f"{path / 'masks'}: no mask has the name of a picture in images/")
     splits: dict[str, tuple[str, ...]] = dict(description.splits)
     if not splits:
-        _check_pairs(path, files)
+        if masks:
+            _check_pairs(path, files)
         splits = draw_splits(files, description.groups)
         counts = ", ".join(f"{split} {len(stems)}" for split, stems in splits.items())
         by = "groups" if description.groups else "names"
@@ -282,8 +293,8 @@ def open_dataset(path: str | Path) -> DatasetFolder:
                 between = f"{shared.first!r} and {shared.second!r}"
                 notes.append(f"{what} in both {between}: {len(names)}, for example {names[0]}")
 
-    masks = [sample.mask for sample in files.values() if sample.mask is not None]
-    coding = find_coding(masks, description)
+    found = [sample.mask for sample in files.values() if sample.mask is not None]
+    coding = find_coding(found, description) if masks else NO_CODING
     return DatasetFolder(
         path=path,
         name=description.name or path.resolve().name,
@@ -305,7 +316,11 @@ def open_dataset(path: str | Path) -> DatasetFolder:
 
 
 def find_files(
-    path: Path, description: Description, listed: Callable[[Path, Sequence[str]], dict[str, Path]] = by_stem
+    path: Path,
+    description: Description,
+    listed: Callable[[Path, Sequence[str]], dict[str, Path]] = by_stem,
+    *,
+    masked: bool = True,
 ) -> dict[str, Sample]:
     """Return every picture in ``images/`` by stem, with the files of the same stem in the other folders.
 
@@ -313,9 +328,13 @@ def find_files(
         path: the dataset's folder.
         description: says what the masks are, and where the regions of interest.
         listed: gives the files with certain suffixes in a folder, by stem.
+        masked: whether masks are wanted.
     """
     images = listed(path / "images", (*PICTURES, *VOLUMES, SERIES))
-    if description.task == "multilabel":
+    masks: dict[str, Path] = {}
+    if not masked:
+        pass
+    elif description.task == "multilabel":
         listed_masks = entries(path / "masks")
         masks = {stem_of(entry): entry for entry in listed_masks if entry.is_dir() or suffix_of(entry) == DICOM}
     else:

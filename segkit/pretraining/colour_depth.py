@@ -47,7 +47,7 @@ class ColourDepthObjective:
         self.recipe, self.device = recipe, device
         self.options: ColourDepthRecipe = recipe.colour_depth
         self.headline = "r1" if self.options.image else "dense_r1"
-        self.folder = open_dataset(data.path)
+        self.folder = open_dataset(data.path, masks=False)
         self.samples = pair_samples(self.folder, data.train_on)
         self.held_out = pair_samples(self.folder, [data.validate_on]) if data.validate_on else []
         if self.folder.depth_format is None:

@@ -67,7 +67,7 @@ class PretrainTrainRecipe(OptimisationRecipe):
 
     batch: int = Field(128, ge=1, description="images or pairs in a step")
     minutes: float | None = Field(
-        None, gt=0, description="training ends after so many, with the schedule stretched to them; null: after epochs"
+        None, gt=0, description="training ends after so many at the latest, the schedule with it; null: after epochs"
     )
 
 

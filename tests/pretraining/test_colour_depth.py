@@ -1,11 +1,14 @@
 """The objective of colour and depth, from a dataset's folder to the backbones that start a bridged segmenter."""
 
 import csv
+import shutil
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
+from segkit.data.folder import open_dataset
 from segkit.data.synthetic import draw_cells
 from segkit.errors import DataError, RecipeError, UsageError
 from segkit.model import Segmenter
@@ -142,3 +145,18 @@ def test_metres_are_normalised_at_the_zoom_that_they_are_seen_at(cells, encoding
 def test_windows_that_share_too_little_and_what_is_of_images_alone_are_refused(cells, data, options, message):
     with pytest.raises(ValueError, match=message):
         recipe_of(cells, data, **options)
+
+
+def test_a_folder_without_masks_is_learnt_from_alike(cells, tmp_path):
+    bare = tmp_path / cells.name
+    shutil.copytree(cells, bare)
+    shutil.rmtree(bare / "masks")
+    said = yaml.safe_load((cells / "dataset.yaml").read_text())
+    without = {key: value for key, value in said.items() if key not in ("classes", "background")}
+    (bare / "dataset.yaml").write_text(yaml.safe_dump(without))
+    found, expected = objective_of(bare), objective_of(cells)
+    assert [sample.name for sample in found.samples] == [sample.name for sample in expected.samples]
+    assert found.digest == expected.digest
+    del without["splits"]
+    (bare / "dataset.yaml").write_text(yaml.safe_dump(without))
+    assert sum(map(len, open_dataset(bare, masks=False).splits.values())) == 10
