@@ -19,8 +19,8 @@ class PixelStatistics:
     Attributes:
         probabilities: [B, K, H, W] in 0..1; K = 1 for a binary task.
         entropy: [B, H, W] in nats, from 0 to :func:`maximum_entropy`; how unsure the prediction is in total.
-        mutual_information: [B, H, W] in nats; the part of the entropy that comes from members disagreeing.
-            None for a single model.
+        mutual_information: [B, H, W] in nats; how far the members disagree: the entropy of their mean less the mean of
+            their entropies, before any temperature of the whole. None for a single model.
         std: [B, K, H, W]; standard deviation of the members' probabilities. None for a single model.
     """
 

@@ -10,6 +10,7 @@ from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.classification.joint import JointClassifier
 from segkit.errors import ModelError, UsageError
 from segkit.fitting.assemble import common_about, free_name, name_of
+from segkit.fitting.ways import Of, Shape
 
 
 def loaded(paths: Sequence[str | Path]) -> dict[str, Classifier]:
@@ -34,8 +35,8 @@ def loaded(paths: Sequence[str | Path]) -> dict[str, Classifier]:
     return members
 
 
-def assemble(paths: Sequence[str | Path]) -> ClassifierEnsemble:
-    """One ensemble, equally weighted, of saved classifiers.
+def assemble(paths: Sequence[str | Path], of: Of = "probabilities") -> ClassifierEnsemble:
+    """One ensemble, equally weighted, of saved classifiers; ``of`` says what is averaged.
 
     Raises:
         UsageError: fewer than two members, or members that don't fit together.
@@ -44,6 +45,8 @@ def assemble(paths: Sequence[str | Path]) -> ClassifierEnsemble:
     members = loaded(paths)
     if len(members) < 2:
         raise UsageError("an ensemble needs at least two members; name more models")
-    ensemble = ClassifierEnsemble(list(members.values()), names=list(members))
+    first = next(iter(members.values()))
+    combination = Shape(len(members), len(first.classes), "multiclass", first.channels).mean(of=of)
+    ensemble = ClassifierEnsemble(list(members.values()), names=list(members), combination=combination)
     ensemble.about = common_about([member.about for member in members.values()])
     return ensemble.eval()

@@ -22,7 +22,7 @@ class ImageStatistics:
     Attributes:
         probabilities: [B, K], of the whole.
         entropy: [B] in nats, 0 to ln K; how unsure the whole is in total.
-        mutual_information: [B] in nats; the part of the entropy that comes from members disagreeing.
+        mutual_information: [B] in nats; how far the members disagree, see :class:`segkit.statistics.PixelStatistics`.
         std: [B, K]; standard deviation of the members' probabilities.
     """
 

@@ -86,7 +86,7 @@ def build(
             "--weights early: a joint head on classifiers' features; of masks, train one network of several backbones, "
             "{name: joint, of: [...]}"
         )
-    ensemble = assemble(models)
+    ensemble = assemble(models, of)
     notes: tuple[str, ...] = ()
     scores: dict[str, Any] = {}
     if data is not None:
@@ -146,7 +146,7 @@ def _build_classifiers(
     figures: dict[str, Any] = {}
     model: ClassifierEnsemble | JointClassifier
     if data is None:
-        model = assemble(models)
+        model = assemble(models, of)
     else:
         images, members = open_labelled(data), loaded(models)
         with progress_bar("features") as show:

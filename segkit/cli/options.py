@@ -1,6 +1,5 @@
 """Options that several commands share, and what is made of them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from segkit.errors import UsageError
+from segkit.json_text import json_text
 
 Tile = Annotated[int | None, typer.Option(help="Side of the tiles; 0 takes each picture in one piece.")]
 Overlap = Annotated[float | None, typer.Option(help="Share of a tile that its neighbour covers too.")]
@@ -51,18 +51,4 @@ def check_for_labels(model: Path, given: Mapping[str, Any]) -> None:
 
 def print_json(value: object) -> None:
     """Print a value as indented JSON; what isn't a number any more (an undefined figure) becomes null."""
-    typer.echo(json.dumps(_plain(value), indent=2, allow_nan=False))
-
-
-def _plain(value: object) -> object:
-    """The same value in types that JSON has."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    if value is None or isinstance(value, str | int):
-        return value
-    item = getattr(value, "item", None)  # a number from numpy or torch
-    return _plain(item()) if item is not None else str(value)
+    typer.echo(json_text(value))

@@ -30,7 +30,8 @@ class Stack(Combination):
         if width < 1:
             raise UsageError(f"a stack with width={width}; expected 1 or more")
         self.width = width
-        self.read = nn.ModuleList(nn.Conv2d(maps, width, 3, padding=1, bias=not i) for i in range(members))
+        self.read = nn.ModuleList(nn.Conv2d(maps, width, 3, padding=1, bias=False) for _ in range(members))
+        self.bias = nn.Parameter(torch.zeros(width, 1, 1))  # of no member, so that one may be left out
         self.say = nn.Conv2d(width, maps, 3, padding=1)
         nn.init.zeros_(self.say.weight)
         assert self.say.bias is not None
@@ -48,7 +49,7 @@ class Stack(Combination):
     def combined(self, total: Tensor, weights: Tensor) -> Tensor:
         """Sigmoid or softmax of the mean logits and what the network adds."""
         logits, hidden = total[:, : self.maps], total[:, self.maps :]
-        return probabilities_of(logits / weights + self.say(hidden.relu()).float(), self.task)
+        return probabilities_of(logits / weights + self.say((hidden + self.bias).relu()).float(), self.task)
 
     def options(self) -> dict[str, Any]:
         """Its shape."""

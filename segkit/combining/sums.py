@@ -53,14 +53,20 @@ class Spread(Sums):
         self.mean = self.squares = self.within = torch.zeros(())
 
     def statistics(self, temperature: float) -> PixelStatistics:
-        """Of the whole at a temperature; the members' spread is that of their own probabilities."""
+        """Of the whole at a temperature; how far the members differ is of their own probabilities, without it.
+
+        Whatever combines them, mutual information is the entropy of their weighted mean less the mean of their
+        entropies: that of a whole whose logits are averaged or tempered may be smaller than theirs.
+        """
         task = self.combination.task
         probabilities = tempered(self.probabilities(), temperature, task)
-        total, mean = entropy(probabilities, task), self.mean / self.weights
+        mean = self.mean / self.weights
+        mixture = mean / mean.sum(1, keepdim=True) if task == "multiclass" else mean
+        within = self.within / self.weights.mean(1)
         return PixelStatistics(
             probabilities=probabilities,
-            entropy=total,
-            mutual_information=(total - self.within / self.weights.mean(1)).clamp_min(0),
+            entropy=entropy(probabilities, task),
+            mutual_information=(entropy(mixture, task) - within).clamp_min(0),
             std=(self.squares / self.weights - mean * mean).clamp_min(0).sqrt(),
         )
 

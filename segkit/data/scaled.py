@@ -21,12 +21,14 @@ class Scaled:
         size: H and W.
         pixels: of a file, or an array [H, W] or [H, W, C].
         reader: the model's, with the window of this picture.
+        lengths: of a volume, voxels and millimetres along each axis, by name; None: the picture's own are meant.
     """
 
     name: str
     size: tuple[int, int]
     pixels: Picture | Pixels
     reader: Reader
+    lengths: dict[str, float] | None = None
 
     def rows(self, top: int, bottom: int) -> NDArray[np.float32]:
         """Rows from ``top`` up to, but not including, ``bottom``: float32 [bottom - top, W, channels] in 0..1.

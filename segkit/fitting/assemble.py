@@ -8,15 +8,16 @@ from typing import Any, cast
 from segkit.artifact import load_segmentation
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
+from segkit.fitting.ways import Of, Shape
 from segkit.model import Segmenter
 from segkit.trusting.verdict import without_judge
 
 
-def assemble(paths: Sequence[str | Path]) -> Ensemble:
+def assemble(paths: Sequence[str | Path], of: Of = "probabilities") -> Ensemble:
     """One ensemble, equally weighted, of saved models; the members of a saved ensemble are taken one by one.
 
-    A member is called after its model's folder, or after the run whose ``model`` that is; of an ensemble after its
-    member. What a name can't hold becomes ``-``, and a name that is taken gets a number.
+    ``of`` says what is averaged. A member is called after its model's folder, or after the run whose ``model`` that is;
+    of an ensemble after its member. What a name can't hold becomes ``-``, and a name that is taken gets a number.
 
     Raises:
         UsageError: fewer than two members, or members that don't fit together.
@@ -25,7 +26,9 @@ def assemble(paths: Sequence[str | Path]) -> Ensemble:
     members = loaded(paths)
     if len(members) < 2:
         raise UsageError("an ensemble needs at least two members; name more models")
-    ensemble = Ensemble(list(members.values()), names=list(members))
+    first = next(iter(members.values()))
+    combination = Shape(len(members), first.maps, first.task, first.reader.channels).mean(of=of)
+    ensemble = Ensemble(list(members.values()), names=list(members), combination=combination)
     ensemble.about = common_about([member.about for member in members.values()])
     return ensemble.eval()
 

@@ -30,12 +30,26 @@ class HeldOut:
         members: probabilities float32 [M, maps, h, w].
         image: float32 [C, h, w] in 0..1.
         target: ids int64 [h, w], or 0/1 maps float32 [maps, h, w] for multilabel, 255 to ignore.
+        whole: whether it is all of the picture.
     """
 
     name: str
     members: Tensor
     image: Tensor
     target: Tensor
+    whole: bool = True
+
+
+def windows(pictures: Sequence[HeldOut]) -> str:
+    """What is to be said of pictures of which a window alone is looked at; nothing where there are none."""
+    parts = [picture for picture in pictures if not picture.whole]
+    if not parts:
+        return ""
+    height, width = parts[0].target.shape[-2:]
+    return (
+        f"of {len(parts)} of {len(pictures)} pictures a window of about {width} x {height} is looked at: all maps of "
+        "all members would take more memory than is kept for them, so figures differ from those of whole pictures"
+    )
 
 
 def hold_out(
@@ -49,8 +63,8 @@ def hold_out(
 ) -> list[HeldOut]:
     """Every member's maps of every picture, each member at its own temperature and by the predictor's settings.
 
-    All maps together take at most ``MEMORY``. Where whole pictures would take more, a window of each is kept, drawn by
-    ``seed`` around one of its pixels that count.
+    All maps together take about ``MEMORY`` at most. Where whole pictures would take more, a window of each is kept,
+    drawn by ``seed`` around one of its pixels that count, of ``SMALLEST_SIDE`` at least.
 
     Raises:
         ModelError: values that are not finite.
@@ -86,6 +100,7 @@ def hold_out(
                 members=said.view(members, maps, *said.shape[1:]),
                 image=torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))),
                 target=truth.float() if ensemble.task == "multilabel" else truth,
+                whole=picture.shape[:2] == shown.shape[:2],
             )
         )
         progress(sample.name)

@@ -1,6 +1,6 @@
 """What each member is worth to an ensemble, and how far the members agree."""
 
-import json
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,9 @@ from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report import check_fit
 from segkit.files import atomic_path
 from segkit.fitting.agreement import agreement, draw_agreement
-from segkit.fitting.heldout import HeldOut, hold_out
+from segkit.fitting.heldout import HeldOut, hold_out, windows
 from segkit.fitting.scores import member_scores
+from segkit.json_text import json_text
 from segkit.labels import at_temperature, labels_of
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import settings_for
@@ -39,6 +40,7 @@ class Inspection:
         without: the ensemble's, each member left out in turn; None where nothing is left, or nothing that counts.
         agreement: Cohen's kappa of each pair's labels, [M][M]; 1 is the same everywhere, 0 no more than by chance.
         on: the pictures, in words.
+        note: what is to be said of the figures.
     """
 
     names: tuple[str, ...]
@@ -51,6 +53,7 @@ class Inspection:
     without: dict[str, float | None] | None = None
     agreement: list[list[float]] | None = None
     on: str | None = None
+    note: str | None = None
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -92,13 +95,15 @@ class Inspection:
             if len(pairs) > 1:
                 most = max(pairs)
                 lines.append(f"agreement (Cohen's kappa): most  {most[0]:.3f}, {most[1]} and {most[2]}")
+        if self.note is not None:
+            lines.append(self.note)
         return "\n".join(lines)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``table.txt``, ``inspection.json`` and, where pictures were counted, ``agreement.png``."""
         folder = Path(folder)
         with atomic_path(folder / "inspection.json") as path:
-            path.write_text(json.dumps(self.figures, indent=2), encoding="utf-8")
+            path.write_text(json_text(self.figures), encoding="utf-8")
         with atomic_path(folder / "table.txt") as path:
             path.write_text(self.table() + "\n", encoding="utf-8")
         if self.agreement is not None:
@@ -165,6 +170,7 @@ def inspect(
             },
             "agreement": agreement(ensemble, pictures),
             "on": f"{split} of {folder.name}",
+            "note": windows(pictures) or None,
         }
     )
 
@@ -182,10 +188,11 @@ def _score(ensemble: Ensemble, pictures: Sequence[HeldOut], members: Sequence[in
     """The headline score of some of the members, combined as in the ensemble; None where none of them counts."""
     if not counts(ensemble.combination, members):
         return None
+    combination = copy.deepcopy(ensemble.combination).cpu().eval()  # as what is held out is
     threshold = settings_for(ensemble).threshold
     metrics = SegmentationMetrics(ensemble.classes, ensemble.task, ensemble.background, threshold)
     for picture in pictures:
-        sums = Sums(ensemble.combination)
+        sums = Sums(combination)
         for member in members:
             sums.add(member, picture.members[member : member + 1], picture.image[None])
         maps = at_temperature(sums.probabilities()[0].numpy(), ensemble.temperature, ensemble.task)

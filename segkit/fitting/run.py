@@ -1,6 +1,7 @@
 """An ensemble's combination and temperatures, fitted on a split that its members haven't seen."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,15 +14,16 @@ from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.report import check_fit
-from segkit.fitting.heldout import hold_out, with_members
-from segkit.fitting.judge import Verdict, judge
+from segkit.fitting.heldout import HeldOut, hold_out, windows, with_members
+from segkit.fitting.judge import Fit, Verdict, judge
 from segkit.fitting.scores import member_scores
-from segkit.fitting.seen import check_unseen
-from segkit.fitting.temperature import kept_temperature, temperature_of, together
+from segkit.fitting.seen import check_unseen, looked_at
+from segkit.fitting.temperature import crossed, kept_temperature, temperature_of
 from segkit.fitting.ways import Of, Shape, Weights, ways_to_fit
 from segkit.model import Segmenter
 from segkit.prediction.predictor import Predictor
 from segkit.statistics import tempered
+from segkit.task import Task
 from segkit.training.losses import build_loss
 from segkit.trusting.verdict import without_judge
 
@@ -83,7 +85,7 @@ def fit(
         ModelError: members of other classes than the dataset.
         DataError: a picture or mask that can't be used.
     """
-    _check(weights, of)
+    _check(weights, of, seed)
     folder = open_dataset(data)
     check_fit(ensemble, folder)
     samples = folder.samples(*split.split("+"))
@@ -105,7 +107,8 @@ def fit(
 
     pictures = hold_out(bare, predictor, folder, samples, seed=seed, progress=tell)
     units = units_of(folder, samples)[0].tolist()
-    notes: list[str] = []
+    known = dict(zip(ensemble.names, (cast("Segmenter", member).about for member in ensemble.members), strict=True))
+    notes = [note for note in (*looked_at(known, folder.name, split), windows(pictures)) if note]
     log_loss = build_loss({"cross_entropy": 1.0}, task=folder.task, classes=len(folder.classes))
     objective = build_loss({"cross_entropy": 1.0, "dice": 1.0}, task=folder.task, classes=len(folder.classes))
 
@@ -123,34 +126,70 @@ def fit(
     shape = Shape(count, bare.maps, bare.task, bare.reader.channels)
     averaged: Of = "logits" if weights == "stack" else of
     plain = shape.mean(of=averaged)
-    combination: Combination = plain
+    best: Fit = lambda _: plain  # noqa: E731 - as the ways are, a function of the pictures to fit on
     verdict: Verdict | None = None
-    if weights == "score":
-        combination = shape.mean(of=of, weights=list(scores.values()))
-    elif weights != "uniform":
-        ways = ways_to_fit(weights, shape, of, objective, tempered=temperature, seed=seed)
+    if weights != "uniform":
+        ways = (
+            {"score": partial(_by_score, bare, shape, of)}
+            if weights == "score"
+            else ways_to_fit(weights, shape, of, objective, tempered=temperature, seed=seed)
+        )
         temper = partial(temperature_of, log_loss=log_loss) if temperature else None
         verdict = judge(plain, ways, pictures, units, objective, temper=temper, seed=seed)
-        combination = plain if verdict.best == "plain" else ways[verdict.best](pictures)
+        best = ways.get(verdict.best, best)
     whole = 1.0
     if temperature:
-        whole = kept_temperature(together(combination, pictures), units, bare.task, log_loss)
-    model = Ensemble(
-        segmenters,
-        names=ensemble.names,
-        combination=combination,
-        temperatures=temperatures,
-        temperature=whole,
-    ).eval()
+        whole = kept_temperature(crossed(best, pictures, units, seed=seed), units, bare.task, log_loss)
+    model = (
+        Ensemble(
+            segmenters,
+            names=ensemble.names,
+            combination=best(pictures),
+            temperatures=temperatures,
+            temperature=whole,
+        )
+        .to(predictor.device)
+        .eval()
+    )
     about = {"dataset": folder.name, "split": split, "pictures": len(samples), "weights": weights, "of": averaged}
     if verdict is not None:
         about["kept"] = verdict.best != "plain"
         notes.insert(0, f"{weights}: {verdict.reason}")
-    model.about = {**without_judge(ensemble.about), "fitted_on": about}
+    model.about = {**at_temperature_of(without_judge(ensemble.about), whole, bare.task), "fitted_on": about}
     return Fitted(model, verdict, scores, score, tuple(notes))
 
 
-def _check(weights: Weights, of: Of) -> None:
+def _by_score(ensemble: Ensemble, shape: Shape, of: Of, pictures: Sequence[HeldOut]) -> Combination:
+    """The mean with weights in proportion to each member's score on the pictures; equal ones where none has any."""
+    scores = [max(0.0, value) for value in member_scores(ensemble, pictures)[0].values()]  # NaN counts as 0
+    return shape.mean(of=of, weights=scores if any(scores) else None)
+
+
+def at_temperature_of(about: Mapping[str, Any], temperature: float, task: Task) -> dict[str, Any]:
+    """What is kept with a model, its thresholds moved along with a temperature, so that no label changes.
+
+    Where p ≥ t without it, sigmoid(logit(p) / T) ≥ sigmoid(logit(t) / T) with it. Of softmax maps no threshold says the
+    same, and none decides alone.
+    """
+    predict = about.get("predict")
+    if predict is None or task == "multiclass":
+        return dict(about)
+
+    def moved(threshold: float) -> float:
+        return (
+            1 / (1 + math.exp(-math.log(threshold / (1 - threshold)) / temperature)) if temperature != 1 else threshold
+        )
+
+    changed = {**predict, "threshold": moved(predict.get("threshold", 0.5))}
+    steps = predict.get("postprocess")
+    if steps and steps.get("thresholds"):
+        changed["postprocess"] = {**steps, "thresholds": {k: moved(t) for k, t in steps["thresholds"].items()}}
+    return {**about, "predict": changed}
+
+
+def _check(weights: Weights, of: Of, seed: int) -> None:
+    if seed < 0:
+        raise UsageError(f"seed={seed}: expected 0 or more")
     for name, value, choices in (("weights", weights, get_args(Weights)), ("of", of, get_args(Of))):
         if value not in choices:
             raise UsageError(f"{name}={value!r}: expected one of {', '.join(choices)}")

@@ -21,6 +21,30 @@ def check_unseen(name: str, about: Mapping[str, Any], dataset: str, split: str) 
             )
 
 
+def looked_at(known: Mapping[str, Mapping[str, Any]], dataset: str, split: str) -> list[str]:
+    """What is to be said where weights were chosen, or something was fitted, on the split that is to be fitted on.
+
+    Args:
+        known: what is kept with each model, by name.
+        dataset, split: what is to be fitted on.
+    """
+    asked = set(split.split("+"))
+    notes = []
+    for name, about in known.items():
+        trained, fitted = about.get("trained_on", {}), about.get("fitted_on", {})
+        if trained.get("dataset") == dataset and trained.get("chosen_on") in asked:
+            notes.append(
+                f"{name}: its weights were chosen by their score on {trained['chosen_on']!r}, where it now looks a "
+                "little better than it is; with train.keep=last, or on another split, it doesn't"
+            )
+        if fitted.get("dataset") == dataset and set(str(fitted.get("split")).split("+")) & asked:
+            notes.append(
+                f"{name} itself was fitted on split {split!r}, where it now looks a little better than it is: take "
+                "another split where there is one"
+            )
+    return notes
+
+
 def kept_with(model: AnyModel) -> dict[str, Mapping[str, Any]]:
     """What is kept with the model, and with each of its members."""
     members = zip(model.names, model.members, strict=True) if isinstance(model, Ensemble) else ()

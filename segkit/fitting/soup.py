@@ -94,7 +94,7 @@ def soup(
         if value >= whole:
             kept, whole, best = [*kept, name], value, mixed
     on = {"dataset": folder.name, "split": split, "soup_of": kept}
-    best.about = {**without_judge(models[order[0]].about), "fitted_on": on}
+    best.about = {**without_judge(models[order[0]].about), "metrics": {}, "fitted_on": on}
     return Soup(best.eval(), tuple(kept), scores, what, whole)
 
 

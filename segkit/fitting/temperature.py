@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segkit.combining import Combination
 from segkit.fitting.heldout import HeldOut, points
-from segkit.fitting.judge import halves
+from segkit.fitting.judge import Fit, halves
 from segkit.fitting.learned import combined
 from segkit.statistics import logits_of
 from segkit.task import Task
@@ -40,6 +40,19 @@ def together(combination: Combination, pictures: Sequence[HeldOut]) -> list[Held
         replace(picture, members=combined(combination, picture.members[:, None], picture.image[None]))
         for picture in pictures
     ]
+
+
+def crossed(fit: Fit, pictures: Sequence[HeldOut], units: Sequence[int], *, seed: int = 0) -> list[HeldOut]:
+    """The pictures with what a combination says that was fitted without them; of one unit alone, with them.
+
+    What was fitted on a picture is surer of it than of others, so that a temperature would come out too low.
+    """
+    found = {
+        each.name: each
+        for inside, outside in halves(pictures, units, seed=seed)
+        for each in together(fit(inside), outside)
+    }
+    return [found[each.name] for each in pictures] if found else together(fit(pictures), pictures)
 
 
 def temperature_of(combination: Combination, pictures: Sequence[HeldOut], *, log_loss: nn.Module) -> float:

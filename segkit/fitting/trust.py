@@ -16,14 +16,14 @@ from segkit.evaluation.intervals import units_of
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.report import check_fit
 from segkit.evaluation.scores import mean_of_defined, overlap_scores
-from segkit.fitting.seen import check_unseen, kept_with
+from segkit.fitting.seen import check_unseen, kept_with, looked_at
 from segkit.prediction.of_sample import predict_sample, seen_of
 from segkit.prediction.predictor import Predictor
 from segkit.recipe import PredictRecipe
 from segkit.trusting.familiar import Range, properties_of, ranges_of
 from segkit.trusting.quality import FEWEST, fit_quality
 from segkit.trusting.signs import SIGNS
-from segkit.trusting.verdict import KEY, Judge, settings_of, signs_in
+from segkit.trusting.verdict import KEY, Judge, settings_of, signs_in, without_judge
 
 GOOD, RISK = 0.8, 0.1
 FEWEST_UNITS = 5
@@ -91,6 +91,7 @@ def trust(
         if progress is not None:
             progress(next(steps), total, name)
 
+    model.about = without_judge(model.about)  # an older judge may not even be readable
     predictor = Predictor(model, **how)
     metrics = SegmentationMetrics(folder.classes, folder.task, folder.background, predictor.threshold)
     signs, dice = [], []
@@ -149,13 +150,7 @@ def _trained_on(known: Iterable[Mapping[str, Any]], folder: DatasetFolder) -> Se
 
 
 def _notes(judge: Judge, model: AnyModel, folder: DatasetFolder, split: str) -> list[str]:
-    notes, images = [], judge.quality.images
-    fitted = model.about.get("fitted_on", {})
-    if fitted.get("dataset") == folder.name and set(str(fitted.get("split")).split("+")) & set(split.split("+")):
-        notes.append(
-            f"the model itself was fitted on split {split!r}, where it now looks a little better than it is: take "
-            "another split where there is one"
-        )
+    notes, images = looked_at(kept_with(model), folder.name, split), judge.quality.images
     if not judge.ranges:
         notes.append("the pictures trained on aren't in this dataset: none will be called unlike them")
     fewest = int(np.ceil(1 / judge.risk)) - 1

@@ -21,13 +21,13 @@ from segkit.task import Task
 def blendable(statistics: PixelStatistics) -> Tensor:
     """What may be averaged over tiles and flips, as one tensor [B, K, H, W], or [B, K + 1, H, W] of an ensemble.
 
-    That is the probabilities, and for an ensemble the mean entropy within its members. The entropy in total may not:
-    the mean over views that contradict one another would hide that they do.
+    That is the probabilities, and for an ensemble what of their entropy isn't its members' disagreement. The entropy in
+    total may not: the mean over views that contradict one another would hide that they do.
     """
     if statistics.mutual_information is None:
         return statistics.probabilities
-    within = statistics.entropy - statistics.mutual_information
-    return torch.cat([statistics.probabilities, within[:, None]], dim=1)
+    agreed = statistics.entropy - statistics.mutual_information
+    return torch.cat([statistics.probabilities, agreed[:, None]], dim=1)
 
 
 def collect(
@@ -73,7 +73,9 @@ def collect(
         places["probabilities"].write(top, found)
         places["entropy"].write(top, nats)
         if "disagreement" in places:
-            places["disagreement"].write(top, (nats - band[maps]).clip(min=0))
+            # a temperature makes the whole surer or less sure, and the members no more agreed
+            plain = nats if temperature == 1 else entropy(torch.from_numpy(band[None, :maps]), task)[0].numpy()
+            places["disagreement"].write(top, (plain - band[maps]).clip(min=0))
 
     top = 0
     with ExitStack() as files, Behind(put) as writing:

@@ -25,7 +25,7 @@ from segkit.data.scaled import scaled
 from segkit.data.volume import Volume
 from segkit.drawing.palette import default_palette
 from segkit.ensemble import Ensemble
-from segkit.errors import UsageError
+from segkit.errors import ModelError, UsageError
 from segkit.folding import PROBE
 from segkit.given_path import given_path
 from segkit.postprocessing.settings import Postprocessing
@@ -58,7 +58,7 @@ from segkit.prediction.views import views_of
 from segkit.prediction.volume_maps import tall_scaled
 from segkit.prediction.writers import output_folder
 from segkit.sections import Precision
-from segkit.trusting.verdict import kept_judge, settings_of
+from segkit.trusting.verdict import Judge, kept_judge, settings_of
 from segkit.tta import TTA, parse_tta
 
 if TYPE_CHECKING:
@@ -156,8 +156,12 @@ class Predictor:
             raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}")
         self.tile, self.overlap, self.tta = settings.tile, settings.overlap, settings.tta
         self.threshold, self.limit = settings.threshold, limit
-        self.judge = kept_judge(getattr(model, "about", {}))
+        self.judge: Judge | None = None
         self.unjudged: str | None = None
+        try:
+            self.judge = kept_judge(getattr(model, "about", {}))
+        except ModelError as error:
+            self.unjudged = str(error)
         if self.judge is not None:
             own = settings.model_copy(update={"tile": self.tile})
             self.unjudged = self.judge.unfit(settings_of(own), disagrees=model.disagrees)

@@ -48,7 +48,10 @@ def tall_scaled(case: Case) -> Scaled:
     """A volume as its model sees it, its voxels as one tall picture."""
     height, width, channels = case.shape
     values = case.values.reshape(height, width, channels)
-    return Scaled(case.name, (height, width), values, Reader(channels=channels))
+    lengths = {f"voxels along {axis}": float(count) for axis, count in zip("IJK", case.geometry.shape, strict=True)}
+    if case.spacing is not None:
+        lengths |= {f"millimetres along {axis}": length for axis, length in zip("IJK", case.spacing, strict=True)}
+    return Scaled(case.name, (height, width), values, Reader(channels=channels), lengths)
 
 
 def tall_rows(maps: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

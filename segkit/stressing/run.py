@@ -1,6 +1,5 @@
 """Curves of score against the strength of corruptions and attacks, of a model and of each member of an ensemble."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from segkit.evaluation.looks import probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report import check_fit
 from segkit.files import atomic_path
+from segkit.json_text import json_text
 from segkit.labels import at_temperature, labels_of
 from segkit.nearest import nearest
 from segkit.prediction.evaluating import evaluating
@@ -92,7 +92,7 @@ class Robustness:
         """Write ``robustness.json``, ``table.txt`` and ``robustness.png`` and return the folder."""
         folder = Path(folder)
         with atomic_path(folder / "robustness.json") as path:
-            path.write_text(json.dumps(_defined(self.figures), indent=2, allow_nan=False), encoding="utf-8")
+            path.write_text(json_text(self.figures), encoding="utf-8")
         with atomic_path(folder / "table.txt") as path:
             path.write_text(self.table() + "\n", encoding="utf-8")
         self._draw(folder / "robustness.png")
@@ -278,15 +278,6 @@ class _Scoring:
 def _shown(kind: str, strength: float) -> float:
     """A strength as people read it."""
     return strength * 255 if kind == "fgsm" else strength
-
-
-def _defined(value: Any) -> Any:
-    """The same, with None in the place of scores that are undefined."""
-    if isinstance(value, dict):
-        return {key: _defined(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_defined(each) for each in value]
-    return None if isinstance(value, float) and value != value else value
 
 
 def _middle(side: int, most: int) -> slice:

@@ -35,7 +35,7 @@ from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.module import TrainingModule
 from segkit.training.optimizer import counted
-from segkit.training.plan import Plan, build_segmenter
+from segkit.training.plan import OWN, Plan, build_segmenter
 from segkit.training.progress import Bar, EpochTable
 from segkit.training.rounding import round_weights
 from segkit.training.samples import draw_samples, to_show
@@ -268,9 +268,11 @@ def _as_raised(error: SegkitError) -> SegkitError:
 
 
 def _digest(segmenter: Segmenter) -> str:
-    """Sixteen hexadecimal digits of the weights."""
+    """Sixteen hexadecimal digits of the weights, but of those that every training draws anew."""
     digest = hashlib.sha256()
     for name, tensor in sorted(segmenter.state_dict().items()):
+        if name.startswith(OWN):
+            continue
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]

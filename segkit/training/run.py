@@ -157,7 +157,9 @@ def _train_members(
                 log.say(f"{titles[0]}: looks where the members before it are wrong")
                 so_far = _together(recipe, plans, trained)
                 kept = run.scratch / f"before {names[0]}"
-                group[0].dataset.beside = mistakes(so_far, group[0].dataset.samples, folder, kept)
+                group[0].dataset.beside = mistakes(
+                    so_far, group[0].dataset.samples, folder, kept, inside_roi=recipe.data.inside_roi
+                )
                 so_far.cpu()
                 if stop.requested:
                     break
@@ -276,12 +278,15 @@ def _usable(weights: list[float]) -> list[float] | None:
 def _about(recipe: Recipe, folder: DatasetFolder, minutes: float, *, pictures: int, finished: bool) -> dict[str, Any]:
     """What is kept with a model."""
     splits = pool(recipe) if recipe.folds is not None else recipe.data.train_on
+    chooses = recipe.train.keep == "best" or recipe.train.early_stopping is not None
+    chosen = chooses and recipe.folds is None and recipe.data.validate_on is not None
     return {
         "trained_on": {
             "dataset": folder.name,
             "splits": ", ".join(splits),
             "pictures": pictures,
             "recipe": recipe.name,
+            **({"chosen_on": recipe.data.validate_on} if chosen else {}),
             "minutes": round(minutes, 1),
             "finished": finished,
             **({"depth": "brought onto the pictures"} if folder.alignment is not None else {}),

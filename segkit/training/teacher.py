@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from segkit.artifact import AnyModel, load_segmentation
 from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.listing import is_volume
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.reader import PICTURES
 from segkit.ensemble import Ensemble
@@ -62,8 +63,11 @@ def unlabelled_pictures(recipe: TeacherRecipe, out: Path, dataset: DatasetFolder
     found = [
         Sample(f"unlabelled/{source.path.stem}", source.path)
         for source in expand(place, out)
-        if source.error is None and not own & {source.path.resolve(), source.path.resolve().parent}
+        if source.found and not own & {source.path.resolve(), source.path.resolve().parent}
     ]
+    volumes = [sample.image for sample in found if is_volume(sample.image)]
+    if volumes:
+        raise UsageError(f"teacher.unlabelled: {volumes[0]}: a volume; pictures alone are taken there")
     if not found:
         raise UsageError(f"teacher.unlabelled: {place}: no pictures there but the dataset's own; expected {PICTURES}")
     return found
@@ -108,16 +112,19 @@ def teach(
     )
 
 
-def mistakes(model: Ensemble, samples: Sequence[Sample], dataset: DatasetFolder, folder: Path) -> Stored:
+def mistakes(
+    model: Ensemble, samples: Sequence[Sample], dataset: DatasetFolder, folder: Path, *, inside_roi: bool
+) -> Stored:
     """How wrong a model is on each picture: bytes [H, W, 1], 0..254 for 1 - p of the truth; 0 where nothing counts.
 
-    Of a multilabel picture the worst of its maps counts. They are kept as a teacher's are.
+    Of a multilabel picture the worst of its maps counts. They are kept as a teacher's are. With ``inside_roi`` nothing
+    counts outside the region of interest.
     """
     predictor = Predictor(model)
 
     def wrong(sample: Sample) -> Maps:
         probabilities = predict_sample(predictor, dataset, sample).probabilities
-        truth = dataset.read_mask(sample, probabilities.shape[1:])
+        truth = dataset.read_mask(sample, probabilities.shape[1:], inside_roi=inside_roi)
         return _bytes(wrongness(probabilities, truth, dataset.task)[None])
 
     return _stored(samples, folder, wrong, lambda _: None)

@@ -1,4 +1,4 @@
-"""Whether a picture is like those that a model was trained on: its brightness, contrast and size."""
+"""Whether a picture is like those that a model was trained on: its brightness, contrast, size and spacing."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from segkit.data.picture import Picture
 from segkit.data.scaled import Scaled
 
 SAMPLED = 1 << 18  # pixels of a picture that are looked at
 ROWS = 512
 WIDER = 0.5  # a range is widened by so much of its width on both sides
+COUNTS = ("height", "width", "voxels")  # properties of these names are logarithms of pixels or voxels
+LENGTHS = (*COUNTS, "microns", "millimetres")  # and of spacings
 LEAST = 0.05  # and by so much at least, of brightness in 0..1 or of the logarithm of a size
 
 Array = NDArray[np.float64]
@@ -37,14 +40,15 @@ class Range(BaseModel):
         if self.low - margin <= value <= self.high + margin:
             return None
         shown = [float(np.exp(each)) if self.logarithm else each for each in (value, self.low, self.high)]
-        digits = ".0f" if self.logarithm else ".2f"
+        digits = ".0f" if self.name.startswith(COUNTS) else ".2f"
         return f"{self.name} {shown[0]:{digits}}, trained on {shown[1]:{digits}} to {shown[2]:{digits}}"
 
 
 def properties_of(picture: Scaled) -> dict[str, float]:
     """Properties of a picture as the model sees it, by name; those of sizes are logarithms.
 
-    Of each channel the mean, the deviation and the 1st and 99th percentiles, in 0..1; height and width in pixels.
+    Of each channel the mean, the deviation and the 1st and 99th percentiles, in 0..1; height and width in pixels and,
+    where they are known, microns a pixel; of a volume voxels and, where they are known, millimetres along each axis.
     """
     height, width = picture.size
     step = max(1, round((height * width / SAMPLED) ** 0.5))
@@ -60,15 +64,21 @@ def properties_of(picture: Scaled) -> dict[str, float]:
             f"darkest percent{of}": float(low),
             f"brightest percent{of}": float(high),
         }
-    return found | {"height": float(np.log(height)), "width": float(np.log(width))}
+    lengths = picture.lengths
+    if lengths is None:
+        lengths = {"height": float(height), "width": float(width)}
+        microns = picture.pixels.mpp if isinstance(picture.pixels, Picture) else None
+        if microns is not None:
+            lengths |= {f"microns {way}": each for way, each in zip(("down", "across"), microns, strict=True)}
+    return found | {name: float(np.log(length)) for name, length in lengths.items()}
 
 
 def ranges_of(pictures: Sequence[dict[str, float]]) -> list[Range]:
     """The range of each property over the pictures trained on."""
     found = []
-    for name in pictures[0]:
-        values = [picture[name] for picture in pictures]
-        found.append(Range(name=name, low=min(values), high=max(values), logarithm=name in ("height", "width")))
+    for name in dict.fromkeys(name for picture in pictures for name in picture):
+        values = [picture[name] for picture in pictures if name in picture]
+        found.append(Range(name=name, low=min(values), high=max(values), logarithm=name.startswith(LENGTHS)))
     return found
 
 

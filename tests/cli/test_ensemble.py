@@ -40,6 +40,11 @@ def test_models_become_members_named_after_their_runs(models, capsys):
         torch.testing.assert_close(ensemble(image), expected)
 
 
+def test_logits_are_averaged_where_they_are_asked_for(models):
+    assert main(["ensemble", "runs/plain/model", "runs/demo/model", "--mean-of", "logits", "-o", "mean"]) == 0
+    assert load("mean").combination.name == "logit_mean"
+
+
 def test_build_may_be_said_and_options_may_come_first(models):
     assert main(["ensemble", "build", "runs/plain/model", "runs/demo/model", "-o", "a"]) == 0
     assert main(["ensemble", "-o", "b", "runs/plain/model", "runs/demo/model"]) == 0

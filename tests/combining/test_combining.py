@@ -1,12 +1,13 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 
 from segkit import Ensemble, Predictor, Segmenter, combining, load, save
 from segkit.combining import Gate, LogitMean, Mean, Stack
 from segkit.errors import ModelError, UsageError
-from segkit.statistics import logits_of, probabilities_of, tempered
+from segkit.statistics import entropy, logits_of, probabilities_of, tempered
 
 BODY = {"backbone": {"name": "stem", "width": 4}, "neck": {"name": "unet", "widths": [4]}}
 IMAGE = torch.rand(2, 3, 12, 10, generator=torch.Generator().manual_seed(3))
@@ -77,7 +78,7 @@ def test_a_stack_equals_one_convolution_of_all_logits_at_once(classes):
     stack = trained("stack", parts)
     logits = [logits_of(part.probabilities(IMAGE), part.task) for part in parts]
     kernel = torch.cat([each.weight for each in stack.read], dim=1)
-    hidden = torch.conv2d(torch.cat(logits, dim=1) / 4, kernel, stack.read[0].bias, padding=1).relu()
+    hidden = torch.conv2d(torch.cat(logits, dim=1) / 4, kernel, stack.bias.flatten(), padding=1).relu()
     expected = probabilities_of(torch.stack(logits).mean(0) + stack.say(hidden), stack.task)
     together = Ensemble(parts, combination=stack)
     torch.testing.assert_close(together(IMAGE), expected, atol=1e-5, rtol=0)
@@ -210,3 +211,37 @@ def test_changed_tensors_of_a_combination_are_refused_and_old_ones_removed(tmp_p
     save(Ensemble(parts), folder)
     assert not list(folder.glob("_combination.*"))
     load(folder)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_members_disagree_alike_whatever_combines_and_tempers_them(kind, classes):
+    parts = members(3, classes)
+    with torch.no_grad():
+        for place, part in enumerate(parts):
+            part.head.classify.bias[0] += 2 * (place - 1)
+    chosen = trained(kind, parts)
+    said = [combining.Said(i, part.probabilities(IMAGE), IMAGE) for i, part in enumerate(parts)]
+    weights = torch.stack([chosen.weight(each).expand(-1, -1, 12, 10) for each in said])
+    weights = weights / weights.sum(0)
+    each = torch.stack([one.probabilities for one in said])
+    mixture = (weights * each).sum(0)
+    within = (weights[:, :, 0] * torch.stack([entropy(one, parts[0].task) for one in each])).sum(0)
+    expected = entropy(mixture, parts[0].task) - within
+    assert expected.mean() > 0.01
+    for temperature in (0.5, 1.0, 3.0):
+        model = Ensemble(parts, combination=chosen, temperature=temperature)
+        with torch.no_grad():
+            found = model.statistics(IMAGE).mutual_information
+        torch.testing.assert_close(found, expected.clamp_min(0), atol=1e-5, rtol=0)
+        shown = (IMAGE[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
+        with torch.no_grad():
+            again = model.statistics((shown / 255.0).permute(2, 0, 1)[None]).mutual_information[0]
+        predicted = Predictor(model, precision="fp32").predict(shown.numpy()).disagreement
+        np.testing.assert_allclose(predicted, again.numpy(), atol=1e-5)
+
+
+def test_equal_members_do_not_disagree_however_warm():
+    part = members(1, 2)[0]
+    found = Ensemble([part, part], temperature=1.25).statistics(IMAGE)
+    assert found.mutual_information.max() < 1e-6

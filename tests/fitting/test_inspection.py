@@ -8,6 +8,7 @@ from sklearn.metrics import cohen_kappa_score
 from segkit import Ensemble, evaluate
 from segkit.combining import Mean
 from segkit.data.folder import open_dataset
+from segkit.fitting import heldout
 from segkit.fitting.agreement import kappa
 from segkit.fitting.inspection import inspect
 from segkit.prediction.predictor import Predictor
@@ -75,6 +76,14 @@ def test_what_is_saved(spots, three, tmp_path):
     assert "Dice of spot, pooled, on test of spots" in table
     assert "agreement (Cohen's kappa): least" in table
     assert cv2.imread(str(folder / "agreement.png")).std() > 10
+
+
+def test_windows_of_pictures_are_told(spots, three, tmp_path, monkeypatch):
+    monkeypatch.setattr(heldout, "MEMORY", 1)
+    found = inspect(three, spots, **HOW)
+    assert found.table().splitlines()[-1].startswith("of 4 of 4 pictures a window of about 32 x 32 is looked at")
+    figures = json.loads((found.save(tmp_path / "inside") / "inspection.json").read_text())
+    assert figures["note"] == found.note
 
 
 def test_of_one_member_nothing_is_left_and_nobody_agrees(spots, three, tmp_path):

@@ -6,7 +6,7 @@ from segkit import Ensemble, Segmenter, evaluate, fit
 from segkit.combining import Gate, LogitMean, Mean, Stack
 from segkit.data.folder import open_dataset
 from segkit.errors import ModelError, UsageError
-from segkit.fitting import heldout, learned
+from segkit.fitting import heldout, learned, run
 from segkit.fitting.heldout import hold_out
 from segkit.prediction.predictor import Predictor
 
@@ -76,6 +76,53 @@ def test_uniform_and_scores_need_no_fit(spots, three):
     scored = fit(three, spots, weights="score", temperature=False, **HOW)
     expected = torch.tensor(list(scored.scores.values()))
     torch.testing.assert_close(scored.model.combination.weights[:, 0], expected / expected.sum())
+    assert scored.verdict.best == "score"
+    assert "better in" in scored.notes[0]
+
+
+def test_scores_that_do_no_better_than_equal_weights_are_not_kept(spots, members):
+    found = fit(members((0,), (0,)), spots, weights="score", temperature=False, **HOW)
+    assert found.verdict.best == "plain"
+    assert found.model.combination.weights.tolist() == [[0.5], [0.5]]
+    assert found.model.about["fitted_on"]["kept"] is False
+
+
+def test_a_temperature_is_fitted_on_what_was_not_fitted_on(spots, three, monkeypatch):
+    seen = []
+    monkeypatch.setattr(run, "kept_temperature", lambda pictures, *_: seen.append(pictures) or 1.0)
+    fit(three, spots, weights="member", **HOW)
+    of_members, whole = seen[:3], seen[3]
+    assert all(picture.members.shape[0] == 1 for picture in whole)
+    with torch.no_grad():
+        fitted_on_all = fit(three, spots, weights="member", temperature=False, **HOW).model
+        for picture, one in zip(whole, of_members[0], strict=True):
+            assert picture.name == one.name
+            assert not torch.allclose(picture.members[0], fitted_on_all(picture.image[None])[0], atol=1e-7)
+
+
+def test_a_temperature_moves_the_thresholds_along(spots, members):
+    model = members((0, 24), (1, 24))
+    steps = {"thresholds": {"spot": 0.3}}
+    model.about = {"predict": {"threshold": 0.4, "postprocess": steps}}
+    plain = Ensemble(list(model.members), names=model.names)
+    found = fit(model, spots, weights="uniform", **HOW).model
+    moved = torch.tensor([0.4, 0.3]).logit().div(found.temperature).sigmoid().tolist()
+    assert found.temperature != 1
+    assert found.about["predict"]["threshold"] == pytest.approx(moved[0], abs=1e-6)
+    assert found.about["predict"]["postprocess"]["thresholds"]["spot"] == pytest.approx(moved[1], abs=1e-6)
+    plain = Ensemble(list(model.members), names=model.names, temperatures=found.temperatures)
+    plain.about = model.about
+    for sample in open_dataset(spots).samples("test"):
+        one, other = (Predictor(each, **HOW).predict(sample.image).labels for each in (plain, found))
+        assert (one == other).all()
+
+
+def test_weights_chosen_on_the_split_of_the_fit_are_told(spots, three):
+    about = {"trained_on": {"dataset": "spots", "splits": "train", "chosen_on": "val"}}
+    three.members[1].about = about
+    found = fit(three, spots, weights="uniform", temperature=False, **HOW)
+    assert found.notes[0].startswith("fair: its weights were chosen by their score on 'val'")
+    assert not any("chosen by" in note for note in fit(three, spots, "test", weights="uniform", **HOW).notes)
 
 
 def test_a_member_that_is_too_sure_is_warmed(spots, members):
@@ -107,6 +154,7 @@ def test_maps_too_large_to_be_kept_whole_are_kept_in_windows_around_what_counts(
         with torch.no_grad():
             expected = three.members[0].probabilities(picture.image[None])[0]
         torch.testing.assert_close(picture.members[0], expected)
+    assert "of 4 of 4 pictures a window of about 32 x 32" in fit(three, spots, weights="uniform", **HOW).notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +164,7 @@ def test_maps_too_large_to_be_kept_whole_are_kept_in_windows_around_what_counts(
         ({"of": "logit"}, "of='logit': expected one of probabilities, logits"),
         ({"weights": "gate", "of": "logits"}, "a gate averages probabilities"),
         ({"split": "nowhere"}, "nowhere"),
+        ({"seed": -1}, "seed=-1: expected 0 or more"),
     ],
 )
 def test_what_has_no_meaning_is_refused(spots, three, options, message):

@@ -11,10 +11,13 @@ from bright_discs import built
 
 import segkit
 from segkit.cli.main import main
+from segkit.data.cases import Case
+from segkit.data.geometry import Geometry
 from segkit.data.picture import open_picture
 from segkit.data.reader import Reader
 from segkit.data.scaled import scaled
-from segkit.errors import DataError, ModelError, UsageError
+from segkit.errors import DataError, UsageError
+from segkit.prediction.volume_maps import tall_scaled
 from segkit.trusting.familiar import Range, properties_of, ranges_of, unlike
 
 CLASSES = ["background", "disc"]
@@ -117,10 +120,13 @@ def test_what_can_not_be_learnt_from_is_refused(model, discs, how, error, messag
         segkit.trust(model, discs, **how)
 
 
-def test_damage_is_named(model):
+def test_damage_is_named_and_the_model_can_be_taught_again(model, discs):
     model.about["trust"] = {"good": 2}
-    with pytest.raises(ModelError, match="what is kept with the model under 'trust' is damaged"):
-        segkit.Predictor(model)
+    predictor = segkit.Predictor(model)
+    assert predictor.judge is None
+    assert "what is kept with the model under 'trust' is damaged" in predictor.unjudged
+    segkit.trust(model, discs)
+    assert segkit.Predictor(model).unjudged is None
 
 
 def test_notes_say_what_is_missing(model, discs):
@@ -187,3 +193,19 @@ def test_one_patient_says_nothing_of_others(model, discs, tmp_path):
     file.write_text(yaml.safe_dump({**values, "groups": {"patient": values["splits"]["val"]}}))
     with pytest.raises(DataError, match="are of fewer than 5 groups: nothing tells how predictions on others will be"):
         segkit.trust(model, tmp_path / "discs")
+
+
+def test_spacings_belong_to_what_a_volume_looks_like():
+    values = np.zeros((2, 3, 4, 1), np.float32)
+    case = Case("scan", values, Geometry((2, 3, 4), np.diag([1.0, 2.0, 5.0, 1.0])), Reader(channels=1))
+    found = properties_of(tall_scaled(case))
+    along = {f"voxels along {axis}": np.log(count) for axis, count in zip("IJK", (2, 3, 4), strict=True)}
+    along |= {f"millimetres along {axis}": np.log(length) for axis, length in zip("IJK", (1, 2, 5), strict=True)}
+    assert {name: found[name] for name in along} == pytest.approx(along)
+    assert "height" not in found
+    coarse = Case("other", values, Geometry((2, 3, 4), np.diag([1.0, 2.0, 8.0, 1.0])), Reader(channels=1))
+    assert unlike(ranges_of([found]), properties_of(tall_scaled(coarse))) == [
+        "millimetres along K 8.00, trained on 5.00 to 5.00"
+    ]
+    nowhere = Case("flat", values, Geometry((2, 3, 4), np.eye(4)), Reader(channels=1), spaced=False)
+    assert not any(name.startswith("millimetres") for name in properties_of(tall_scaled(nowhere)))

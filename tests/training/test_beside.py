@@ -109,7 +109,7 @@ def test_a_boosted_member_is_weighted_by_those_before_it(recipe, cells, tmp_path
     first.about = {"predict": asked.predict.model_dump()}
     ensemble = segkit.Ensemble([first])
     ensemble.about = first.about
-    found = mistakes(ensemble, folder.samples("train"), folder, tmp_path / "kept")
+    found = mistakes(ensemble, folder.samples("train"), folder, tmp_path / "kept", inside_roi=True)
     values = {value for maps in found for value in np.unique(maps).tolist()}
     assert seen
     assert set(torch.cat(seen).unique().tolist()) <= values | {255}
@@ -214,6 +214,13 @@ def test_a_dataset_is_no_folder_of_unlabelled_pictures(teacher, student, cells, 
         segkit.distill(teacher, cells, student, unlabelled=cells / "masks", out=tmp_path, console=False)
 
 
+def test_volumes_are_no_unlabelled_pictures(teacher, student, cells, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "scan.nii.gz").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"scan.nii.gz: a volume; pictures alone are taken there"):
+        segkit.distill(teacher, cells, student, unlabelled=tmp_path / "more", out=tmp_path, console=False)
+
+
 def test_a_recipe_with_a_teacher_has_no_other(teacher, student, cells, tmp_path):
     named = load_recipe(student, [f"teacher={{model: {teacher}}}"])
     with pytest.raises(UsageError, match="student: the recipe names a teacher itself"):
@@ -224,7 +231,7 @@ def test_many_maps_are_not_open_at_once(cells, tmp_path):
     folder, ensemble = open_dataset(cells), segkit.Ensemble([segkit.Segmenter.create(**SMALL, classes=2)])
     samples = folder.samples("train")
     before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
-    found = mistakes(ensemble, samples, folder, tmp_path)
+    found = mistakes(ensemble, samples, folder, tmp_path, inside_roi=True)
     after = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
     assert after <= before
     assert [maps.shape for maps in found] == [(48, 48, 1)] * len(samples)
@@ -255,6 +262,21 @@ def test_a_start_gives_its_weights_and_not_its_normalisation(cells, tmp_path):
         make_plans(Recipe.model_validate(other), folder)
     with pytest.raises(ModelError, match=r"on: model.start=nowhere: nowhere: no model there"):
         make_plans(Recipe.model_validate({**values, "model": {**SMALL, "start": "nowhere"}}), folder)
+
+
+def test_trainings_from_one_model_have_one_ancestor_whatever_their_auxiliary_heads(cells, tmp_path):
+    segkit.save(segkit.Segmenter.create("resnet18", neck="fpn", classes=["background", "cell"]), tmp_path / "first")
+    ancestors = []
+    for seed in (0, 1):
+        values = {
+            "name": f"on{seed}",
+            "model": {"backbone": "resnet18", "neck": "fpn", "auxiliary": 1, "start": str(tmp_path / "first")},
+            "data": {"crop": 32},
+            "train": {"epochs": 1, "seed": seed, "workers": 0},
+        }
+        run = train(Recipe.model_validate(values), cells, out=tmp_path, console=False)
+        ancestors.append(run.model.about["ancestor"])
+    assert ancestors[0] == ancestors[1]
 
 
 def test_another_teacher_is_not_gone_on_with(teacher, student, cells):
