@@ -78,8 +78,16 @@ def writing_to(path: str | Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
+        if isinstance(error.filename, str) and not _belongs(Path(error.filename).absolute(), Path(path).absolute()):
+            raise UsageError(f"{error.filename}: can't be read or written ({error.strerror})") from error
         cure = CURES.get(error.errno or 0, "choose another place")
         raise UsageError(f"{path}: can't be written ({error.strerror}); {cure}") from error
+
+
+def _belongs(file: Path, place: Path) -> bool:
+    """Whether a file is written for the sake of a place: within it, on the way to it, or before it has its name."""
+    beside = file.parent == place.parent and file.name.startswith(".")
+    return beside or file.is_relative_to(place) or place.is_relative_to(file)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from segkit.errors import RecipeError, UsageError
 from segkit.nearest import nearest
 from segkit.recipe import Recipe
 from segkit.sections import RunRecipe
-from segkit.yaml_text import parse_keys
+from segkit.yaml_text import parse_keys, read_yaml
 
 AnyRecipe = TypeVar("AnyRecipe", bound=RunRecipe)
 OWN = {  # sections that recipes of one command have, and of no other
@@ -124,8 +124,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise UsageError(f"override {override!r}: expected key=value, as in train.epochs=50")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = read_yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise UsageError(f"override {override!r}: {text!r} is not a valid YAML value") from None
     *parents, last = key.split(".")
     if parents and parents[0] == "name":

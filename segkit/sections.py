@@ -81,7 +81,9 @@ class OptimisationRecipe(Strict):
     early_stopping: int | None = Field(None, ge=1, description="validations without a better score before stopping")
     validate_every: int = Field(1, ge=1, description="epochs between validations; the last has one too")
     keep: Literal["best", "last"] = Field("best", description="weights to keep; best needs data.validate_on")
-    seed: int = Field(0, ge=0, description="of first weights and crops; each further member has the next number")
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="of first weights and crops; each further member has the next number"
+    )
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="processes that read images")
     deterministic: bool = Field(False, description="only operations that give the same bits each time")
 

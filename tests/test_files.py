@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from segkit.files import atomic_path
+from segkit.errors import UsageError
+from segkit.files import atomic_path, writing_to
 
 
 def test_the_file_is_there_whole_and_alone(tmp_path):
@@ -56,3 +57,16 @@ def test_others_may_read_the_file_as_the_umask_says(tmp_path):
     (tmp_path / "plain.txt").write_text("x")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.txt", "plain.txt")}
     assert len(modes) == 1
+
+
+def test_a_fault_elsewhere_is_not_laid_on_the_place(tmp_path):
+    for file in (tmp_path / "out" / "a.png", tmp_path / "out", tmp_path, tmp_path / ".half.png"):
+        with (
+            pytest.raises(UsageError, match=r"out: can't be written \(Permission denied\)"),
+            writing_to(tmp_path / "out"),
+        ):
+            raise PermissionError(13, "Permission denied", str(file))
+    other = tmp_path / "data" / "a.png"
+    expected = pytest.raises(UsageError, match=r"a.png: can't be read or written \(Permission denied\)")
+    with expected, writing_to(tmp_path / "out"):
+        raise PermissionError(13, "Permission denied", str(other))

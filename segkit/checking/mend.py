@@ -93,7 +93,7 @@ def _write(
 
     replaced: set[Path] = {seen.path / "dataset.yaml"}
     files = [Path(root) / name for root, _, names in os.walk(seen.path, followlinks=True) for name in names]
-    files = sorted(file for file in files if not _hidden(file, seen.path))
+    files = sorted(file for file in files if file.is_file() and not _hidden(file, seen.path))  # a link may lead nowhere
     steps = itertools.count(1)
 
     def step() -> None:
@@ -258,9 +258,11 @@ def mended_splits(evidence: Evidence, repairs: Sequence[Repair]) -> dict[str, tu
 def _drawn(
     splits: dict[str, list[str]], wanted: set[str], gone: set[str], evidence: Evidence
 ) -> dict[str, tuple[str, ...]]:
-    """Fill the splits asked for from the training pictures, or draw all anew where there are none."""
+    """Fill the splits asked for from the training pictures, or draw all anew where there are no splits at all."""
     groups = evidence.seen.description.groups
-    if wanted and not splits.get("train"):
+    if not splits.get("train") and any(splits.values()):
+        wanted = set()  # what is in another split isn't for training
+    elif wanted and not splits.get("train"):
         usable = [one.name for one in evidence.facts if one.masks and one.picture is not None and one.name not in gone]
         return draw_splits(usable, groups)
     total = sum(map(len, splits.values()))

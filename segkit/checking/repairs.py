@@ -1,5 +1,6 @@
 """What of a dataset's faults a copy can be freed from, and what each repair would lose."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from segkit.data.splits import purpose
 
 FEWER = "Training, or failing that validation, gets fewer pictures"
 GUESS = "The edges say so, nothing else"
+LOST = ("splits", "groups", "background", "ignore_index", "roi")
+"""Keys of dataset.yaml without which scores mean something else."""
 SAME_SHAPE = 0.02  # relative difference of two aspect ratios that are meant to be the same
 
 
@@ -45,7 +48,7 @@ def _safe(report: CheckReport) -> list[Repair]:
     masks = [one.name for one in facts if one.masks]
     unused = _places(report, "no_picture", "no_mask", "no_roi")
     return [
-        Repair("description", "what is wrong in dataset.yaml is left out", _places(report, "description")),
+        Repair("description", "what is wrong in dataset.yaml is left out", *_left_out(report)),
         Repair("ids", "0 and 255 in masks become the class ids 0 and 1", tuple(masks if foreground else ())),
         Repair("ids", "colours in masks become class ids", tuple(masks if description.palette else ())),
         Repair("ids", "masks of 16 bits or with transparency become plain 8-bit masks", tuple(odd)),
@@ -54,8 +57,23 @@ def _safe(report: CheckReport) -> list[Repair]:
         Repair("omit", "pictures with a file that can't be used are left out", _unreadable(evidence, depth=False)),
         Repair("no_depth", "depth maps that can't be used are left out", _unreadable(evidence, depth=True)),
         Repair("one_split", "names in two splits stay in the one for testing", _places(report, "two_splits")),
-        Repair("draw", "splits are drawn by a hash of the names", _places(report, "empty_split", "no_split")),
+        Repair("draw", "splits are drawn by a hash of the names", _to_draw(report)),
     ]
+
+
+def _left_out(report: CheckReport) -> tuple[tuple[str, ...], str | None]:
+    """The faults of dataset.yaml, and what to ask where keys go that say what is for testing, or belongs together."""
+    details = [place.detail for found in report.findings if found.kind == "description" for place in found.places]
+    keys = sorted({key for detail in details for key in LOST if re.match(rf"{key}\b", detail)})
+    return _places(report, "description"), f"{' and '.join(keys)} would be drawn or guessed anew" if keys else None
+
+
+def _to_draw(report: CheckReport) -> tuple[str, ...]:
+    """Empty splits, and usual ones that aren't there; none where others are given and nothing to draw from is."""
+    splits = report.evidence.seen.splits
+    if not splits.get("train") and any(splits.values()):
+        return ()
+    return _places(report, "empty_split", "no_split")
 
 
 def _asked(report: CheckReport) -> list[Repair]:

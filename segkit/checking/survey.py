@@ -107,8 +107,8 @@ def _list_files(path: Path, description: Description) -> tuple[dict[str, Sample]
     def listed(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         try:
             listing = list_folder(folder, suffixes)
-        except DataError:
-            missing.append(Place(f"{folder.name}/", "no such folder"))
+        except DataError as error:
+            missing.append(Place(f"{folder.name}/", reason(error, folder).partition("; a dataset has")[0]))
             return {}
         strange = list(listing.others)
         if folder.name == "masks":
@@ -125,11 +125,13 @@ def _list_files(path: Path, description: Description) -> tuple[dict[str, Sample]
         stems[folder.name] = list(listing.found)
         return listing.found
 
-    samples: dict[str, Sample] = {}
-    try:
-        samples = find_files(path, description, listed)
-    except DataError as error:  # multilabel masks: no such folder
-        missing.append(Place("masks/", reason(error, path / "masks")))
+    masked = description.task != "multilabel" or (path / "masks").is_dir()
+    if not masked:
+        missing.append(Place("masks/", "no such folder"))
+    if description.roi and not (path / description.roi).is_dir():
+        missing.append(Place(f"{description.roi}/", "no such folder, but 'roi:' in dataset.yaml names it"))
+        description = description.model_copy(update={"roi": None})
+    samples = find_files(path, description, listed, masked=masked)
     lossy = {stem: file for stem, file in lossy.items() if stem in samples and samples[stem].mask is None}
     alone = {
         folder: [Place(f"{folder}/{stem}") for stem in stems.get(folder, []) if stem not in samples]

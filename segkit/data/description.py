@@ -152,15 +152,18 @@ class Description(BaseModel):
         return self
 
 
-def read_description(path: Path) -> Description:
-    """Return the checked ``dataset.yaml`` at a path; raise DataError naming the key and the nearest right one."""
-    description, faults = describe(path)
+def read_description(path: Path, *, masks: bool = True) -> Description:
+    """Return the checked ``dataset.yaml`` at a path; raise DataError naming the key and the nearest right one.
+
+    Without ``masks`` no classes need be there.
+    """
+    description, faults = describe(path, masks=masks)
     for fault in faults:
         raise DataError(f"{path}: {fault}")
     return description
 
 
-def describe(path: Path) -> tuple[Description, list[str]]:
+def describe(path: Path, *, masks: bool = True) -> tuple[Description, list[str]]:
     """Return what of a ``dataset.yaml`` can be used, and what is wrong with the rest, a line for each fault.
 
     Raises:
@@ -170,7 +173,7 @@ def describe(path: Path) -> tuple[Description, list[str]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable text file ({error})") from None
-    given = parse_keys(text, path, "'classes:' and 'splits:'", DataError)
+    given = parse_keys(text, path, "'classes:' and 'splits:'", DataError, names=("splits", "groups"))
     values = {key: value for key, value in given.items() if isinstance(key, str)}  # unquoted no, null and 1 are no text
     faults = [
         f"no key {key}, which YAML doesn't read as text{nearest(str(key), Description.model_fields)}"
@@ -188,7 +191,7 @@ def describe(path: Path) -> tuple[Description, list[str]]:
             if "classes" in wrong or not kept & {"classes", "palette"}:
                 kept &= ABOUT_PICTURES
             values = {key: value for key, value in values.items() if key in kept}
-    if not description.classes and not faults:
+    if masks and not description.classes and not faults:
         faults = ["classes: missing; list the classes' names in the order of their ids"]
     return description, faults
 

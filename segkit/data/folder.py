@@ -270,7 +270,7 @@ def open_dataset(path: str | Path, *, masks: bool = True) -> DatasetFolder:
     if not path.is_dir():
         raise DataError(f"{path}: {'a file; a dataset is a folder' if path.exists() else 'no such folder'}")
     yaml = path / "dataset.yaml"
-    description = read_description(yaml) if yaml.is_file() else Description()
+    description = read_description(yaml, masks=masks) if yaml.is_file() else Description()
     if not masks:
         description = description.model_copy(update=UNMASKED)
     worked_out = "classes and splits are" if masks else "splits are"
@@ -292,6 +292,10 @@ def open_dataset(path: str | Path, *, masks: bool = True) -> DatasetFolder:
             if names:
                 between = f"{shared.first!r} and {shared.second!r}"
                 notes.append(f"{what} in both {between}: {len(names)}, for example {names[0]}")
+
+    unknown = [stem for stems in description.groups.values() for stem in stems if stem not in files]
+    if unknown:
+        notes.append(f"groups in dataset.yaml: {len(unknown)} names without a picture, for example {unknown[0]}")
 
     found = [sample.mask for sample in files.values() if sample.mask is not None]
     coding = find_coding(found, description) if masks else NO_CODING

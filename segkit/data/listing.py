@@ -77,7 +77,10 @@ def holds_dicom(folder: Path) -> bool:
     """Whether the first files of a folder, or of one below it, include one of DICOM, by its first bytes."""
     if not folder.is_dir():
         return False
-    inside = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
+    try:
+        inside = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
+    except OSError:
+        return False
     files = [entry for entry in inside if entry.is_file()][:LOOKED_AT]
     folders = [entry for entry in inside if entry.is_dir() and not entry.is_symlink()][:LOOKED_AT]
     return any(map(is_dicom, files)) or any(map(holds_dicom, folders))
@@ -100,11 +103,14 @@ def entries(folder: Path) -> list[Path]:
     """Return what lies in a dataset's folder, sorted, hidden files left out.
 
     Raises:
-        DataError: there is no such folder, or a name in it that can't be written down.
+        DataError: there is no such folder, it can't be read, or a name in it can't be written down.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; a dataset has images/ and masks/")
-    found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    try:
+        found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: can't be read ({error.strerror}); ask whoever it belongs to") from error
     if (why := next(filter(None, (why_no_text(entry.name) for entry in found)), None)) is not None:
         raise DataError(f"{folder}: {why}")
     return found

@@ -1,7 +1,7 @@
 """Masks that exist already, from a second reader or another program, read in place of a prediction."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,10 +73,19 @@ def _find(masks: Path, sample: Sample, task: Task) -> Path:
 
 def _coded(folder: DatasetFolder, files: list[Path]) -> DatasetFolder:
     """The dataset as it would be with these masks: ids, 0 and 255, or the dataset's own colours."""
-    if folder.palette:
-        try:
-            read_values(files[0])
-        except DataError:  # in colour
-            return folder
+    if folder.palette and _in_colours(folder, files):
+        return folder
     description = Description(task=folder.task, classes=folder.classes)
     return replace(folder, coding=find_coding(files, description), palette=None, ignore_index=None)
+
+
+def _in_colours(folder: DatasetFolder, files: Sequence[Path]) -> bool:
+    """Whether masks are in the dataset's colours; of greys, where they are its colours and can't be ids."""
+    greys: set[int] = set()
+    for file in files:
+        try:
+            greys.update(np.unique(read_values(file)).tolist())
+        except DataError:  # in colour
+            return True
+    colours = set((folder.palette or {}).values())
+    return not greys <= set(range(len(folder.classes))) and all((grey, grey, grey) in colours for grey in greys)

@@ -23,7 +23,7 @@ from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.optimizer import backbones_of, counted
 from segkit.training.progress import Bar
-from segkit.training.trainer import make_trainer, without_advice
+from segkit.training.trainer import enough_memory, make_trainer, without_advice
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ def fit(
         del saved  # the trainer's callback has it now, and lets go of it
         epochs = _Epochs(objective, module, steps)
         try:
-            trainer.fit(module, epochs, _Once() if recipe.data.validate_on else None)
+            with enough_memory(train.batch):
+                trainer.fit(module, epochs, _Once() if recipe.data.validate_on else None)
             kept_state = dict(kept_weights(module, best))
             diverged = module.diverged if best is None or best.weights is None else None
             if diverged is None and not all(bool(torch.isfinite(tensor).all()) for tensor in kept_state.values()):

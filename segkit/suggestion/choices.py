@@ -20,6 +20,7 @@ Speed = Callable[[ModelRecipe, DataRecipe, int], float]
 CROP = {"cpu": 256, "cuda": 512}  # largest side
 TILE = {"cpu": 768, "cuda": 1536}  # largest side predicted in one piece
 CROPS = 128  # at least so many an epoch
+FEWEST_EPOCHS = 4  # rather than more crops an epoch: what is asked for in minutes is not exceeded
 RARE = 0.05  # of all pixels
 RAREST = 0.001  # below it a class gets no larger weight
 LEARNING_RATE = 1e-3
@@ -86,14 +87,20 @@ def choose(
         reason = f"one fast network: two large ones would see only {together:,.0f} crops each in the minutes"
     area = facts.median[0] * facts.median[1]
     data["augment"] = augmentation(facts, passes=seen * data["crop"].value ** 2 / (facts.pictures * area))
-    per_epoch = facts.pictures * settings.crops_per_image
-    epochs = max(1, round(seen / per_epoch))
+    crops_per_image = settings.crops_per_image
+    if crops_per_image > 1 and seen < FEWEST_EPOCHS * facts.pictures * crops_per_image:
+        crops_per_image = max(1, int(seen / (FEWEST_EPOCHS * facts.pictures)))
+        data["crops_per_image"] = Choice(
+            crops_per_image, f"the minutes give {seen:,.0f} crops, of {facts.pictures:,} pictures"
+        )
+    passes = seen / (facts.pictures * crops_per_image)
+    epochs = round(passes) if passes > FEWEST_EPOCHS else max(1, int(passes))
     return Choices(
         data=data,
         members=members,
         members_reason=reason,
         loss=_loss(facts, task),
-        train=_train(epochs, batches[kind], facts, settings.crops_per_image, minutes, seen),
+        train=_train(epochs, batches[kind], facts, crops_per_image, minutes, seen),
         predict=_predict(facts, device),
     )
 

@@ -1,5 +1,6 @@
 """``segkit init``: look at a dataset and a machine, and write the recipe that fits them."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -70,8 +71,8 @@ def suggest(data: str | Path, *, hours: float = 1.0) -> Suggestion:
         UsageError: ``hours`` is not positive.
         DataError: a dataset that can't be trained on.
     """
-    if not hours > 0:
-        raise UsageError(f"hours is {hours:g}; expected more than 0")
+    if not 0 < hours < math.inf:
+        raise UsageError(f"hours is {hours:g}; expected a number above 0")
     folder = open_dataset(data)
     splits = {name: len(stems) for name, stems in folder.splits.items()}
     if not splits.get("train"):

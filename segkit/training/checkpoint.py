@@ -92,9 +92,6 @@ class Checkpoints(Checkpoint):
             loop.automatic_optimization.optim_progress.optimizer.step.total.completed = saved.updates
         else:
             loop.manual_optimization.optim_step_progress.total.completed = saved.updates
-        for part in module.modules():
-            if isinstance(part, NetworkModule):
-                part.done = saved.updates // len(trainer.optimizers)
 
     def on_train_epoch_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Write the checkpoint, if it is time."""
@@ -114,8 +111,26 @@ class Checkpoints(Checkpoint):
             **self._parts,
             **{f"optimiser {place}": optimizer for place, optimizer in enumerate(trainer.optimizers)},
             **{f"schedule {place}": schedule.scheduler for place, schedule in enumerate(schedules)},
+            **{f"updates {place}": _Updates(part) for place, part in enumerate(_networks(trainer.lightning_module))},
             "scaling": trainer.precision_plugin,
         }
+
+
+class _Updates:
+    """How often a network's weights changed; of several that learn together one may have stopped before the others."""
+
+    def __init__(self, module: NetworkModule) -> None:
+        self._module = module
+
+    def state_dict(self) -> dict[str, int]:
+        return {"done": self._module.done}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self._module.done = state["done"]
+
+
+def _networks(module: L.LightningModule) -> list[NetworkModule]:
+    return [part for part in module.modules() if isinstance(part, NetworkModule)]
 
 
 def write_checkpoint(saved: Saved) -> None:

@@ -40,7 +40,14 @@ from segkit.training.progress import Bar, EpochTable
 from segkit.training.rounding import round_weights
 from segkit.training.samples import draw_samples, to_show
 from segkit.training.together import Each, Together
-from segkit.training.trainer import default_device, ignore_interrupts, loader_workers, make_trainer, without_advice
+from segkit.training.trainer import (
+    default_device,
+    enough_memory,
+    ignore_interrupts,
+    loader_workers,
+    make_trainer,
+    without_advice,
+)
 
 SAMPLES = 4  # pictures drawn of each member
 
@@ -154,7 +161,8 @@ def train_members(
         validation = DataLoader(whole, 1, collate_fn=collate)
         del saved  # the trainer's callback has it now, and lets go of it
         try:
-            trainer.fit(module, loader, validation if first.validation else None)
+            with enough_memory(train.batch):
+                trainer.fit(module, loader, validation if first.validation else None)
         except SegkitError as error:
             raise _as_raised(error) from None
         finally:

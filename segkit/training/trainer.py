@@ -14,6 +14,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from segkit.cores import cores
+from segkit.errors import RecipeError
 from segkit.precision import Precision
 from segkit.sections import OptimisationRecipe
 
@@ -34,6 +35,18 @@ LIGHTNING_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"
 def default_device() -> torch.device:
     """The GPU where there is one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def enough_memory(batch: int) -> Iterator[None]:
+    """RecipeError, naming what takes less, where a GPU has too little memory for steps of so many."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RecipeError(
+            f"train.batch={batch} takes more memory than the GPU has; take less (train.accumulate makes up for it), "
+            "smaller crops or images, or train.gradient_checkpointing=true"
+        ) from error
 
 
 def make_trainer(

@@ -258,6 +258,33 @@ def test_splits_that_were_never_there_are_drawn(cells, mended):
     }
 
 
+def test_splits_of_other_names_stay_as_they_are(cells, mended):
+    splits = {"training": cells.train, "official_test": [*cells.val, *cells.test]}
+    cells.describe(splits=splits)
+    copy, report, planned = mended()
+    assert not any(one.kind == "draw" for one in planned)
+    assert {split: list(stems) for split, stems in open_dataset(copy).splits.items()} == splits
+    assert report.errors == ()
+
+
+def test_nothing_is_drawn_from_what_is_for_testing(cells, mended):
+    cells.describe(splits={"train": cells.train[:1], "val": [], "test": cells.test})
+    (cells.path / f"images/{cells.train[0]}.png").write_bytes(b"")
+    copy, report, _ = mended()
+    assert list(open_dataset(copy).splits["test"]) == cells.test
+    assert "empty_split" in {found.kind for found in report.findings}
+
+
+def test_keys_that_scores_depend_on_go_only_when_asked(cells, mended):
+    cells.describe(splits={"train": cells.train, "val": cells.val, "test": [*cells.test, {"a": 1}]})
+    copy, _, planned = mended(yes=False)
+    (asked,) = (one for one in planned if one.kind == "description")
+    assert asked.question == "splits would be drawn or guessed anew"
+    cells.describe(splits={"train": cells.train, "val": cells.val, "test": cells.test}, colour="red")
+    (safe,) = (one for one in plan_repairs(segkit.check(cells.path)) if one.kind == "description")
+    assert safe.question is None
+
+
 def test_pictures_that_are_left_out_are_not_drawn_again(cells, mended):
     cells.describe(splits={"train": [], "val": [], "test": []})
     broken, strange = cells.train[:2]

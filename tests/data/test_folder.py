@@ -459,3 +459,40 @@ def test_files_lossy_or_of_other_types_are_no_depth(maker):
         DataError, match=r"depth: no files of a type .*there are \.jpg, which blur depth: export it again$"
     ):
         with_depth(maker, {"a.jpg": DEPTH.astype(np.uint8)}, depth_unit="mm")
+
+
+def test_groups_of_names_that_are_nowhere_are_told(maker):
+    path = maker({"a": MASK, "b": MASK}, classes=["x", "y"], splits=SPLITS, groups={"p": ["a", "elsewhere"]})
+    assert open_dataset(path).notes == ("groups in dataset.yaml: 1 names without a picture, for example elsewhere",)
+
+
+def test_names_of_numbers_are_as_written(maker):
+    path = maker({"0010": MASK, "1_2": MASK}, classes=["x", "y"], splits={"train": ["0010"]})
+    text = "classes: [x, y]\nsplits: {train: [0010], test: [1_2]}\ngroups: {7: [0010], 08: [1_2]}\n"
+    (path / "dataset.yaml").write_text(text)
+    folder = open_dataset(path)
+    assert folder.splits == {"train": ("0010",), "test": ("1_2",)}
+    assert folder.groups == {"7": ("0010",), "08": ("1_2",)}
+
+
+def test_without_masks_nothing_is_said_of_classes(maker):
+    path = maker({"a": MASK, "b": MASK}, classes=["x", "y"], background="x", splits=SPLITS)
+    for file in (path / "masks").iterdir():
+        file.unlink()
+    (path / "masks").rmdir()
+    folder = open_dataset(path, masks=False)
+    assert (folder.classes, folder.splits) == ((), {"train": ("a",), "val": ("b",)})
+    assert all(sample.mask is None for sample in folder.files.values())
+    with pytest.raises(DataError, match="masks: no such folder"):
+        open_dataset(path)
+
+
+def test_a_folder_that_may_not_be_read_is_named(maker, monkeypatch):
+    path = maker({"a": MASK}, classes=["x", "y"], splits={"train": ["a"]})
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(path), "iterdir", refuse)
+    with pytest.raises(DataError, match=r"images: can't be read \(Permission denied\)"):
+        open_dataset(path)

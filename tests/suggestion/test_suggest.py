@@ -51,6 +51,14 @@ def test_the_minutes_are_filled_with_epochs():
     assert [member.name for member in recipe.ensemble.members] == ["unet", "attention_unet"]
 
 
+def test_the_minutes_are_not_exceeded_where_there_are_many_pictures():
+    many = dataclasses.replace(VESSELS, pictures=3000, median=(2048, 2048))
+    recipe, text = recipe_of(many)
+    assert recipe.train.epochs * recipe.data.crops_per_image * 3000 <= 34_050  # one network's, at 10 crops a second
+    assert recipe.data.crops_per_image == 1 or recipe.train.epochs >= 4
+    assert "crops, of 3,000 pictures" in text
+
+
 def test_few_minutes_are_for_one_network():
     recipe, text = recipe_of(minutes=4)
     assert recipe.train.epochs == round((4 * 60 * 0.95 - 15) * 10 / (20 * recipe.data.crops_per_image))
@@ -206,8 +214,9 @@ def test_a_suggested_recipe_trains_unchanged(tmp_path):
 def test_errors(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "crops_per_second", lambda *_, **__: 20.0)
     data = draw_cells(tmp_path / "cells", images=4, size=40, splits=(0.5, 0.25, 0.25))
-    with pytest.raises(UsageError, match="hours is 0; expected more than 0"):
-        suggest(data, hours=0)
+    for hours in (0, float("inf"), float("nan")):
+        with pytest.raises(UsageError, match=f"hours is {hours:g}; expected a number above 0"):
+            suggest(data, hours=hours)
     suggestion = suggest(data)
     with pytest.raises(UsageError, match=r"cells.txt: a recipe's name ends in .yaml"):
         suggestion.save(tmp_path / "cells.txt")

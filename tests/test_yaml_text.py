@@ -1,0 +1,33 @@
+import pytest
+
+from segkit.errors import DataError
+from segkit.yaml_text import parse_keys, read_yaml
+
+
+def test_names_stay_as_they_are_written():
+    text = "splits: {train: [0010, 1_2, 2024-01-05, 1.50, no, a], 07: [b]}\nseed: 0010\n"
+    found = parse_keys(text, "x.yaml", "'splits:'", DataError, names=("splits",))
+    assert found == {"splits": {"train": ["0010", "1_2", "2024-01-05", "1.50", "no", "a"], "07": ["b"]}, "seed": 8}
+    assert read_yaml("") is None
+    assert read_yaml("[1, 2024-01-05]")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "x.yaml: line 3: not valid YAML: 'a' is there twice"),
+        ("groups:\n  p: [a]\n  p: [b]\n", "x.yaml: line 3: not valid YAML: 'p' is there twice"),
+        ("day: 2024-02-30\n", "x.yaml: not valid YAML: day is out of range"),
+        ("a: [1\n", "x.yaml: line 2: not valid YAML"),
+        ("[a]", "x.yaml: expected keys like 'a:', found list"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(text, message):
+    with pytest.raises(DataError) as found:
+        parse_keys(text, "x.yaml", "'a:'", DataError)
+    assert str(found.value).startswith(message)
+
+
+def test_keys_that_are_merged_in_are_not_there_twice():
+    text = "base: &base {a: 1, b: 2}\nmore:\n  <<: *base\n  a: 3\n"
+    assert read_yaml(text)["more"] == {"a": 3, "b": 2}
