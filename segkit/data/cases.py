@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
@@ -19,6 +20,7 @@ from segkit.data.slices import PLANES, Plane, Slices
 from segkit.data.suffixes import DICOM, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
+from segkit.files import writing_to
 
 if TYPE_CHECKING:
     from segkit.data.folder import DatasetFolder, Sample
@@ -252,8 +254,11 @@ class Cases:
         if self._files is None:
             self._files = tempfile.TemporaryDirectory(prefix="segkit-volumes-", ignore_cleanup_errors=True)
         path = Path(self._files.name) / f"{uuid4().hex}.npy"  # processes that were forked share the folder
-        np.save(path, values)
+        with writing_to(path.parent):
+            np.save(path, values)
         found: NDArray[Any] = np.load(path, mmap_mode="r")
+        with suppress(OSError):  # of Windows: elsewhere a killed process leaves nothing behind
+            path.unlink()
         return found
 
 

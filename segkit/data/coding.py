@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.data.description import MOST_CLASSES, Description
+from segkit.data.description import Description
 from segkit.data.masks import IGNORE, LOSSLESS, NO_CLASS, Ids, read_values, shown_values
 from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
 from segkit.errors import DataError
 from segkit.task import Task
 
+MOST_GUESSED = 64  # classes that nobody named; beyond it values are rather those of smoothed masks
 BY_NAME = np.arange(2)
 """In the place of a DICOM segmentation's values: its segments are known by their names."""
 
@@ -114,7 +115,7 @@ def _from_values(masks: Iterable[NDArray[np.intp]], folder: Path) -> Coding:
     largest = int(ids.max(initial=0))
     if largest == 0:
         raise DataError(f"{folder}: every mask is empty (all values are {shown_values(found)})")
-    if largest >= MOST_CLASSES or 2 * len(ids) < largest + 1:
+    if largest >= MOST_GUESSED or 2 * len(ids) < largest + 1:
         raise DataError(
             f"{folder}: the masks hold the values {shown_values(found)}, which can't be class ids 0, 1, 2, …; "
             "name the classes in dataset.yaml, or export the masks again without smoothing"

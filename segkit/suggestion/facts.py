@@ -13,7 +13,7 @@ from segkit.data.masks import IGNORE, Ids
 from segkit.data.reader import PERCENTILES, Pixels, Reader, Window, read_pixels
 from segkit.data.slices import Plane
 from segkit.errors import DataError
-from segkit.suggestion.volume_facts import VolumeFacts, measure_volumes
+from segkit.suggestion.volume_facts import VOLUMES, VolumeFacts, measure_volumes
 
 PICTURES = 200  # looked at, evenly spread; more don't change a choice
 UNLIKE = 3.0  # times as wide a range of intensities in some pictures as in others: no one window fits
@@ -85,8 +85,9 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
     """
     volumes = measure_volumes(folder, samples) if any(sample.volume for sample in samples) else None
     reader = Reader() if volumes is None else volumes.reader
-    samples = folder.slices(samples, reader)
-    chosen = samples[:: -(-len(samples) // PICTURES)]
+    looked_at = samples if volumes is None else samples[:: -(-len(samples) // VOLUMES)]
+    slices = folder.slices(looked_at, reader)
+    chosen = slices[:: -(-len(slices) // PICTURES)]
     with ThreadPoolExecutor() as pool:
         looks = list(pool.map(lambda sample: _look(folder, sample, reader), chosen))
 
@@ -97,7 +98,7 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
     medians = [float(np.median(column[~np.isnan(column)])) for column in widths.T if not np.isnan(column).all()]
     types = sorted({look.type for look in looks})
     return Facts(
-        pictures=len(samples),
+        pictures=round(len(slices) * len(samples) / len(looked_at)),
         median=(int(height), int(width)),
         grey=grey,
         channels=_channels(looks, chosen),

@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import sleep
 
 import nibabel
@@ -202,6 +203,7 @@ def test_many_volumes_lie_in_files(tmp_path, monkeypatch):
         found = cases.case(sample, reader).values
         assert isinstance(found, np.memmap)
         np.testing.assert_array_equal(found, values)
+    assert list(Path(cases._files.name).iterdir()) == []  # so that a killed process leaves nothing there
 
 
 def test_threads_get_each_their_own_volume_and_mask(tmp_path, monkeypatch):

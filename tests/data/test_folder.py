@@ -325,6 +325,9 @@ def test_a_mask_of_another_size_gives_both_sizes(maker):
 def test_values_that_cannot_be_ids_need_a_description(maker):
     with pytest.raises(DataError, match=r"the masks hold the values \{0, 127, 255\}, which can't be class ids"):
         open_dataset(maker({"a": [[0, 127, 255]]}))
+    smoothed = np.array([[*range(0, 254, 2), 1, 255]], np.uint8)  # 254 doesn't occur
+    with pytest.raises(DataError, match=r"which can't be class ids.*export the masks again without smoothing"):
+        open_dataset(maker({"b": smoothed}))
 
 
 def test_empty_and_coloured_masks_need_a_description(maker, tmp_path):
