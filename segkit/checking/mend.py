@@ -63,10 +63,7 @@ def mend(
         raise DataError(f"{data}: what the masks' values mean isn't known; mend dataset.yaml first")
     if report.evidence.seen.has_volumes:
         raise UsageError(f"{data}: has volumes, and pictures alone are mended; correct what is listed by hand")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{out}: is there already; a copy needs a new or empty folder")
-    if out.resolve().is_relative_to(data.resolve()) or data.resolve().is_relative_to(out.resolve()):
-        raise UsageError(f"{out}: a copy can't lie in its dataset, nor around it")
+    check_place(out, data)
     partial = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
         partial.mkdir(parents=True)
@@ -79,6 +76,14 @@ def mend(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return changes
+
+
+def check_place(out: Path, data: Path) -> None:
+    """Raise UsageError where no copy of a dataset can go."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{out}: is there already; a copy needs a new or empty folder")
+    if out.resolve().is_relative_to(data.resolve()) or data.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"{out}: a copy can't lie in its dataset, nor around it")
 
 
 def _write(

@@ -8,7 +8,7 @@ import typer
 
 from segkit.cli.options import Json, print_json
 from segkit.cli.progress import progress_bar
-from segkit.errors import DataError
+from segkit.errors import DataError, SegkitError
 
 if TYPE_CHECKING:
     from segkit.checking.repairs import Repair
@@ -31,10 +31,12 @@ def check(
     The dataset itself is never changed. With --fix, what can be mended without loss is mended in a copy; the rest is
     asked on a terminal, and left alone elsewhere unless --yes is given. The exit code is 3 where errors remain.
     """
-    from segkit.checking.mend import mend
+    from segkit.checking.mend import check_place, mend
     from segkit.checking.repairs import plan_repairs
     from segkit.checking.run import check as run_check
 
+    if fix is not None and data.is_dir():
+        check_place(fix, data)
     with progress_bar("checking") as show:
         report = run_check(data, progress=show)
     result = report.to_json()
@@ -44,8 +46,13 @@ def check(
         planned = plan_repairs(report)
         chosen = [one for one in planned if one.question is None or yes or (not as_json and _agreed(one))]
         left = [one for one in planned if one not in chosen]
-        with progress_bar("mending") as show:
-            changes = mend(report, fix, chosen, progress=show)
+        try:
+            with progress_bar("mending") as show:
+                changes = mend(report, fix, chosen, progress=show)
+        except SegkitError as error:
+            if as_json:  # what was found is worth knowing all the same
+                print_json({**result, "error": str(error)})
+            raise
         with progress_bar("checking the copy") as show:
             report = run_check(fix, progress=show)
         if as_json:

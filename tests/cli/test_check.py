@@ -85,3 +85,16 @@ def test_pictures_that_are_left_out_are_named(workplace, capsys):
     main(["check", "cells", "--fix", "mended"])
     what = "pictures are left out whose masks have colours that are not in the palette"
     assert f"  {what}: 1 ({masks[0].stem})\n" in capsys.readouterr().out
+
+
+def test_what_was_found_is_printed_though_nothing_can_be_mended(workplace, capsys):
+    described = workplace / "cells" / "dataset.yaml"
+    text = "".join(line for line in described.read_text().splitlines(True) if not line.startswith(("classes", "back")))
+    described.write_text(text)
+    for mask in (workplace / "cells" / "masks").iterdir():
+        ids = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(mask), np.where(ids > 0, 90, 0).astype(np.uint8))
+    assert main(["check", "cells", "--fix", "mended", "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert found["error"].startswith("cells: what the masks' values mean isn't known")
+    assert any(each["kind"] == "description" for each in found["findings"])
