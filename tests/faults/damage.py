@@ -399,7 +399,7 @@ RECIPES = [
         recipe(MINIMAL.replace("{name: stem, width: 4}", "swin_tinny")),
     ),
     Case("an unknown option of a backbone", OWN, USAGE, ("wide",), recipe(MINIMAL.replace("width: 4", "wide: 4"))),
-    Case("an unknown neck", OWN, USAGE, ("bifpn",), recipe(MINIMAL.replace("neck: unet", "neck: bifpn"))),
+    Case("an unknown neck", OWN, USAGE, ("bifpn",), recipe(MINIMAL.replace("width: 4}", "width: 4}, neck: bifpn"))),
     Case("an unknown loss", OWN, USAGE, ("dise", "did you mean 'dice'"), recipe(MINIMAL + "loss: {dise: 1}\n")),
     Case("a loss of negative weight", OWN, USAGE, ("dice",), recipe(MINIMAL + "loss: {dice: -1}\n")),
     Case(
