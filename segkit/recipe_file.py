@@ -170,7 +170,9 @@ def _explain(where: str, error: ValidationError, kind: type[BaseModel]) -> str:
             lines[key] = f"{key}: missing"
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            if problem["type"] == "string_pattern_mismatch":
+            if problem["type"] == "model_type":
+                message = f"expected keys and values, as {{{', '.join(_fields_at(location, kind)[:3])}}}"
+            elif problem["type"] == "string_pattern_mismatch":
                 marks = "'_', '-' and '.'" if "." in problem["ctx"]["pattern"] else "'_' and '-'"
                 message = f"expected letters, digits, {marks} alone, a letter or digit first"
             shown = repr(problem["input"])

@@ -15,7 +15,8 @@ from segkit.checking.mask_facts import Fault, MaskFacts, ignored, mask_facts, ma
 from segkit.checking.picture_facts import Grid, PictureFacts, grey_of, picture_facts
 from segkit.checking.survey import Survey, reason
 from segkit.checking.volumes import VolumeFacts, off_grid, volume_facts
-from segkit.data.folder import Sample, fit
+from segkit.data.folder import Sample
+from segkit.data.mask_on_picture import fit
 from segkit.data.masks import Values, read_values
 from segkit.data.reader import Pixels, orientation_of, read_pixels
 from segkit.errors import DataError

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from segkit.checking.findings import Place
 from segkit.checking.survey import LOSSY, Survey, reason
 from segkit.data.coding import background_of, named_classes, task_of
-from segkit.data.folder import Sample, fit
+from segkit.data.folder import Sample
 from segkit.data.listing import by_stem
+from segkit.data.mask_on_picture import fit
 from segkit.data.masks import IGNORE, LOSSLESS, Values, ids_of_colours, in_colour, read_stored, whole_values
 from segkit.data.reader import Pixels, read_pixels
 from segkit.data.suffixes import DICOM, VOLUMES, suffix_of

@@ -22,7 +22,8 @@ from segkit.checking.report import CheckReport, Evidence
 from segkit.checking.survey import Survey
 from segkit.data.depth import DEPTHS, stored_values
 from segkit.data.description import ABOUT_DEPTH
-from segkit.data.folder import Sample, fit
+from segkit.data.folder import Sample
+from segkit.data.mask_on_picture import fit
 from segkit.data.masks import Values, read_values
 from segkit.data.png import png_bytes
 from segkit.data.reader import Pixels, read_pixels

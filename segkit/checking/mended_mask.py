@@ -12,7 +12,8 @@ from segkit.checking.alignment import TURNINGS
 from segkit.checking.report import Evidence
 from segkit.checking.survey import LOSSY
 from segkit.data.description import Colour
-from segkit.data.folder import Sample, fit
+from segkit.data.folder import Sample
+from segkit.data.mask_on_picture import fit
 from segkit.data.masks import IGNORE, NO_CLASS, Ids, ids_of_colours, read_stored, whole_values
 from segkit.data.reader import Pixels, read_pixels
 from segkit.errors import DataError

@@ -16,13 +16,13 @@ from segkit.data.depth import DEPTHS, Depth, read_depth, stored_values
 from segkit.data.depth_format import DepthFormat
 from segkit.data.description import Colour, Description, read_description
 from segkit.data.listing import by_stem, entries, is_volume
+from segkit.data.mask_on_picture import on_picture, resized_mask, size_in_words
 from segkit.data.masks import IGNORE, LOSSLESS, Ids, apply_table, class_files, read_colours, read_values
 from segkit.data.reader import PICTURES, Reader
-from segkit.data.resize import resized_ids
 from segkit.data.slices import Plane
 from segkit.data.splits import draw_splits, overlaps
 from segkit.data.suffixes import DICOM, SERIES, VOLUMES, stem_of, suffix_of
-from segkit.data.turned import Number, depth_on, turned_to_fit
+from segkit.data.turned import depth_on
 from segkit.errors import DataError, UsageError
 from segkit.nearest import nearest
 from segkit.task import Task
@@ -136,11 +136,11 @@ class DatasetFolder:
         else:
             ids = apply_table(read_values(sample.mask), self.coding.table, sample.mask, len(self.classes))
         if size is not None and ids.shape[-2:] != size:
-            ids = _on_picture(ids, size, sample.mask, sample.image)
+            ids = on_picture(ids, size, sample.mask, sample.image)
         if sample.roi is not None and inside_roi:
             inside = read_values(sample.roi) > 0
             if inside.shape != ids.shape[-2:]:
-                inside = _on_picture(inside.astype(np.uint8), ids.shape[-2:], sample.roi, sample.image) > 0
+                inside = on_picture(inside.astype(np.uint8), ids.shape[-2:], sample.roi, sample.image) > 0
             ids = np.where(inside, ids, np.uint8(IGNORE))
         return ids
 
@@ -162,7 +162,7 @@ class DatasetFolder:
             return ids.reshape(*layers, -1, ids.shape[-1])
         if size is None or size == ids.shape[-2:]:
             return ids
-        return _resized(ids, size)
+        return resized_mask(ids, size)
 
     def read_depth(self, sample: Sample, size: tuple[int, int]) -> Depth:
         """Return depth on a picture's pixels, float32 [H, W, C + 1]: metres (C = 1) or values as they are; validity.
@@ -186,7 +186,7 @@ class DatasetFolder:
         found = depth_on(depth, size, sample.image)
         if found is None:
             raise DataError(
-                f"{sample.depth}: depth is {_size(depth[..., 0])}, its picture {size[1]}×{size[0]} (width × "
+                f"{sample.depth}: depth is {size_in_words(depth[..., 0])}, its picture {size[1]}×{size[0]} (width × "
                 "height); export it pixel for pixel, or give the cameras in dataset.yaml: intrinsics, "
                 "depth_intrinsics and depth_to_colour"
             )
@@ -234,7 +234,8 @@ class DatasetFolder:
         for file in class_files(folder, self.classes):
             layers.append(apply_table(read_values(file), self.coding.table, file, 2))
             if layers[-1].shape != layers[0].shape:
-                raise DataError(f"{file}: mask is {_size(layers[-1])}, that of {self.classes[0]!r} {_size(layers[0])}")
+                first, other = (size_in_words(layer) for layer in (layers[0], layers[-1]))
+                raise DataError(f"{file}: mask is {other}, that of {self.classes[0]!r} {first}")
         return np.stack(layers)
 
     def _check_files(self, split: str) -> None:
@@ -269,6 +270,8 @@ def open_dataset(path: str | Path, *, masks: bool = True) -> DatasetFolder:
     path = Path(path)
     if not path.is_dir():
         raise DataError(f"{path}: {'a file; a dataset is a folder' if path.exists() else 'no such folder'}")
+    if not masks and not (path / "images").is_dir():
+        raise DataError(f"{path}: no folder images/ in it, where pictures are, with what belongs to them in depth/")
     yaml = path / "dataset.yaml"
     description = read_description(yaml, masks=masks) if yaml.is_file() else Description()
     if not masks:
@@ -372,35 +375,6 @@ def _alignment(description: Description) -> Alignment | None:
 
 def _check_pairs(path: Path, files: Mapping[str, Sample]) -> None:
     _refuse([stem for stem, sample in files.items() if sample.mask is None], f"{path}: images/ has {{}} without a mask")
-
-
-def _on_picture(ids: Ids, size: tuple[int, int], file: Path, image: Path) -> Ids:
-    """Return a mask [..., H, W] on its picture's pixels; DataError where its size is none that the picture has."""
-    from segkit.medical.slide import slide_of
-
-    slide = slide_of(image)
-    if slide is not None and ids.shape[-2:] in [(level.height, level.width) for level in slide.levels]:
-        return _resized(ids, size)
-    return fit(ids, size, file, image)
-
-
-def _resized(ids: Ids, size: tuple[int, int]) -> Ids:
-    """A mask [H, W] or [K, H, W] of another size, by nearest neighbours."""
-    if ids.ndim == 2:
-        return resized_ids(ids, size)
-    return resized_ids(ids.transpose(1, 2, 0).copy(), size).transpose(2, 0, 1).copy()
-
-
-def fit(ids: NDArray[Number], size: tuple[int, int], file: Path, image: Path) -> NDArray[Number]:
-    """Return the mask turned as its picture is by its EXIF tag, where that makes the sizes agree; else DataError."""
-    turned = turned_to_fit(ids, size, image)
-    if turned is None:
-        raise DataError(f"{file}: mask is {_size(ids)}, its picture {size[1]}×{size[0]} (width × height)")
-    return turned
-
-
-def _size(ids: NDArray[np.generic]) -> str:
-    return f"{ids.shape[-1]}×{ids.shape[-2]}"
 
 
 def _refuse(stems: Sequence[str], message: str) -> None:

@@ -126,17 +126,18 @@ def fit(
     shape = Shape(count, bare.maps, bare.task, bare.reader.channels)
     averaged: Of = "logits" if weights == "stack" else of
     plain = shape.mean(of=averaged)
-    best: Fit = lambda _: plain  # noqa: E731 - as the ways are, a function of the pictures to fit on
+    ways: dict[str, Fit] = {"plain": lambda _: plain}
     verdict: Verdict | None = None
     if weights != "uniform":
-        ways = (
+        fits = (
             {"score": partial(_by_score, bare, shape, of)}
             if weights == "score"
             else ways_to_fit(weights, shape, of, objective, tempered=temperature, seed=seed)
         )
         temper = partial(temperature_of, log_loss=log_loss) if temperature else None
-        verdict = judge(plain, ways, pictures, units, objective, temper=temper, seed=seed)
-        best = ways.get(verdict.best, best)
+        verdict = judge(plain, fits, pictures, units, objective, temper=temper, seed=seed)
+        ways |= fits
+    best = ways[verdict.best if verdict is not None else "plain"]
     whole = 1.0
     if temperature:
         whole = kept_temperature(crossed(best, pictures, units, seed=seed), units, bare.task, log_loss)
@@ -155,7 +156,7 @@ def fit(
     if verdict is not None:
         about["kept"] = verdict.best != "plain"
         notes.insert(0, f"{weights}: {verdict.reason}")
-    model.about = {**at_temperature_of(without_judge(ensemble.about), whole, bare.task), "fitted_on": about}
+    model.about = {**_thresholds_moved(without_judge(ensemble.about), whole, bare.task), "fitted_on": about}
     return Fitted(model, verdict, scores, score, tuple(notes))
 
 
@@ -165,7 +166,7 @@ def _by_score(ensemble: Ensemble, shape: Shape, of: Of, pictures: Sequence[HeldO
     return shape.mean(of=of, weights=scores if any(scores) else None)
 
 
-def at_temperature_of(about: Mapping[str, Any], temperature: float, task: Task) -> dict[str, Any]:
+def _thresholds_moved(about: Mapping[str, Any], temperature: float, task: Task) -> dict[str, Any]:
     """What is kept with a model, its thresholds moved along with a temperature, so that no label changes.
 
     Where p ≥ t without it, sigmoid(logit(p) / T) ≥ sigmoid(logit(t) / T) with it. Of softmax maps no threshold says the

@@ -110,7 +110,7 @@ def pretrain(
         objective.model.cpu()
         if stop.requested:
             log.say(f"stopped early; {BACKBONE} of {fitted.minutes:.1f} minutes saved in {run.path}")
-            log.say("the same command with --resume goes on")
+            log.say(run.going_on)
         else:
             figures = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in fitted.metrics.items())
             log.say(f"weights that are kept: {figures}" if figures else "the last weights are kept")

@@ -62,6 +62,12 @@ class RunDirectory:
         """Where the checkpoint of a member in training is."""
         return self.path / CHECKPOINTS / f"{member}.pt"
 
+    @property
+    def going_on(self) -> str:
+        """What --resume will do, in words: a run of less than half a minute has no checkpoint."""
+        begun = self.minutes or any((self.path / CHECKPOINTS).glob("*.pt"))
+        return f"the same command with --resume {'goes on' if begun else 'begins again: it was too soon to keep more'}"
+
     def check_data(self, digest: str, dataset: Path) -> None:
         """Refuse (DataError) a dataset whose digest is not that of the run's beginning."""
         if digest != self._state.data:

@@ -126,7 +126,7 @@ def _go_on(plans: Sequence[Plan], recipe: Recipe, folder: DatasetFolder, run: Ru
         save(model, run.path / "model")  # before scoring: whatever happens then, the model is there
     if stop.requested:
         log.say(f"stopped early; model of {minutes:.1f} minutes saved in {run.path / 'model'}")
-        log.say("the same command with --resume goes on")
+        log.say(run.going_on)
         return Run(model, run.path, interrupted=True)
     metrics: dict[str, Any] = {}
     with _deterministic(any(plan.member.train.deterministic for plan in plans)):

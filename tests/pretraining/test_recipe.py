@@ -73,6 +73,7 @@ def test_a_side_is_a_square_and_augmentation_is_imagenets_unless_said_otherwise(
         ("model.depth=resnet18", "model.depth is for colour_depth alone; classify looks at images"),
         ("data.train_on=[train, val]", "data.validate_on=val: it is trained on too, so its score would say little"),
         ("data.grow={start: 224}", "data.grow.start=224: images grow from there to data.size, 224; begin lower"),
+        ("data.grow=16", "data.grow: expected keys and values, as {start, until} (found 16)"),
         ("data.validate_on=null", "train.keep=best and train.early_stopping need a split to score; set"),
     ],
 )

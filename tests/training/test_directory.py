@@ -120,6 +120,15 @@ def test_what_a_killed_process_left_half_done_is_removed(recipe, tmp_path):
     assert (run.path / ".mine").exists()
 
 
+def test_what_resuming_will_do_is_known(recipe, tmp_path):
+    run = new_run(tmp_path, recipe(), "abc")
+    assert run.going_on.startswith("the same command with --resume begins again")
+    run.checkpoint("first").touch()
+    assert run.going_on == "the same command with --resume goes on"
+    run.finish_member("first", 1.0)
+    assert run.going_on == "the same command with --resume goes on"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(recipe, cells, tmp_path, monkeypatch, number):
     whole = train(recipe(), cells, out=tmp_path / "whole", console=False)
@@ -127,7 +136,8 @@ def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(recipe, cells, tmp
     run = interrupted(monkeypatch, recipe(), cells, tmp_path, number)
     assert run.interrupted
     assert run.metrics == {}
-    assert (run.directory / "log.txt").read_text().endswith("the same command with --resume goes on\n")
+    last = (run.directory / "log.txt").read_text().splitlines()[-1]
+    assert last.endswith("the same command with --resume begins again: it was too soon to keep more")
     assert signal.getsignal(number) == handler
     again = train(recipe(), cells, out=tmp_path, resume=True, console=False)
     assert again.directory == run.directory
