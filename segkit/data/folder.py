@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segkit.data.alignment import Alignment, aligned
 from segkit.data.camera import Intrinsics
