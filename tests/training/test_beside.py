@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -287,3 +288,22 @@ def test_another_teacher_is_not_gone_on_with(teacher, student, cells):
     assert data_digest(plans, folder, segkit.load(teacher)) == first
     ensemble.temperature = 2.0
     assert data_digest(plans, folder, ensemble) != first
+
+
+def test_what_is_wrong_outside_the_region_counts_where_it_is_learnt(cells, tmp_path):
+    place = tmp_path / "cells"
+    shutil.copytree(cells, place)
+    (place / "roi").mkdir()
+    for mask in (place / "masks").iterdir():
+        roi = np.zeros((48, 48), np.uint8)
+        roi[:24] = 1
+        cv2.imwrite(str(place / "roi" / mask.name), roi)
+    (place / "dataset.yaml").write_text((place / "dataset.yaml").read_text() + "roi: roi\n")
+    folder, ensemble = open_dataset(place), segkit.Ensemble([segkit.Segmenter.create(**SMALL, classes=2)])
+    samples = folder.samples("train")[:1]
+    inside, everywhere = (
+        mistakes(ensemble, samples, folder, tmp_path / str(only), inside_roi=only)[0] for only in (True, False)
+    )
+    assert (inside[24:] == 0).all()
+    assert (everywhere[24:] > 0).all()
+    assert (inside[:24] == everywhere[:24]).all()
