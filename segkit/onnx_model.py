@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from segkit.data.reader import Reader
 from segkit.errors import ModelError, UsageError
-from segkit.one_line import one_line
-from segkit.statistics import PixelStatistics, entropy
+from segkit.one_line import one_line, why_missing
+from segkit.statistics import PixelStatistics, entropy, tempered
 from segkit.task import Task, output_maps
 from segkit.tensor_checks import check_depth
 
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-FORMAT = 1
+FORMAT = 2
 KEY = "segkit"  # of the description among an ONNX file's metadata
 PIXELS, IMAGE, DEPTH, PROBABILITIES = "pixels", "image", "depth", "probabilities"
 """Names in the graph: its input, the same after the reader's scaling, its second input, if any, and its output."""
+BLENDABLE = "blendable"  # probabilities before an ensemble's temperature: what tiles and views are averaged of
 
 PixelType = Literal["uint8", "uint16", "float32"]
 
@@ -60,6 +61,7 @@ class Description(BaseModel):
             alone.
         whole_images: whether a piece of an image would be taken for an image of its own.
         precision: of the computation.
+        temperature: an ensemble's, at which its probabilities are given.
         members: SHA-256 of each member's tensors, as the saved model's ``segkit.json`` has it.
         about: what is kept with the model, such as the settings of prediction.
         agreement: with PyTorch.
@@ -79,6 +81,7 @@ class Description(BaseModel):
     depth: Literal["metres", "values"] | None = None
     whole_images: bool
     precision: Literal["fp32", "int8"] = "fp32"
+    temperature: float = Field(default=1.0, gt=0)
     members: dict[str, str]
     about: dict[str, Any]
     agreement: Agreement | None = None
@@ -88,14 +91,15 @@ class OnnxModel(nn.Module):
     """Probabilities by ONNX Runtime; ``load_onnx`` makes one.
 
     Images go in as every model takes them, float32 in 0..1 after the reader's scaling: the graph is entered behind the
-    scaling of its own, so that predictions in tiles scale by the whole picture, and files of any type can be read. It
-    runs on this machine's processors, with as many threads as PyTorch uses, or on a GPU where ONNX Runtime has one.
+    scaling of its own, so that predictions in tiles scale by the whole picture, and files of any type can be read, and
+    left before an ensemble's temperature, which comes after tiles are averaged. It runs on this machine's processors,
+    with as many threads as PyTorch uses, or on a GPU where ONNX Runtime has one.
 
     A file with a second modality takes it as a ``Segmenter`` does, or goes by the images alone where there is none.
 
     Args:
         description: the file's.
-        session: of the graph from the scaled image on.
+        session: of the graph from the scaled image on to what is blendable.
         digest: SHA-256 of the file.
     """
 
@@ -106,7 +110,7 @@ class OnnxModel(nn.Module):
         self.maps = output_maps(self.task, len(self.classes))
         self.reader, self.about = description.reader, description.about
         self.takes_whole_images = description.whole_images
-        self.precision = description.precision
+        self.precision, self.temperature = description.precision, description.temperature
         self.description, self.digest = description, digest
         self.no_disagreement = (
             "an exported one is a single graph: take the model it was exported from"
@@ -137,8 +141,12 @@ class OnnxModel(nn.Module):
             batch, _, *size = image.shape
             absent = np.zeros((batch, *size, self.reader.depth_channels + 1), np.float32)
             given[DEPTH] = absent if depth is None else _array(depth.permute(0, 2, 3, 1))
-        (found,) = self._session.run([PROBABILITIES], given)
-        return torch.from_numpy(found).to(image.device)
+        try:
+            (found,) = self._session.run([BLENDABLE], given)
+        except Exception as error:  # the runtime's own kinds
+            shape = list(image.shape)
+            raise ModelError(f"the exported file fails on images {shape} ({one_line(error)})") from error
+        return tempered(torch.from_numpy(found).to(image.device), self.temperature, self.task)
 
     def statistics(self, image: Tensor, depth: Tensor | None = None) -> PixelStatistics:
         """Probabilities and their entropy; the members of an ensemble are one graph, whose disagreement isn't known."""
@@ -204,11 +212,11 @@ def described(path: Path, text: str | None) -> Description:
 
 
 def from_image(proto: "onnx.ModelProto") -> "onnx.ModelProto":
-    """The graph without the reader's scaling: the scaled image goes in, and depth if it is taken."""
+    """The graph from the scaled image on, with depth if it is taken, to what is blendable."""
     import onnx.utils
 
     second = [value.name for value in proto.graph.input if value.name == DEPTH]
-    return onnx.utils.Extractor(proto).extract_model([IMAGE, *second], [PROBABILITIES])
+    return onnx.utils.Extractor(proto).extract_model([IMAGE, *second], [BLENDABLE])
 
 
 def start(graph: bytes | str) -> "onnxruntime.InferenceSession":
@@ -230,6 +238,8 @@ def require_onnx(*further: str) -> tuple[Any, Any]:
     for name in ("onnx", "onnxruntime", *further):
         try:
             import_module(name)
-        except ImportError:
-            raise UsageError(f"{name} is not installed; .onnx files need it: pip install 'segkit[export]'") from None
+        except ImportError as error:
+            raise UsageError(
+                f'{name} {why_missing(error, name)}; .onnx files need it: pip install "segkit[export]"'
+            ) from error
     return import_module("onnx"), import_module("onnxruntime")

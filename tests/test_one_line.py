@@ -1,6 +1,8 @@
+import importlib
+
 import pytest
 
-from segkit.one_line import one_line
+from segkit.one_line import one_line, why_missing
 
 
 @pytest.mark.parametrize(
@@ -15,3 +17,20 @@ from segkit.one_line import one_line
 )
 def test_whatever_an_error_says_becomes_one_line_that_is_not_empty(error, line):
     assert one_line(error) == line
+
+
+def test_a_library_that_is_there_and_broken_is_not_said_to_be_missing(tmp_path, monkeypatch):
+    (tmp_path / "brokenlibrary.py").write_text("raise ImportError('DLL load failed')")
+    (tmp_path / "needsanother.py").write_text("import nosuchlibraryatall")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {}
+    for name in ("nosuchlibrary.part", "brokenlibrary", "needsanother"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            found[name] = why_missing(error, name.partition(".")[0])
+    assert found == {
+        "nosuchlibrary.part": "is not installed",
+        "brokenlibrary": "can't be imported (DLL load failed)",
+        "needsanother": "can't be imported (No module named 'nosuchlibraryatall')",
+    }

@@ -44,6 +44,8 @@ class HuggingFaceText(TextEncoder):
         self._tokenizer_text, self.padding, self.length = tokenizer, padding, length
         self._config = {key: value for key, value in config.items() if not key.startswith("_") and key not in REFUSED}
         kept = dict(self._config)
+        if any("backbone" in key for key in _keys(kept)):  # transformers would fetch what it names
+            raise ModelError("this text encoder's description names another model to fetch; refused")
         try:
             from tokenizers import Tokenizer
 
@@ -140,14 +142,28 @@ class HuggingFaceText(TextEncoder):
         }
 
 
+def _keys(values: Any) -> Iterator[str]:
+    """All keys of a description, at any depth."""
+    if isinstance(values, Mapping):
+        yield from values
+        values = list(values.values())
+    for value in values if isinstance(values, list) else ():
+        yield from _keys(value)
+
+
 def _transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
         raise UsageError(
-            f"text encoders of Hugging Face need transformers ({error}): pip install 'segkit[text]'; or leave "
+            f'text encoders of Hugging Face need transformers ({error}): pip install "segkit[text]"; or leave '
             "'text' out, for a small Transformer trained from nothing"
         ) from None
+    if int(transformers.__version__.partition(".")[0]) < 5:
+        raise UsageError(
+            f"text encoders of Hugging Face need transformers 5 or newer, this is {transformers.__version__}: "
+            'pip install -U "segkit[text]"'
+        )
     return transformers
 
 

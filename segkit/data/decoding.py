@@ -154,7 +154,7 @@ def _by_libtiff(page: tifffile.TiffPage, data: bytes) -> Pixels | None:
     if find_spec("imagecodecs") is None:
         raise ValueError(
             f"it is compressed by {name} ({page.bitspersample} bits), which another library decodes: "
-            "pip install 'segkit[slides]'"
+            'pip install "segkit[slides]"'
         )
     return None
 

@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 from segkit.errors import UsageError
 from segkit.evaluation.cases import CaseRows, Mask, Spacing, averages, unit_means, without_nan
 from segkit.evaluation.scores import Array
+from segkit.one_line import why_missing
 from segkit.task import Task
 
 FIGURES = ("hd95", "asd", "nsd")
@@ -100,8 +101,9 @@ def require_monai() -> Any:
     """The module ``monai.metrics``; UsageError, with what installs it, where it is missing."""
     try:
         return import_module("monai.metrics")
-    except ImportError:
-        raise UsageError("monai is not installed; surface distances need it: pip install 'segkit[surface]'") from None
+    except ImportError as error:
+        why = why_missing(error, "monai")
+        raise UsageError(f'monai {why}; surface distances need it: pip install "segkit[surface]"') from error
 
 
 class SurfaceDistances(CaseRows[dict[str, Any]]):

@@ -31,7 +31,7 @@ def agreement(model: Segmenter | Ensemble, exported: Callable[..., Tensor], pixe
     second picture.
 
     Args:
-        model: on its device.
+        model: on the CPU.
         exported: what the file says, pixels [B, H, W, C] → [B, maps, H, W], or pixels and depth [B, H, W, C' + 1] →.
         pixels: type of the pixels.
 

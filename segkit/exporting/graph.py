@@ -15,6 +15,8 @@ from segkit.exporting.traceable import make_traceable
 from segkit.model import Segmenter
 from segkit.onnx_model import PixelType
 from segkit.prediction.prepared import prepared
+from segkit.statistics import tempered
+from segkit.task import Task
 
 SMALLEST, LARGEST = 33, 1 << 16  # sides of an image; 33 is one pixel more than the coarsest usual stride
 MOST = 1 << 12  # images at a time
@@ -86,8 +88,8 @@ class Scaling(nn.Module):
         return near + (far - near) * (steps % 1000 / 1000)
 
 
-class Probabilities(nn.Module):
-    """Probabilities float32 [B, maps, H, W] of scaled images, of an ensemble its weighted mean.
+class Blendable(nn.Module):
+    """Probabilities float32 [B, maps, H, W] of scaled images, of an ensemble its weighted mean before its temperature.
 
     A model with a second modality takes depth as :func:`segkit.data.depth.read_depth` gives it.
     """
@@ -99,6 +101,31 @@ class Probabilities(nn.Module):
     def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
         """What the model says of images [B, C, H, W] in 0..1 with depth [B, H, W, C' + 1], validity last."""
         return self.model.probabilities(image, None if depth is None else depth.permute(0, 3, 1, 2))
+
+
+class Tempering(nn.Module):
+    """An ensemble's temperature, which comes after tiles and views are averaged, as in ``Predictor``."""
+
+    def __init__(self, temperature: float, task: Task) -> None:
+        super().__init__()
+        self.temperature, self.task = temperature, task
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Probabilities [B, maps, H, W] at that temperature."""
+        return tempered(probabilities, self.temperature, self.task)
+
+
+class Probabilities(nn.Module):
+    """What a model says in the end: ``Blendable``, then ``Tempering`` where there is a temperature."""
+
+    def __init__(self, blendable: Blendable, tempering: Tempering | None) -> None:
+        super().__init__()
+        self.blendable, self.tempering = blendable, tempering
+
+    def forward(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
+        """Probabilities float32 [B, maps, H, W] of images [B, C, H, W] in 0..1 with depth [B, H, W, C' + 1]."""
+        found: Tensor = self.blendable(image, depth)
+        return found if self.tempering is None else self.tempering(found)
 
 
 class WithDepth(nn.Module):
@@ -118,10 +145,13 @@ def in_float32(model: Segmenter | Ensemble) -> Probabilities:
     """A copy of the model for export, on the CPU, its BatchNorm folded into the convolutions."""
     probe = torch.zeros(1, model.reader.inputs, SMALLEST, SMALLEST)
     probe[:, model.reader.channels :] = 1  # a depth backbone is asked only where something was measured
-    own = copy.deepcopy(model).to("cpu").eval()
+    own, temperature = copy.deepcopy(model).to("cpu").eval(), getattr(model, "temperature", 1.0)
+    if isinstance(own, Ensemble):
+        own.temperature = 1.0
     ready = prepared(own, lambda ready: ready.probabilities(probe), None)
     make_traceable(ready)
-    return Probabilities(ready).eval()
+    tempering = Tempering(temperature, model.task) if temperature != 1 else None
+    return Probabilities(Blendable(ready), tempering).eval()
 
 
 def traced(module: nn.Module, examples: Sequence[Tensor], *, heights: Sequence[int]) -> ExportedProgram:

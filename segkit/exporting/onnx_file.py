@@ -10,15 +10,28 @@ from torch import Tensor, nn
 from segkit.data.reader import Reader
 from segkit.errors import UsageError
 from segkit.exporting.graph import (
-    Probabilities,
+    EXAMPLE,
+    Blendable,
     Scaling,
+    Tempering,
     example_depth,
     example_image,
     example_pixels,
     open_sizes,
     traced,
 )
-from segkit.onnx_model import DEPTH, IMAGE, KEY, PIXELS, PROBABILITIES, Description, PixelType, require_onnx, start
+from segkit.onnx_model import (
+    BLENDABLE,
+    DEPTH,
+    IMAGE,
+    KEY,
+    PIXELS,
+    PROBABILITIES,
+    Description,
+    PixelType,
+    require_onnx,
+    start,
+)
 
 SIZES = ("batch", "height", "width")
 OPSET = 18  # the first whose Resize averages where it shrinks; in runtimes since 2023
@@ -32,13 +45,11 @@ def check_size(model: nn.Module) -> None:
         raise UsageError(f"the model has {size / 1e9:.1f} GB, one ONNX file holds 2; export it with --to torch-export")
 
 
-def image_graph(probabilities: Probabilities, reader: Reader) -> Any:
-    """The model as an ``onnx.ModelProto``: scaled image, and depth if it is taken, in, probabilities out."""
+def image_graph(blendable: Blendable, reader: Reader) -> Any:
+    """The model as an ``onnx.ModelProto``: scaled image, and depth if it is taken, in, what is blendable out."""
     depth = example_depth(reader)
     names = [IMAGE, *([DEPTH] if depth else [])]
-    proto = _translated(
-        probabilities, [example_image(reader), *depth], names, PROBABILITIES, heights=[2, *[1] * len(depth)]
-    )
+    proto = _translated(blendable, [example_image(reader), *depth], names, BLENDABLE, heights=[2, *[1] * len(depth)])
     shape = proto.graph.input[0].type.tensor_type.shape
     sides = {shape.dim[at].dim_param: name for at, name in zip((0, 2, 3), SIZES, strict=True)}
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
@@ -48,19 +59,52 @@ def image_graph(probabilities: Probabilities, reader: Reader) -> Any:
     return proto
 
 
-def pixel_graph(image_graph: Any, reader: Reader, pixels: PixelType) -> Any:
-    """The same behind the reader's scaling: pixels, and depth if it is taken, in, probabilities out."""
-    onnx, _ = require_onnx()
+def pixel_graph(image_graph: Any, reader: Reader, pixels: PixelType, tempering: Tempering | None) -> Any:
+    """The same between the reader's scaling and the temperature: pixels, and depth if taken, in, probabilities out."""
     scaling = _translated(Scaling(reader, pixels), [example_pixels(reader, pixels)], [PIXELS], IMAGE, heights=[1])
-    scaling = onnx.compose.add_prefix(scaling, "reader/", rename_inputs=False, rename_outputs=False)
-    scaling.ir_version = image_graph.ir_version
-    # Names of sizes inside it were given apart from those of the model's graph, and would be taken for the same ones.
-    del scaling.graph.value_info[:]
-    scaling.graph.output[0].CopyFrom(image_graph.graph.input[0])
-    _name_sizes(scaling.graph.input[0])
-    whole = onnx.compose.merge_models(scaling, image_graph, [(IMAGE, IMAGE)], name="segkit", producer_name="segkit")
-    if all(value.name != IMAGE for value in whole.graph.value_info):
-        whole.graph.value_info.append(image_graph.graph.input[0])  # its type, for who enters the graph there
+    whole = _joined(scaling, _tempered(image_graph, tempering), "reader/", 0, IMAGE)
+    _name_sizes(whole.graph.input[0])
+    return whole
+
+
+def _tempered(image_graph: Any, tempering: Tempering | None) -> Any:
+    """The graph with the temperature, if there is one, behind what is blendable."""
+    onnx, _ = require_onnx()
+    said = onnx.ValueInfoProto()
+    said.CopyFrom(image_graph.graph.output[0])
+    if tempering is None:
+        whole = onnx.ModelProto()
+        whole.CopyFrom(image_graph)
+        whole.graph.node.append(onnx.helper.make_node("Identity", [BLENDABLE], [PROBABILITIES], PROBABILITIES))
+        whole.graph.value_info.append(image_graph.graph.output[0])
+    else:
+        batch, height, width = EXAMPLE
+        even = torch.full((batch, said.type.tensor_type.shape.dim[1].dim_value, height, width), 0.5)
+        after = _translated(tempering, [even], [BLENDABLE], PROBABILITIES, heights=[2])
+        whole = _joined(image_graph, after, "temperature/", 1, BLENDABLE)
+    said.name = PROBABILITIES
+    whole.graph.output[0].CopyFrom(said)
+    return whole
+
+
+def _joined(first: Any, second: Any, prefix: str, small: int, between: str) -> Any:
+    """Two graphs as one, by the value ``between`` them; ``small`` (0 or 1) says which of them is put around a model.
+
+    Names inside that one get the prefix. Its sizes were named apart from those of the model's graph, and would be taken
+    for the same ones, so that nothing of them is kept.
+    """
+    onnx, _ = require_onnx()
+    pair = [first, second]
+    model = pair[1 - small].graph
+    added = onnx.compose.add_prefix(pair[small], prefix, rename_inputs=False, rename_outputs=False)
+    added.ir_version = pair[1 - small].ir_version
+    del added.graph.value_info[:]
+    value = next(value for value in (*model.input, *model.output) if value.name == between)
+    (added.graph.output if small == 0 else added.graph.input)[0].CopyFrom(value)
+    pair[small] = added
+    whole = onnx.compose.merge_models(*pair, [(between, between)], name="segkit", producer_name="segkit")
+    if all(known.name != between for known in whole.graph.value_info):
+        whole.graph.value_info.append(value)  # its type, for who enters or leaves the graph there
     versions = {entry.domain: entry.version for entry in whole.opset_import}
     del whole.opset_import[:]  # merging names some twice
     whole.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in versions.items())

@@ -1,5 +1,6 @@
 """``segkit.export``: from a model to one file that turns pixels into probabilities, checked against the model."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -88,8 +89,8 @@ def export(
     write: Callable[[Description, Path], None]
     try:
         if to == "onnx":
-            graph = image_graph(plain, model.reader)
-            write = partial(write_onnx, pixel_graph(graph, model.reader, pixels))
+            graph = image_graph(plain.blendable, model.reader)
+            write = partial(write_onnx, pixel_graph(graph, model.reader, pixels, plain.tempering))
         else:
             write = partial(write_program, pixel_program(plain, model.reader, pixels))
     except Exception as error:  # the tracer's own kinds are many, and change with its version
@@ -98,7 +99,7 @@ def export(
 
     with atomic_path(path) as temporary:
         write(description, temporary)
-        found = agreement(model, opened(temporary), pixels)
+        found = agreement(copy.deepcopy(model).to("cpu"), opened(temporary), pixels)  # GPUs round convolutions more
         check_agreement(found)
         description = description.model_copy(update={"agreement": found})
         write(description, temporary)
@@ -108,7 +109,7 @@ def export(
         small = quantised(graph, pictures, exact)
         # In eight bits predictions show other signs of their quality than those that the model was taught by.
         description = description.model_copy(update={"precision": "int8", "about": without_judge(description.about)})
-        write_onnx(pixel_graph(small, model.reader, pixels), description, temporary)
+        write_onnx(pixel_graph(small, model.reader, pixels, plain.tempering), description, temporary)
         return Exported(path, description, cost_of(exact, load_onnx(temporary), pictures))
 
 
@@ -147,6 +148,7 @@ def _describe(model: Segmenter | Ensemble, pixels: PixelType, opset: int | None)
         pixels=pixels,
         depth=("metres" if model.reader.metric else "values") if model.reader.depth_channels else None,
         whole_images=model.takes_whole_images,
+        temperature=getattr(model, "temperature", 1.0),
         members=member_digests(model),
         about=model.about,
     )

@@ -255,5 +255,5 @@ def test_code_from_a_folder_is_never_run(bert, tmp_path):
 
 def test_where_transformers_is_missing_it_is_said(monkeypatch, bert):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UsageError, match=r"pip install 'segkit\[text\]'"):
+    with pytest.raises(UsageError, match=r'pip install "segkit\[text\]"'):
         create_text("hugging_face", folder=str(bert))

@@ -227,7 +227,7 @@ def test_what_is_refused(monkeypatch):
     with pytest.raises(DataError, match="b: measured in px in 2 dimensions, those before it in mm in 2; they can't"):
         cases.update("b", mask, mask)
     monkeypatch.setitem(sys.modules, "monai.metrics", None)
-    with pytest.raises(UsageError, match=r"monai is not installed; .* pip install 'segkit\[surface\]'"):
+    with pytest.raises(UsageError, match=r'monai is not installed; .* pip install "segkit\[surface\]"'):
         SurfaceDistances(CELL, "binary", [1], 1)
 
 

@@ -52,3 +52,25 @@ def test_a_student_is_exported_without_its_second_head(tmp_path):
     segkit.export(plain.eval(), tmp_path / "plain.onnx")
     sizes = [(tmp_path / name).stat().st_size for name in ("model.onnx", "plain.onnx")]
     assert sizes[0] < 1.02 * sizes[1]
+
+
+@pytest.mark.parametrize("temperature", [0.6, 2.0])
+def test_the_temperature_comes_after_tiles_and_views_are_averaged(temperature, tmp_path):
+    model = segkit.Ensemble(stems(2), temperature=temperature).eval()
+    model.about = {"predict": {"tile": 33, "overlap": 0.5, "tta": "flip"}}
+    for member in model.members:  # as sure as trained ones, so that tiles and views differ
+        torch.nn.init.normal_(member.head.classify.weight, std=40.0)
+    segkit.export(model, tmp_path / "model.onnx")
+    picture = np.random.default_rng(1).integers(0, 256, (70, 81, 3), np.uint8)
+    ours, theirs = (
+        segkit.Predictor(each, precision="fp32").predict(picture)
+        for each in (model, segkit.load(tmp_path / "model.onnx"))
+    )
+    np.testing.assert_allclose(theirs.probabilities, ours.probabilities, atol=1e-5)
+    np.testing.assert_allclose(theirs.entropy, ours.entropy, atol=1e-4)
+    assert (theirs.labels == ours.labels).mean() > 0.999
+    plain = segkit.Ensemble(list(model.members)).eval()
+    plain.about = model.about
+    untempered = segkit.Predictor(plain, precision="fp32").predict(picture)
+    assert np.array_equal(untempered.labels, ours.labels)
+    assert np.abs(untempered.probabilities - ours.probabilities).max() > 0.05

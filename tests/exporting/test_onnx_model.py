@@ -98,7 +98,7 @@ def test_a_file_of_somebody_elses(folder):
     ("change", "message"),
     [
         ({"text": "{"}, r"altered\.onnx: its description is not readable JSON"),
-        ({"format": 9}, r"altered\.onnx: its description has format 9, this segkit reads 1"),
+        ({"format": 9}, r"altered\.onnx: its description has format 9, this segkit reads 2"),
         ({"task": "colour"}, r"altered\.onnx: its description is damaged at 'task': "),
     ],
 )
@@ -132,7 +132,7 @@ def test_no_file(folder):
 
 def test_without_onnxruntime_it_is_said_what_to_install(file, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UsageError, match=r"onnxruntime is not installed; .* pip install 'segkit\[export\]'"):
+    with pytest.raises(UsageError, match=r'onnxruntime is not installed; .* pip install "segkit\[export\]"'):
         segkit.load(file)
 
 

@@ -62,7 +62,7 @@ def test_the_file_knows_what_the_model_knows(file, ensemble, prepared):
     assert about["reader"] == {"channels": 3, "depth_channels": 0, **nothing}
     assert about["about"] == ensemble.about
     assert about["members"] == {member["name"]: member["sha256"] for member in saved["members"]}
-    assert (about["format"], about["opset"], about["pixels"], about["precision"]) == (1, 18, "uint8", "fp32")
+    assert (about["format"], about["opset"], about["pixels"], about["precision"]) == (2, 18, "uint8", "fp32")
     assert about["agreement"]["difference"] < 1e-5
     assert len(about["agreement"]["sizes"]) == 5
 
@@ -154,7 +154,7 @@ def test_a_file_that_the_runtime_can_t_run_at_some_size_is_not_written(quick, en
 
 def test_without_onnx_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UsageError, match=r"onnxruntime is not installed; .* pip install 'segkit\[export\]'"):
+    with pytest.raises(UsageError, match=r'onnxruntime is not installed; .* pip install "segkit\[export\]"'):
         segkit.export(stem(), tmp_path / "m.onnx")
 
 

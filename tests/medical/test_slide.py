@@ -386,7 +386,7 @@ def test_rare_compressions_name_the_extra(number, name, tmp_path, in_parts, monk
     tiles = tiles_of(PIXELS, lambda _: b"none of ours")
     write_coded(tmp_path / "a.tif", PIXELS, tiles, monkeypatch, compression=number, photometric="rgb")
     monkeypatch.setattr("segkit.data.decoding.find_spec", lambda _: None)
-    needs = r"which another library decodes: pip install 'segkit\[slides\]'"
+    needs = r'which another library decodes: pip install "segkit\[slides\]"'
     expected = rf"a\.tif: .*it is compressed by {name} \(8 bits\), {needs}"
     with pytest.raises(DataError, match=expected):
         open_picture(tmp_path / "a.tif")
