@@ -4,18 +4,28 @@ import errno
 import os
 import re
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 from uuid import uuid4
 
 from segkit.errors import UsageError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\..*)?")  # as ``temporary_path`` names them
 UNWRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG),
 }
+WINDOWS = sys.platform == "win32"
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # seconds, while a virus scanner looks at a new file on Windows
 CURES = {
     errno.ENOSPC: "make room and go on (predict and train with --resume), or choose another place",
     errno.ENAMETOOLONG: "it is named after its input: give that a shorter name",
@@ -47,13 +57,45 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
+                _flush(file.fileno())
+            move(temporary, path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
         _flush_folder(path.parent)
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file or folder another name; on Windows again where a scanner holds what was written just now."""
+    for pause in (*PAUSES, None) if WINDOWS else (None,):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            if pause is None:
+                raise
+            time.sleep(pause)
+
+
+def exclusive(file: IO[Any]) -> bool:
+    """Whether an open file is this process's alone from now on, until it is closed or the process ends.
+
+    So is it where the file system has no locks.
+    """
+    try:
+        if sys.platform == "win32":
+            file.seek(1 << 40)  # where nothing is read or written
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(0)
+        else:
+            # Unlike flock's, this lock ends with the process itself, not with the last of its loader's workers.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def temporary_path(folder: Path, suffix: str = "") -> Path:
@@ -92,10 +134,19 @@ def _belongs(file: Path, place: Path) -> bool:
 
 def _flush_folder(folder: Path) -> None:
     """Make a rename last through a power cut; Windows can't open folders and needs no such call."""
-    if os.name == "nt":
+    if WINDOWS:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _flush(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush(descriptor: int) -> None:
+    """To the disk, where the file system can: folders shared with a virtual machine, or by FUSE, may not."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise

@@ -124,7 +124,7 @@ class EnsembleRecipe(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "EnsembleRecipe":
-        names = [member.name for member in self.members]
+        names = [member.name.casefold() for member in self.members]  # each is a folder, and not all file systems tell
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two members are called {twice[0]!r}; give each its own name")

@@ -72,7 +72,7 @@ def test_commands(block, readers_folder, capsys):
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python(block, readers_folder, monkeypatch):
     monkeypatch.setattr(segkit, "train", segkit.training.run.train, raising=False)
-    exec(compile(block, "README.md", "exec"), {})
+    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
 
 
 def test_what_the_python_comments_say():

@@ -15,6 +15,7 @@ from segkit.checking.mask_facts import Fault, MaskFacts, ignored, mask_facts, ma
 from segkit.checking.picture_facts import Grid, PictureFacts, grey_of, picture_facts
 from segkit.checking.survey import Survey, reason
 from segkit.checking.volumes import VolumeFacts, off_grid, volume_facts
+from segkit.cores import cores
 from segkit.data.folder import Sample
 from segkit.data.mask_on_picture import fit
 from segkit.data.masks import Values, read_values
@@ -55,7 +56,7 @@ def examine(seen: Survey, progress: Callable[[int, int], None] | None = None) ->
     """Return the facts of every picture, read side by side (decoding leaves Python free), few at a time."""
     samples = list(seen.samples.values())
     facts: list[Facts] = []
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         for start in range(0, len(samples), AT_ONCE):
             for one in pool.map(lambda sample: facts_of(seen, sample), samples[start : start + AT_ONCE]):
                 facts.append(one)

@@ -30,7 +30,7 @@ from segkit.data.reader import Pixels, read_pixels
 from segkit.data.splits import SHARES, draw_splits, hashed_groups, purpose
 from segkit.data.turned import turned_to_fit
 from segkit.errors import DataError, UsageError
-from segkit.files import atomic_path
+from segkit.files import atomic_path, move
 
 LOG = "mended.json"
 
@@ -71,7 +71,7 @@ def mend(
         changes = _write(report, partial, repairs, progress)
         if out.exists():
             out.rmdir()  # empty; a rename over it works on some systems only
-        partial.rename(out)
+        move(partial, out)
     except OSError as error:
         raise UsageError(f"{out}: can't be written ({error.strerror or error}); nothing was left there") from error
     finally:

@@ -1,10 +1,13 @@
 """The command ``segkit``: puts the commands together and turns what goes wrong into one line and an exit code."""
 
+import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -29,9 +32,11 @@ from segkit.cli import (
     train,
     trust,
 )
+from segkit.cores import few_threads
 from segkit.errors import SegkitError, UsageError
 
 INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
+TERMINATED = 143  # and for one ended by SIGTERM
 CommandLineError: Any = typer.BadParameter.__base__  # wrong commands, options and arguments; typer doesn't export it
 
 app = typer.Typer(
@@ -86,7 +91,15 @@ def _segkit(
 
 
 def run() -> None:
-    """Leave the process with the exit code of the command in ``sys.argv``; the installed ``segkit`` calls this."""
+    """Leave the process with the exit code of the command in ``sys.argv``; the installed ``segkit`` calls this.
+
+    SIGTERM, with which clusters and containers end a program, leaves no half-written file behind either.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    few_threads()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file on Windows may have no letter for × or a name
     sys.exit(main())
 
 
@@ -122,6 +135,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = "" if _trace() else " (SEGKIT_DEBUG=1 in the environment shows where)"
         _say(f"error: unexpected {type(error).__name__}: {' '.join(str(error).split())}{hint}")
         return 1
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    _say("terminated")
+    sys.exit(TERMINATED)
 
 
 def _say(line: str) -> None:

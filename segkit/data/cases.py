@@ -2,12 +2,10 @@
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,10 +76,10 @@ class Case:
         return self.geometry.shape[self.geometry.turn(plane).axes[0]]
 
     def size(self, plane: Plane) -> tuple[int, int]:
-        """Height and width of a plane's slices as the model sees them."""
+        """Height and width of a plane's slices as the model sees them; without a known spacing as they are."""
         _, *rows_and_columns = self.geometry.turn(plane).axes
         height, width = (self.geometry.shape[axis] for axis in rows_and_columns)
-        if self.slices.spacing is None:
+        if self.slices.spacing is None or not self.spaced:
             return height, width
         down, across = (self.geometry.spacing[axis] / self.slices.spacing for axis in rows_and_columns)
         return max(1, round(height * down)), max(1, round(width * across))
@@ -155,7 +153,6 @@ class Cases:
         self._cases: dict[tuple[Path, Window | None], Case] = {}
         self._masks: dict[tuple[Path, bool], Ids] = {}
         self._taken = 0
-        self._files: tempfile.TemporaryDirectory[str] | None = None
 
     def __reduce__(self) -> "tuple[type[Cases], tuple[DatasetFolder]]":
         """Without what was read: another process reads what it needs."""
@@ -251,15 +248,10 @@ class Cases:
         if self._taken + values.nbytes <= KEPT:
             self._taken += values.nbytes
             return values
-        if self._files is None:
-            self._files = tempfile.TemporaryDirectory(prefix="segkit-volumes-", ignore_cleanup_errors=True)
-        path = Path(self._files.name) / f"{uuid4().hex}.npy"  # processes that were forked share the folder
-        with writing_to(path.parent):
-            np.save(path, values)
-        found: NDArray[Any] = np.load(path, mmap_mode="r")
-        with suppress(OSError):  # of Windows: elsewhere a killed process leaves nothing behind
-            path.unlink()
-        return found
+        with writing_to(tempfile.gettempdir()), tempfile.TemporaryFile(prefix="segkit-volumes-") as file:
+            np.ascontiguousarray(values).tofile(file)
+            file.flush()
+            return np.memmap(file, values.dtype, "r", shape=values.shape)  # goes with the array, however that ends
 
 
 def on_grid(file: Path, image: Path, geometry: Geometry) -> Values:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.cores import cores
 from segkit.data.description import Description
 from segkit.data.masks import IGNORE, LOSSLESS, NO_CLASS, Ids, read_values, shown_values
 from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
 from segkit.errors import DataError
-from segkit.task import Task
+from segkit.task import Task, named_background
 
 MOST_GUESSED = 64  # classes that nobody named; beyond it values are rather those of smoothed masks
 BY_NAME = np.arange(2)
@@ -96,7 +97,7 @@ def background_of(description: Description, classes: tuple[str, ...]) -> int | N
         return given
     if task == "binary":
         return 0
-    return 0 if task == "multiclass" and classes[0].lower() == "background" else None
+    return named_background(classes) if task == "multiclass" else None
 
 
 def _from_values(masks: Iterable[NDArray[np.intp]], folder: Path) -> Coding:
@@ -148,7 +149,7 @@ def _only_0_and_255(masks: Iterable[NDArray[np.intp]]) -> bool:
 def _all_values(masks: Sequence[Path]) -> Iterator[NDArray[np.intp]]:
     """The distinct values of each mask, in batches read side by side (decoding leaves Python free)."""
     files = [file for mask in masks for file in (_class_files(mask) if mask.is_dir() else [mask])]
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         for start in range(0, len(files), 16):
             yield from pool.map(_values, files[start : start + 16])
 

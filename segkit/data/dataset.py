@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
+from segkit.cores import cores
 from segkit.data.batches import Item
 from segkit.data.depth import Depth, resized_depth
 from segkit.data.folder import DatasetFolder, Sample
@@ -27,6 +28,7 @@ from segkit.data.window import cut
 from segkit.errors import DataError
 
 CACHE_BYTES = 2 << 30
+SENT = 256 << 20  # bytes of decoded pictures that a process is given that is no fork of this one
 FOREGROUND = 1  # beside an item's own stream of randomness
 
 Parts = tuple[NDArray[Any], ...]
@@ -116,6 +118,11 @@ class SegmentationDataset(Dataset[Item]):
         self._cache: list[Parts] | None = None
         if cache and self.samples and not self._of_volumes:  # whose slices are cut as they are needed
             self._cache = self._read_all({} if decoded is None else decoded)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a process that isn't a fork: of many pictures none, it reads what it needs."""
+        few = sum(array.nbytes for parts in self._cache or () for array in parts) <= SENT
+        return {**self.__dict__, "_cache": self._cache if few else None}
 
     def __len__(self) -> int:
         return len(self.samples) * self.crops_per_image
@@ -269,7 +276,7 @@ class SegmentationDataset(Dataset[Item]):
             return decoded[pair] + (decoded[depth] if self.depth else ())
 
         found, taken = [], 0
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(min(8, cores())) as pool:
             for parts in pool.map(parts_of, range(len(self.samples))):
                 taken += sum(array.nbytes for array in parts)
                 if taken > CACHE_BYTES:

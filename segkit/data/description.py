@@ -1,6 +1,7 @@
 """What a dataset says about itself: ``dataset.yaml``, checked."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -32,6 +33,8 @@ MOST_CLASSES = 254  # ids are uint8; 255 is ignore and 254 marks values that are
 
 def _as_text(value: object) -> object:
     """YAML reads an unquoted 541930257111 as a number."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)  # as ``stem_of`` gives names
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -1,5 +1,6 @@
 """What the names of files say: their stems, and by their suffixes what they hold."""
 
+import unicodedata
 from pathlib import Path
 
 BLURRING = (".jpg", ".jpeg", ".webp")  # compressed with loss
@@ -16,6 +17,10 @@ def suffix_of(path: Path) -> str:
 
 
 def stem_of(path: Path) -> str:
-    """The name without its suffix, ``x`` of ``x.nii.gz``; of a folder the whole name."""
+    """The name without its suffix, ``x`` of ``x.nii.gz``; of a folder the whole name.
+
+    Letters with marks are one character each (NFC), as keyboards give them, whatever the file system says: names in
+    lists are compared with these.
+    """
     suffix = "" if path.is_dir() else suffix_of(path)
-    return path.name[: len(path.name) - len(suffix)]
+    return unicodedata.normalize("NFC", path.name[: len(path.name) - len(suffix)])

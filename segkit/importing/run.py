@@ -14,6 +14,7 @@ import yaml
 
 from segkit.data.description import describe
 from segkit.errors import DataError, UsageError
+from segkit.files import move
 from segkit.importing.case_files import PARTS, copy, link, place
 from segkit.importing.coco import read_coco
 from segkit.importing.decathlon import read_decathlon
@@ -76,7 +77,7 @@ def import_dataset(
         _describe(replace(layout, splits=splits), hidden, source)
         if final.exists():
             final.rmdir()  # empty; a rename over it works on some systems only
-        hidden.rename(final)
+        move(hidden, final)
     except OSError as error:
         raise UsageError(f"{out}: can't be written ({error.strerror or error}); nothing was left there") from error
     finally:

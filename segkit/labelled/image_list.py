@@ -2,7 +2,7 @@
 
 import csv
 import io
-import os
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,5 +119,5 @@ def _lines(path: Path, rows: Any, columns: Sequence[str], what: str) -> Iterator
         split = given.get("split", "")
         if "split" in given and split.lower() not in ALIASES:
             raise DataError(f"{path}: line {number}: no split {split!r}{nearest(split, SPLITS)}")
-        file = os.path.normpath(given["file"].replace("\\", "/"))
+        file = posixpath.normpath(given["file"].replace("\\", "/"))
         yield Line(number, file, given[what], ALIASES.get(split.lower(), ""))

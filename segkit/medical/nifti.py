@@ -154,7 +154,7 @@ def _read_header(path: Path) -> tuple[Any, Path]:
     if kind[1:2] == b"+":
         return header, path
     for suffix in (".img", ".img.gz"):
-        data = path.with_name(stem_of(path) + suffix)
+        data = path.with_name(path.name[: len(path.name) - len(suffix_of(path))] + suffix)
         if data.is_file():
             return header, data
     raise DataError(f"{path}: its voxels are in {stem_of(path)}.img, which isn't there; copy both")

@@ -1,9 +1,7 @@
 """What a run over many files has done so far, one line a file, so that a killed run can go on where it was."""
 
 import hashlib
-import io
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,10 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segkit.errors import UsageError
-from segkit.files import atomic_path, writing_to
-
-if sys.platform != "win32":
-    import fcntl
+from segkit.files import atomic_path, exclusive, writing_to
 
 MANIFEST = "manifest.jsonl"
 UNDONE = {"status": "error", "error": "not predicted again yet", "run": ""}
@@ -90,7 +85,8 @@ class Manifest:
         with writing_to(path):
             self._file = path.open("ab+")
         try:
-            _hold(self._file, path)
+            if not exclusive(self._file):
+                raise UsageError(f"{path.parent}: another process is predicting into it; wait for it or end it")
             self._file.seek(0)
             content = self._file.read()
             self.before = {entry.input: entry for entry in _entries(content)}
@@ -166,14 +162,3 @@ def _entries(content: bytes) -> Iterable[Entry]:
                 yield Entry.model_validate_json(line)
             except ValidationError:
                 continue
-
-
-def _hold(file: io.IOBase, path: Path) -> None:
-    if sys.platform == "win32":
-        return
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        raise UsageError(f"{path.parent}: another process is predicting into it; wait for it or end it") from None
-    except OSError:
-        pass  # a file system without locks

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -232,7 +232,10 @@ class _Line:
             closing(in_order(readers, self._read, planned, waiting=AHEAD)) as read,
             closing(in_order(writer, self._write, map(self._predict, read), waiting=1)) as written,
         ):
-            yield from written
+            for entry, done, scratch in written:
+                if scratch is not None:
+                    rmtree(scratch, ignore_errors=True)  # not before: Windows keeps files that are mapped
+                yield entry, done
 
     def _read(self, source: Source) -> _Step:
         start = time.perf_counter()
@@ -294,9 +297,10 @@ class _Line:
         height, width, _ = picture.shape
         return height * width * 4 * (self.predictor.model.maps + 3) > self.predictor.limit
 
-    def _write(self, step: _Step) -> tuple[Entry, bool]:
+    def _write(self, step: _Step) -> tuple[Entry, bool, Path | None]:
+        """The entry, whether an earlier run had done it, and a folder that nobody needs any more."""
         if step.done is not None:
-            return step.done, True
+            return step.done, True, None
         start = time.perf_counter()
         paths: list[Path] = []
         error = step.error
@@ -319,12 +323,10 @@ class _Line:
             # What an earlier run left under these names isn't of the picture as it is now.
             for path in _targets(self.predictor.model, step.source, kinds=self.targets):
                 if os.path.isfile(path):  # noqa: PTH113  Path's raises where a name is too long
-                    path.unlink()
+                    _remove(path)
             paths = []
         for path in self._left_over(step.source):
-            path.unlink()
-        if step.scratch is not None:
-            rmtree(step.scratch, ignore_errors=True)
+            _remove(path)
         skipped = step.source.skipped
         if error is not None and self.hidden is not None:
             error = self.hidden.of(error)
@@ -344,7 +346,7 @@ class _Line:
             trust=trust,
         )
         self.manifest.append(entry)
-        return entry, False
+        return entry, False, step.scratch
 
     def _left_over(self, source: Source) -> list[Path]:
         """What an earlier run wrote of a source and this one doesn't, as it was left."""
@@ -384,3 +386,9 @@ def _targets(model: "Model", source: Source, *, kinds: list[str]) -> list[Path]:
         source.folder, name, kinds, suffix=suffix, task=model.task, classes=model.classes, maps=model.maps
     )
     return [path for group in paths.values() for path in group]
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, unless somebody has it open, as Windows takes it."""
+    with suppress(OSError):
+        path.unlink()

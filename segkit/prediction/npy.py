@@ -1,5 +1,6 @@
 """An array's file, ``.npy``, written by rows as they come."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,5 +61,9 @@ def npy_of(rows: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], *, path: P
         for strip in rows:
             file.write(top, strip)
             top += strip.shape[-2]
-    found: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    return found
+    return replaceable(np.load(path, mmap_mode="r"))
+
+
+def replaceable(mapped: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An array whose file may be written anew: Windows refuses while it is mapped, so that there it is in memory."""
+    return np.array(mapped) if os.name == "nt" else mapped

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from segkit.data.suffixes import stem_of
 from segkit.prediction.manifest import files_hash
@@ -13,7 +13,7 @@ DIGITS = 12
 COPY = "holds the same as another one of the images"
 WORD = r"(?<![\w-])(?<!\d\.)(?:{})(?![\w-])(?!\.\d)"
 STEM = r"(?<![\w-])(?:{})(?=\.[a-zA-Z]|:)"  # not where the same letters are a word
-FOLDER = r"(?<![\w-])(?:{})(?=[/:]| \()"
+FOLDER = r"(?<![\w-])(?:{})(?=[/\\:]| \()"
 NUMBER = re.compile(r"\d{1,4}")  # what such a name says of anyone a count or a length says too
 
 
@@ -63,7 +63,7 @@ class NameHiding:
                 if source.path not in source.files:
                     folders[str(source.path)] = alias
         words = {name: alias for name, alias in words.items() if not NUMBER.fullmatch(name)}
-        folders = {name: alias for name, alias in folders.items() if name not in (".", "..", "/")}
+        folders = {name: alias for name, alias in folders.items() if name not in (".", "..", PurePath(name).anchor)}
         self._names = [
             (_compiled(pattern, names), names) for pattern, names in ((WORD, words), (STEM, stems), (FOLDER, folders))
         ]

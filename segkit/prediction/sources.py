@@ -2,6 +2,7 @@
 
 import glob
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -137,23 +138,28 @@ def _source(path: Path, folder: Path, place: str) -> Source:
 def without_collisions(sources: list[Source], targets: Callable[[Source], Iterable[Path]]) -> list[Source]:
     """The sources, with an error where an output would fall on an input, or on an output of a source before it."""
     inputs = identities(sources)
-    taken: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}
     checked = []
     for source in sources:
         paths = list(targets(source)) if source.found else []
         for path in paths:
             if os.path.exists(path) and identity(path) in inputs:  # noqa: PTH110  Path's raises where a name is too long
                 problem = f"{path} is one of the images to predict; choose another output folder"
-            elif path in taken:
-                problem = f"{path} would be an output of {taken[path]}, too; rename one of the two"
+            elif _called(path) in taken:
+                problem = f"{path} would be an output of {taken[_called(path)]}, too; rename one of the two"
             else:
                 continue
             source = replace(source, error=f"{source.path}: {problem}")
             break
         else:
-            taken.update(dict.fromkeys(paths, source.path))
+            taken.update(dict.fromkeys(map(_called, paths), source.path))
         checked.append(source)
     return checked
+
+
+def _called(path: Path) -> str:
+    """The path as far as file systems tell names apart: those of macOS and Windows don't by capitals."""
+    return str(path).casefold() if sys.platform in ("darwin", "win32") else str(path)
 
 
 def _files(path: Path, out: Path) -> tuple[list[Path], str]:

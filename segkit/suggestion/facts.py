@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.cores import cores
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.reader import PERCENTILES, Pixels, Reader, Window, read_pixels
@@ -88,7 +89,7 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
     looked_at = samples if volumes is None else samples[:: -(-len(samples) // VOLUMES)]
     slices = folder.slices(looked_at, reader)
     chosen = slices[:: -(-len(slices) // PICTURES)]
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         looks = list(pool.map(lambda sample: _look(folder, sample, reader), chosen))
 
     height, width = np.median([look.size for look in looks], axis=0)

@@ -4,7 +4,6 @@ import itertools
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segkit.artifact import DESCRIPTION
 from segkit.errors import DataError, ModelError, RecipeError, UsageError
-from segkit.files import atomic_path, remove_temporary
+from segkit.files import atomic_path, exclusive, move, remove_temporary
 from segkit.recipe_file import load_as
 from segkit.sections import RunRecipe
-
-if sys.platform != "win32":
-    import fcntl
 
 CHECKPOINTS = "checkpoints"
 STATE = "state.json"
@@ -103,19 +99,13 @@ class RunDirectory:
         """
         if not self._state_path.is_file():
             raise UsageError(f"nothing to resume: {self.path} was finished by another process meanwhile")
-        if sys.platform == "win32":
-            yield
-            return
         with (self.path / CHECKPOINTS / "lock").open("a") as lock:
-            try:
-                # Unlike flock's, this lock ends with the process itself, not with the last of its loader's workers.
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):
-                raise UsageError(f"{self.path}: another process is training this run; wait for it or end it") from None
-            except OSError:
-                pass  # a file system without locks
+            if not exclusive(lock):
+                raise UsageError(f"{self.path}: another process is training this run; wait for it or end it")
             self._state = self._read_state()  # it may have been another's until now
             yield
+        if not self._state_path.is_file():  # some systems keep a folder while the lock in it is open
+            shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
 
     @property
     def _state_path(self) -> Path:
@@ -149,7 +139,7 @@ def new_run(out: Path, recipe: RunRecipe, digest: str) -> RunDirectory:
             if os.path.lexists(directory):
                 continue
             try:
-                hidden.rename(directory)
+                move(hidden, directory)
                 break
             except OSError:
                 if not os.path.lexists(directory):  # else another process was quicker

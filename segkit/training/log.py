@@ -1,5 +1,6 @@
 """What a run says, on the console and in its ``log.txt``."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +19,6 @@ class Log:
 
     def say(self, line: str) -> None:
         """Add a line to both."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with suppress(OSError), self.path.open("a", encoding="utf-8") as file:  # a full disk must not cost the model
             file.write(line + "\n")
         self.console.print(line, markup=False, highlight=False)

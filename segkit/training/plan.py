@@ -15,6 +15,7 @@ from segkit.backbones.recompute import recompute_stages
 from segkit.data.dataset import Decoded, SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.folds import draw_folds
+from segkit.data.listing import entries
 from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.data.slices import Slices
@@ -31,6 +32,7 @@ from segkit.training.beside import Boosted, Taught
 from segkit.training.losses import build_loss
 from segkit.training.normalisation import depth_encoding, image_normalisation
 
+LEFT_BEHIND = ("thumbs.db", "desktop.ini")  # by who looks into folders on Windows
 OWN = ("encoding.", "auxiliary.", "spread.")  # tensors that aren't taken from a model to start from
 NORMALISATION = ("mean", "std")  # nor these, but for a model of the image alone that is taught depth
 
@@ -340,8 +342,8 @@ def _said_by(teacher: AnyModel) -> str:
 
 def _sizes(sample: Sample) -> Iterator[int]:
     for path in (sample.image, sample.mask, sample.depth, sample.roi):
-        files: list[Path] = [] if path is None else sorted(path.iterdir()) if path.is_dir() else [path]
-        yield from (file.stat().st_size for file in files)
+        files: list[Path] = [] if path is None else entries(path) if path.is_dir() else [path]
+        yield from (file.stat().st_size for file in files if file.is_file() and file.name.lower() not in LEFT_BEHIND)
 
 
 def _reader(member: Member, folder: DatasetFolder) -> Reader:

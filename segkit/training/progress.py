@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from segkit.errors import UsageError
 from segkit.files import atomic_path
 from segkit.training.allowance import Allowance
 from segkit.training.curves import draw_curves
@@ -92,7 +93,7 @@ class EpochTable(L.Callback):
             "images_per_second": round(self._images / max(self._seconds, 1e-9), 2),
         }
         self.rows.append(row)
-        self.write()
+        self._kept(self.write)
         self.say(
             f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['loss']:.4f}{module.told(trainer.current_epoch)}"
             f"  {row['images_per_second']:.1f} images/s  {row['seconds']:.0f} s"
@@ -104,11 +105,20 @@ class EpochTable(L.Callback):
                 logger.log_metrics(figures, row["epoch"])
         if self._allowance.due:
             with self._allowance.spend():
-                self.draw()
+                self._kept(self.draw)
 
     def on_train_end(self, _trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Draw the curves a last time."""
-        self.draw()
+        self._kept(self.draw)
+
+    def _kept(self, write: Callable[[], None]) -> None:
+        """Write what is to look at; that somebody has it open, as is felt on Windows alone, must not cost the model."""
+        try:
+            write()
+        except UsageError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            self.say(f"not written: {error}")
 
     def write(self) -> None:
         """Write the whole table anew: it has each epoch once, wherever the program is killed."""

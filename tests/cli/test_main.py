@@ -109,3 +109,29 @@ def test_without_a_compiler_compile_is_refused_in_one_line(workplace):
     assert re.fullmatch(
         r"error: compile: PyTorch can't compile on this machine \(.+\); leave compile out\n", done.stderr
     )
+
+
+def test_a_terminated_command_leaves_no_half_written_file(tmp_path):
+    code = f"""
+import time
+from pathlib import Path
+from segkit.cli import main
+from segkit.files import atomic_path
+
+def write():
+    with atomic_path(Path({str(tmp_path)!r}) / "mask.png") as path:
+        path.write_text("half")
+        print("writing", flush=True)
+        time.sleep(60)
+
+main.main = write
+main.run()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert len(list(tmp_path.iterdir())) == 1
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (143, b"terminated\n")
+    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,6 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from time import sleep
 
 import nibabel
@@ -198,12 +197,14 @@ def test_many_volumes_lie_in_files(tmp_path, monkeypatch):
     reader = Reader(channels=1, window="picture")
     held = [folder.cases.case(sample, reader).values for sample in folder.samples("train")]
     monkeypatch.setattr("segkit.data.cases.KEPT", 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
     cases = Cases(folder)
     for sample, values in zip(folder.samples("train"), held, strict=True):
         found = cases.case(sample, reader).values
         assert isinstance(found, np.memmap)
         np.testing.assert_array_equal(found, values)
-    assert list(Path(cases._files.name).iterdir()) == []  # so that a killed process leaves nothing there
+    assert list((tmp_path / "temporary").iterdir()) == []  # so that a killed process leaves nothing there
 
 
 def test_threads_get_each_their_own_volume_and_mask(tmp_path, monkeypatch):
@@ -298,3 +299,9 @@ def test_outside_the_region_of_interest_is_ignored(tmp_path):
     assert (ids[inside == 0] == 255).all()
     assert (ids[inside == 1] < 2).all()
     assert (folder.cases.mask(folder.samples("train")[0], inside_roi=False) < 2).all()
+
+
+def test_slices_of_a_volume_without_known_spacing_are_as_they_are():
+    reader = Reader(channels=1, window=(0, 200), slices=Slices(spacing=0.5))
+    assert case_of(volume(ramp()), reader).size("axial") == (10, 12)
+    assert case_of(volume(ramp(), spaced=False), reader).size("axial") == (5, 6)

@@ -41,6 +41,7 @@ def test_a_described_dataset_opens_with_every_default_decided(maker):
         (["x", "y"], {}, "binary", 0),
         (["x", "y", "z"], {}, "multiclass", None),
         (["Background", "y", "z"], {}, "multiclass", 0),
+        (["x", "background", "z"], {}, "multiclass", 1),
         (["x", "y", "z"], {"background": "z"}, "multiclass", 2),
         (["x", "y", "z"], {"background": 1}, "multiclass", 1),
         (["background", "y"], {"task": "multiclass"}, "multiclass", 0),

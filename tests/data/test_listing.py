@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from segkit.data.description import Description
 from segkit.data.listing import by_stem, entries, list_folder
 from segkit.errors import DataError
 
@@ -31,3 +32,9 @@ def test_files_by_stem_must_be_there_once(folder, tmp_path):
         by_stem(folder, (".bmp",))
     with pytest.raises(DataError, match="nowhere: no such folder; a dataset has images/ and masks/"):
         entries(Path(tmp_path / "nowhere"))
+
+
+def test_names_are_the_same_however_letters_with_marks_are_written(tmp_path):
+    (tmp_path / "Zelle_a\u0308.png").write_bytes(b"")
+    assert list(list_folder(tmp_path, [".png"]).found) == ["Zelle_\u00e4"]
+    assert Description.model_validate({"splits": {"train": ["Zelle_a\u0308"]}}).splits["train"] == ("Zelle_\u00e4",)

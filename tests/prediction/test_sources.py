@@ -141,3 +141,11 @@ def test_outputs_behind_a_linked_folder_are_no_inputs(tree):
 def test_what_is_no_name_is_refused(tree, sources, said):
     with pytest.raises(UsageError, match=f"^sources: got {said}.*; expected the name of a file or folder$"):
         expand(sources, "out")
+
+
+@pytest.mark.parametrize(("system", "refused"), [("linux", 0), ("darwin", 1), ("win32", 1)])
+def test_outputs_that_differ_in_capitals_alone_are_one_on_some_systems(system, refused, tmp_path, monkeypatch):
+    monkeypatch.setattr("segkit.prediction.sources.sys.platform", system)
+    sources = [Source(tmp_path / name, tmp_path / "out", name) for name in ("X.png", "x.jpg")]
+    checked = without_collisions(sources, lambda source: [source.folder / f"{source.name}.png"])
+    assert [source.error for source in checked].count(None) == 2 - refused

@@ -1,0 +1,56 @@
+"""The processes that read for a training: how many of them, and what they don't answer."""
+
+import multiprocessing
+import shutil
+import signal
+from typing import Literal
+
+import torch
+
+from segkit.cores import cores
+from segkit.errors import UsageError
+
+Workers = int | Literal["auto"]
+
+SHARED_MEMORY = "/dev/shm"  # where processes leave batches on Linux; 64 MiB in a container, unless it is given more
+KEPT_FREE = 0.2  # of it
+
+
+def check_not_importing() -> None:
+    """Raise UsageError in a process that reads and has only begun: it imports the script that started it.
+
+    So it does on Windows, macOS and from Python 3.14 on; a training that isn't guarded there would start again in each.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UsageError(
+            "the script that trains is imported by its workers; put the call under: if __name__ == '__main__'"
+        )
+
+
+def loader_workers(wanted: Workers, device: torch.device, batch: int) -> int:
+    """How many processes prepare batches: as many as wanted; or half the cores, 4 at most, for a GPU more.
+
+    Args:
+        wanted: by the recipe.
+        device: what they prepare for.
+        batch: bytes of one, of which each process has two waiting in shared memory; with ``auto`` no more than fit.
+    """
+    if wanted != "auto":
+        return wanted
+    most = min(12, max(1, cores() - 1)) if device.type == "cuda" else min(4, cores() // 2)
+    room = int((1 - KEPT_FREE) * shared_memory() / max(batch, 1))
+    return max(0, min(most, (room - 1) // 2))  # one more batch is in hand
+
+
+def shared_memory() -> int:
+    """Bytes that processes may still share; where the system sets no limit to them of its own, very many."""
+    try:
+        return shutil.disk_usage(SHARED_MEMORY).free
+    except OSError:
+        return 1 << 62
+
+
+def ignore_interrupts(_worker: int) -> None:
+    """Both signals often reach every process of a terminal or a job; only the parent may answer them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
