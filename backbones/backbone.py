@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from segkit.backbones.weights import WeightReport
 
 
+class ImageTooLargeError(ValueError):
+    """An image has more pixels than a backbone of one size takes."""
+
+
 class Backbone(nn.Module, ABC):
     """Turns an image [B, C, H, W] into feature maps; level i is [B, channels[i], ⌈H/strides[i]⌉, ⌈W/strides[i]⌉].
 

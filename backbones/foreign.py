@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.backbones.backbone import ImageBackbone, ceil, select_levels
+from segkit.backbones.backbone import ImageBackbone, ImageTooLargeError, ceil, select_levels
 from segkit.backbones.weights import WeightReport
 from segkit.one_line import one_line
 
@@ -130,7 +130,7 @@ class Foreign(ImageBackbone):
         height, width = image.shape[-2:]
         rows, columns = self.trial.multiple
         if self.trial.fixed and (height > rows or width > columns):
-            raise ValueError(
+            raise ImageTooLargeError(
                 f"'{self.title}' takes images up to {rows}×{columns}, got {height}×{width}; "
                 "create it with img_size= to fit them, or predict in tiles"
             )

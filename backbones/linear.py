@@ -78,11 +78,12 @@ class Linear(nn.Linear):
         ):
             return None
         state = tuple((each, each._version, each.data_ptr()) for each in (weight, bias) if each is not None)
-        if self._kept is None or not _same(self._kept[0], state):
+        kept = self._kept
+        if kept is None or not _same(kept[0], state):
             held = tuple((*each, each[0].detach()) for each in state)
             low = None if bias is None else bias.detach().to(torch.bfloat16)
-            self._kept = held, pack(weight.detach().to(torch.bfloat16)), low
-        return self._kept[1:]
+            kept = self._kept = held, pack(weight.detach().to(torch.bfloat16)), low
+        return kept[1:]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}  # copies and pickles start without what was kept

@@ -132,11 +132,11 @@ class Adapter(nn.Module):
             return found.float().softmax(1)[:, 1:] if both else probabilities_of(found, self.task)
         found = found[:, 1:].float() if both else found.float()
         low, high = found.aminmax()
-        if low < 0 or high > 1.001:
+        if low < -0.001 or high > 1.001:  # interpolation and rounding end up just outside
             raise ModelError(
                 f"the model from elsewhere gives {low:.3g} to {high:.3g}, no probabilities; say gives='logits'"
             )
-        return found.clamp(max=1)
+        return found.clamp(0, 1)
 
     def statistics(self, image: Tensor, depth: Tensor | None = None) -> PixelStatistics:
         """Probabilities and their entropy."""

@@ -1,7 +1,7 @@
 """BatchNorm after a convolution: which of them are alone together, and the two as one convolution."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,22 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+if TYPE_CHECKING:
+    from segkit.data.reader import Reader
+
 PROBE = 64  # pixels a side of an image that shows which layers follow which
 
 CONVOLUTIONS = (F.conv2d, torch.conv2d, F.conv_transpose2d, torch.conv_transpose2d)
+
+
+def probe_of(reader: "Reader", device: torch.device) -> Tensor:
+    """An empty image of ``PROBE`` pixels a side for a model with this reader, its depth measured everywhere.
+
+    A depth backbone is asked only where something was measured.
+    """
+    probe = torch.zeros(1, reader.inputs, PROBE, PROBE, device=device)
+    probe[:, reader.channels :] = 1
+    return probe
 
 
 def foldable(model: nn.Module, probe: Callable[[Any], object]) -> list[tuple[str, str]]:

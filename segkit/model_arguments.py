@@ -9,7 +9,7 @@ from typing import Any, get_args
 from segkit.data.reader import Window
 from segkit.errors import UsageError
 from segkit.parts import plain
-from segkit.task import Task
+from segkit.task import Task, named_background
 
 Named = str | Mapping[str, Any]  # a part: its name, or {"name": …, option: value}
 
@@ -122,7 +122,7 @@ def background_id(background: int | str | None, names: tuple[str, ...], task: Ta
     if background is None:
         if task == "binary":
             return 0 if len(names) == 2 else None
-        return names.index("background") if task == "multiclass" and "background" in names else None
+        return named_background(names) if task == "multiclass" else None
     if type(background) is not int or not 0 <= background < len(names):
         raise UsageError(f"background {background}: expected a class id from 0 to {len(names) - 1}")
     return background

@@ -1,21 +1,12 @@
-"""Devices that there are, and which arithmetic each does natively."""
+"""Which arithmetic a device does natively, and float32 that is all of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 
-from segkit.errors import UsageError
-from segkit.one_line import one_line
-
 Precision = Literal["fp32", "bf16", "fp16"]
-
-
-def present(device: str | torch.device) -> torch.device:
-    """The device of that name; UsageError where it isn't there."""
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
-        raise UsageError(f"device={str(device)!r}: not there ({one_line(error)}); take 'cpu'") from error
 
 
 def fastest(device: torch.device) -> Precision:
@@ -29,3 +20,14 @@ def fastest(device: torch.device) -> Precision:
         found = torch.cpu.get_capabilities()
         return "bf16" if any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else "fp32"
     return "fp32"
+
+
+@contextmanager
+def whole_float32(wanted: bool = True) -> Iterator[None]:
+    """Where wanted, convolutions on a GPU in all of float32's digits: by themselves they take ten bits of 23 (TF32)."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and not wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -160,3 +160,13 @@ def test_what_was_predicted_with_another_function_is_not_kept(tmp_path):
     for model, resume, kept in ((red, False, False), (red, True, True), (blue, True, False)):
         (outcome,) = segkit.Predictor(model).predict_files(picture, tmp_path / "out", resume=resume)
         assert outcome.kept is kept
+
+
+def test_rounding_below_zero_is_none():
+    values = torch.tensor([-1e-7, 0.5, 1.0005, 1.0]).view(1, 1, 2, 2)
+    found = Adapter(lambda _: values, classes=1, gives="probabilities")(torch.rand(1, 3, 2, 2))
+    assert found.flatten().tolist() == [0.0, 0.5, 1.0, 1.0]
+    with pytest.raises(ModelError, match=r"gives -0.1 to 0.5, no probabilities"):
+        Adapter(lambda _: values * 0 - 0.1 + torch.tensor([0.0, 0.6]), classes=1, gives="probabilities")(
+            torch.rand(1, 3, 2, 2)
+        )

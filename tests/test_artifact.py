@@ -344,3 +344,48 @@ def test_every_kind_is_there_and_says_what_it_is():
         assert description.takers
     with pytest.raises(UsageError, match="can't save int; expected one of Segmenter, Ensemble, Classifier"):
         save(3, "nowhere")
+
+
+@pytest.mark.parametrize(
+    "name", ["TIMM:resnet18", {"name": "joint", "of": ["Smp:resnet18", {"name": "stem", "width": 4}]}]
+)
+def test_a_library_may_be_named_in_any_case(name, tmp_path):
+    model = segmenter(backbone=name, neck="fpn")
+    again = load(save(model, tmp_path / "model"))
+    assert torch.equal(again(IMAGE), model(IMAGE))
+
+
+def test_what_a_killed_save_left_without_a_description_goes_with_the_next(tmp_path, monkeypatch):
+    model, folder = segmenter(), tmp_path / "model"
+
+    def killed(path, content):
+        if path.name == "segkit.json":
+            raise KeyboardInterrupt
+        path.write_bytes(content)
+
+    other = segmenter(seed=1)
+    monkeypatch.setattr("segkit.artifact.saving.write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save(other, folder)
+    monkeypatch.undo()
+    left = {path.name for path in folder.iterdir()}
+    assert len(left) == 2
+    assert "segkit.json" not in left
+    save(model, folder)
+    assert len(list(folder.iterdir())) == 3
+    assert torch.equal(load(folder)(IMAGE), model(IMAGE))
+
+
+def test_a_readme_alone_is_somebody_s(tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(UsageError, match="not empty and not a saved model"):
+        save(segmenter(), tmp_path)
+
+
+def test_an_architecture_without_a_part_is_named(saved):
+    folder, _ = saved
+    values = json.loads((folder / "segkit.json").read_text())
+    del values["members"][0]["architecture"]["backbone"]
+    (folder / "segkit.json").write_text(json.dumps(values))
+    with pytest.raises(ModelError, match=str(folder)):
+        load(folder)

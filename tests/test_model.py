@@ -35,6 +35,7 @@ def test_logits_have_the_images_size_whatever_it_is(size, neck, stem):
         (2, None, "binary", 1, 0),
         (3, None, "multiclass", 3, None),
         (["background", "a", "b"], None, "multiclass", 3, 0),
+        (["a", "Background", "b"], None, "multiclass", 3, 1),
         (["a", "b"], "multiclass", "multiclass", 2, None),
         (["a", "b"], "multilabel", "multilabel", 2, None),
     ],

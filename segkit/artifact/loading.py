@@ -83,7 +83,10 @@ def _load(path: Path, *, masks: bool) -> "AnyModel | Classifier":
             model = cast("Segmenter", description.build(source))
         except ModelError:
             raise
-        except (ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        except (
+            *(ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError),
+            safetensors.SafetensorError,
+        ) as error:
             raise ModelError(f"{path}: the model can't be built from its description: {one_line(error)}") from error
     model.about = description.about
     return model.eval()

@@ -40,7 +40,7 @@ def _parts(named: Any) -> Iterator[dict[str, Any]]:
 def _refuse_unknown_code(path: Path, member: str, part: str, name: str) -> None:
     """Nothing, unless a part is a class of somebody's module that this program hasn't imported by itself."""
     module, colon, _ = name.partition(":")
-    library = part in ("backbone", "depth") and module in LIBRARIES
+    library = part in ("backbone", "depth") and module.lower() in LIBRARIES
     if colon and not library and module not in sys.modules:
         raise ModelError(
             f"{path}: member {member!r} has the {part} {name!r}, code that is not part of the model; if you trust "

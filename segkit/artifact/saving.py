@@ -6,7 +6,7 @@ from typing import Any
 import segkit
 from segkit.artifact.description import FORMAT
 from segkit.artifact.kinds import KINDS, kind_to_save
-from segkit.artifact.store import DESCRIPTION, Target, check_place, tensor_files, write
+from segkit.artifact.store import DESCRIPTION, README, Target, check_place, tensor_files, write, written_alone
 from segkit.files import remove_temporary
 
 
@@ -29,12 +29,12 @@ def save(model: Any, folder: str | Path) -> Path:
     check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     remove_temporary(folder, ".*")
-    replaced = tensor_files(folder)
+    replaced = tensor_files(folder) | {path.name for path in written_alone(folder)}
     described, target = KINDS[kind].describes(), Target(folder)
     common = {"format": FORMAT, "segkit": segkit.__version__, "kind": kind, "about": model.about}
     description = described.model_validate({**common, **described.facts(model, target)})
-    write(folder / "README.md", description.readme().encode())
+    write(folder / README, description.readme().encode())
     write(folder / DESCRIPTION, description.model_dump_json(indent=2).encode())
-    for stale in replaced - target.written:
+    for stale in replaced - target.written - {README}:
         (folder / stale).unlink(missing_ok=True)
     return folder

@@ -130,7 +130,7 @@ def _segmenter(source: Source, description: Segmentation, member: _Member) -> Se
             **(_second_modality(description.reader) if "depth" in member.architecture else {}),
         )
         segmenter.load_state_dict(tensors)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError) as error:
         message = f"{path}: member {member.name!r} can't be built from its description: {one_line(error)}"
         raise ModelError(message) from error
     segmenter.background = description.background

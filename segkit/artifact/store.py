@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from torch import Tensor
 from segkit.errors import ModelError, UsageError
 from segkit.files import TEMPORARY, atomic_path
 
-DESCRIPTION = "segkit.json"
+DESCRIPTION, README = "segkit.json", "README.md"
+TENSORS = re.compile(r".+\.[0-9a-f]{8}\.safetensors")  # as ``Target.keep`` names them
 LARGEST_FILE = 16 << 30  # bytes; a zip that claims more for one file is refused before memory is taken
 LARGEST_DESCRIPTION = 16 << 20
 
@@ -92,7 +94,15 @@ def check_place(folder: Path) -> None:
 
 
 def _holds_files(folder: Path) -> bool:
-    return any(not TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
+    return any(not TEMPORARY.fullmatch(path.name) for path in folder.iterdir() if path not in written_alone(folder))
+
+
+def written_alone(folder: Path) -> set[Path]:
+    """Tensor files and a README that a stopped process wrote before their description."""
+    if (folder / DESCRIPTION).exists():
+        return set()
+    tensors = {path for path in folder.iterdir() if TENSORS.fullmatch(path.name)}
+    return tensors | ({folder / README} if tensors and (folder / README).is_file() else set())
 
 
 def tensor_files(folder: Path) -> set[str]:

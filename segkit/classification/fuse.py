@@ -13,6 +13,7 @@ from segkit.classification.joint import JointClassifier
 from segkit.classification.joint_training import Features, train_head
 from segkit.classification.member_features import MemberFeatures, placed
 from segkit.classification.member_fit import check_data, check_members
+from segkit.devices import default_device, named_device
 from segkit.errors import UsageError
 from segkit.fitting.assemble import common_about
 from segkit.fitting.ways import Of
@@ -94,7 +95,7 @@ def fuse(
         if progress is not None:
             progress(done, total, "features")
 
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = named_device(device) if device is not None else default_device()
     asked = MemberFeatures(models, data, device=where, progress=tell)
     features, target = asked.of(split)
     with torch.no_grad(), placed(models, torch.device("cpu")):  # where the features are

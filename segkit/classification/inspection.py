@@ -1,5 +1,6 @@
 """What each classifier is worth to an ensemble of them, and how far they agree."""
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -13,6 +14,7 @@ from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.classification.member_features import MemberFeatures, placed
 from segkit.classification.member_fit import check_data
 from segkit.combining.sums import Sums
+from segkit.devices import default_device
 from segkit.fitting.agreement import kappa
 from segkit.fitting.inspection import Inspection, counts
 from segkit.labelled.opening import open_labelled
@@ -55,7 +57,7 @@ def inspect_classifiers(
         if progress is not None:
             progress(done, total, "features")
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     features, target = MemberFeatures(members, images, device=device, progress=tell).of(split)
     with torch.no_grad(), placed(members, torch.device("cpu")):  # where the features are
         said = [
@@ -85,7 +87,7 @@ def _top1(ensemble: ClassifierEnsemble, said: Sequence[Tensor], members: Sequenc
     """Top-1 of some of the members, combined as they are in the ensemble; None where none of them counts."""
     if not counts(ensemble.combination, members):
         return None
-    sums = Sums(ensemble.combination)
+    sums = Sums(copy.deepcopy(ensemble.combination).cpu().eval())  # where the features are
     for member in members:
         sums.add(member, said[member], said[member])
     return _share(sums.probabilities().flatten(1).argmax(1), target)

@@ -16,13 +16,14 @@ from segkit.backbones.linear import has_onednn
 from segkit.data.claims import LIMIT
 from segkit.data.picture import open_picture
 from segkit.data.reader import Pixels
+from segkit.devices import device_for, named_device
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.folding import PROBE
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.view import View
-from segkit.precision import fastest, present
+from segkit.precision import whole_float32
 from segkit.prediction.ahead import in_order
-from segkit.prediction.computing import AUTOCAST
+from segkit.prediction.computing import AUTOCAST, computed_precision
 from segkit.prediction.evaluating import evaluating
 from segkit.prediction.prepared import prepared
 from segkit.sections import Precision
@@ -161,8 +162,8 @@ class Labeller:
             raise UsageError(f"batch={batch!r}: expected a number of images, 1 or more")
         if not isinstance(model, torch.nn.Module) or not isinstance(model, LabelsImages):
             raise ModelError(f"{type(model).__name__}: no classifier, which gives whole images labels")
-        self.device = _device(model, device)
-        self.precision: Precision = fastest(self.device) if precision == "auto" else precision
+        self.device = named_device(device) if device is not None else device_for(model)
+        self.precision: Precision = computed_precision(precision, self.device)
         self.model: LabelsImages = model
         self._network: torch.nn.Module = model
         self._batch = batch
@@ -218,11 +219,14 @@ class Labeller:
 
     def _probabilities(self, pixels: Bytes) -> NDArray[np.float32]:
         """Float32 [B, K] of images uint8 [B, H, W, C]."""
+        found = None
         try:
             found = self._computed(torch.from_numpy(pixels))
         except torch.OutOfMemoryError as error:
             if len(pixels) == 1:
                 raise UsageError(f"out of GPU memory with one image {list(pixels.shape[1:3])}") from error
+        if found is None:  # not above: there the error holds what the pass had in memory
+            torch.cuda.empty_cache()
             self._batch = len(pixels) // 2
             halves = np.array_split(pixels, -(-len(pixels) // self._batch))
             return np.concatenate([self._probabilities(half) for half in halves])
@@ -233,7 +237,11 @@ class Labeller:
     @torch.inference_mode()
     def _computed(self, pixels: Tensor) -> NDArray[np.float32]:
         image = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255  # [B, C, H, W], channels_last
-        with evaluating(self._network), torch.autocast(self.device.type, self._low, enabled=self._low is not None):
+        with (
+            evaluating(self._network),
+            whole_float32(self.precision == "fp32"),
+            torch.autocast(self.device.type, self._low, enabled=self._low is not None),
+        ):
             found = self._ready.probabilities(image)
         said: NDArray[np.float32] = found.float().cpu().numpy()
         return said
@@ -264,11 +272,3 @@ class _Given:
     def place(self, index: int) -> str:
         given = self.images[index]
         return str(given) if isinstance(given, str | Path) else f"array {index}"
-
-
-def _device(model: torch.nn.Module, device: str | torch.device | None) -> torch.device:
-    """The one named; else where the model is, or the first GPU where it is on the CPU."""
-    if device is not None:
-        return present(device)
-    here = next(model.parameters()).device
-    return torch.device("cuda") if here.type == "cpu" and torch.cuda.is_available() else here

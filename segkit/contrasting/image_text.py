@@ -209,8 +209,9 @@ class ImageText(nn.Module):
         if not is_texts(texts):
             raise UsageError(f"texts={texts!r}: expected a list of one text or more")
         parts = (texts[at : at + TEXTS] for at in range(0, len(texts), TEXTS))
-        found = [self._read(self.text.tokenize(each).to(self.image.mean.device)).float() for each in parts]
-        return F.normalize(torch.cat(found), dim=1)
+        home = self.text_projection.weight.device  # a classifier of its images' half may have moved that alone
+        found = [self._read(self.text.tokenize(each).to(home)).float() for each in parts]
+        return F.normalize(torch.cat(found), dim=1).to(self.image.mean.device)
 
     def similarity(self, image: Tensor, texts: Sequence[str]) -> Tensor:
         """Cosines float32 [B, M], -1..1, of each image with each text."""

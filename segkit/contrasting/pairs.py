@@ -1,7 +1,8 @@
 """Batches of pictures and their depth, seen so that neither frame nor holes tell which belong together."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.reader import Reader
 from segkit.errors import DataError, RecipeError, UsageError
 from segkit.nearest import nearest
+from segkit.workers import Workers, ignore_interrupts, loader_workers
 
 DRAWS = 1  # beside the streams of randomness of the items
 RECTANGLES = 3  # of depth taken away in a picture
@@ -88,8 +90,7 @@ class PairBatches:
         options: the recipe's section.
         batch: pairs in a batch; the last few pictures of an epoch's order are left out where they don't fill one.
         seed: of all randomness.
-        workers: processes that prepare items.
-        worker_init: called in each of them as it begins.
+        workers: processes that prepare items; ``auto``: as many as are worth it.
         device: where batches go.
         cache: keep decoded pictures in memory.
 
@@ -108,14 +109,14 @@ class PairBatches:
         options: ColourDepthRecipe,
         batch: int,
         seed: int,
-        workers: int = 0,
-        worker_init: Callable[[int], None] | None = None,
+        workers: Workers = 0,
         device: torch.device | None = None,
         cache: bool = True,
     ) -> None:
         self.size, self.options, self.seed = size, options, seed
         self.device = device or torch.device("cpu")
         augment = options.augment
+        whole = whole_size(size, options)
         if augment is None:
             augment = JITTER if reader.channels == 3 else [JITTER[0], *JITTER[3:]]
         try:
@@ -124,7 +125,7 @@ class PairBatches:
                 samples,
                 reader,
                 crop=None,
-                size=whole_size(size, options),
+                size=whole,
                 augment=augment,
                 seed=seed,
                 cache=cache,
@@ -138,8 +139,8 @@ class PairBatches:
             _Reading(self.dataset),
             batch_size=min(batch, len(self.dataset)),
             sampler=self.sampler,
-            num_workers=workers,
-            worker_init_fn=worker_init,
+            num_workers=loader_workers(workers, self.device, batch * (reader.inputs + 1) * 4 * prod(whole)),
+            worker_init_fn=ignore_interrupts,
             collate_fn=_collated,
             drop_last=True,
             pin_memory=self.device.type == "cuda",

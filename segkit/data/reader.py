@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field, model_validator
 
 from segkit.checked import Checked
@@ -252,7 +252,7 @@ def orientation_of(path: str | Path | BinaryIO) -> int:
             tag = picture.getexif().get(ORIENTATION, 1)
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: too many pixels; cut the picture into parts ({one_line(error)})") from error
-    except (OSError, UnidentifiedImageError):
+    except Exception:  # no picture of Pillow's, or damaged EXIF, of which it raises what it likes
         return 1
     return tag if tag in TURNS else 1
 

@@ -32,9 +32,10 @@ def looked_at(known: Mapping[str, Mapping[str, Any]], dataset: str, split: str) 
     notes = []
     for name, about in known.items():
         trained, fitted = about.get("trained_on", {}), about.get("fitted_on", {})
-        if trained.get("dataset") == dataset and trained.get("chosen_on") in asked:
+        chosen = [split for split in str(trained.get("chosen_on", "")).split(", ") if split in asked]
+        if trained.get("dataset") == dataset and chosen:
             notes.append(
-                f"{name}: its weights were chosen by their score on {trained['chosen_on']!r}, where it now looks a "
+                f"{name}: its weights were chosen by their score on {chosen[0]!r}, where it now looks a "
                 "little better than it is; with train.keep=last, or on another split, it doesn't"
             )
         if fitted.get("dataset") == dataset and set(str(fitted.get("split")).split("+")) & asked:

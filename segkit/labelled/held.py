@@ -1,8 +1,8 @@
 """Batches of images from memory, or read by other processes where memory can't hold them all."""
 
-import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from segkit.data.resize import resized
 from segkit.errors import DataError, UsageError
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.view import View
+from segkit.workers import Workers, ignore_interrupts, loader_workers
 
 CACHE_BYTES = 2 << 30
 FINEST = 2
@@ -74,7 +75,10 @@ class HeldImages:
         found = self._decoded() if cache else None
         if found is not None:
             alike = len({tuple(pixels.shape) for pixels in found}) == 1
-            self._pixels = torch.stack(found).to(self.device) if alike else found
+            self._pixels = found
+            if alike:
+                with suppress(torch.OutOfMemoryError):  # then each batch is brought there by itself
+                    self._pixels = torch.stack(found).to(self.device)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -85,7 +89,7 @@ class HeldImages:
         return self._pixels is not None
 
     def batches(
-        self, batch: int, *, seed: int = 0, epoch: int = 0, shuffle: bool, drop_last: bool = False, workers: int = 0
+        self, batch: int, *, seed: int = 0, epoch: int = 0, shuffle: bool, drop_last: bool = False, workers: Workers = 0
     ) -> "Batches":
         """One pass over the images, whose order depends on (seed, epoch) alone.
 
@@ -94,7 +98,7 @@ class HeldImages:
             seed, epoch: of the order.
             shuffle: draw the order; else it is that of the indices.
             drop_last: leave out a last batch that is smaller, unless it is the only one.
-            workers: processes that read images where they aren't held; 0: this one.
+            workers: processes that read images where they aren't held; 0: this one; ``auto``: as many as are worth it.
         """
         order = np.arange(len(self))
         if shuffle:
@@ -102,7 +106,11 @@ class HeldImages:
         chunks = [order[at : at + batch] for at in range(0, len(order), batch)]
         if drop_last and len(chunks) > 1 and len(chunks[-1]) < batch:
             chunks.pop()
-        return Batches(self, chunks, workers)
+        height, width = self.size.size if isinstance(self.size, View) else (FINEST * side for side in self.size)
+        return Batches(self, chunks, loader_workers(workers, self.device, batch * self.channels * height * width))
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=self.device.type == "cuda")  # Apple's GPUs don't wait for the rest
 
     def read(self, number: int) -> Tensor:
         """The image of the ``number``-th index, uint8 [C, h, w], as it is held, read from its file."""
@@ -115,25 +123,24 @@ class HeldImages:
         height, width = (max(1, round(zoom * length)) for length in image.shape[:2])
         return _planes(resized(image, (height, width)))
 
-    def gather(self, numbers: NDArray[np.int64], read: Sequence[Tensor] | None = None) -> Batch:
-        """The batch of some of the images: those held, or those just read."""
+    def gather(self, numbers: NDArray[np.int64], read: tuple[Tensor, Tensor] | None = None) -> Batch:
+        """The batch of some of the images: those held, or those just read, padded to one size, with their extents."""
         chosen = torch.from_numpy(numbers)
         if read is None and isinstance(self._pixels, Tensor):
-            image = self._pixels.index_select(0, chosen.to(self.device, non_blocking=True))  # faster than [chosen]
+            image = self._pixels.index_select(0, self._there(chosen))  # faster than [chosen]
             extent = torch.tensor(image.shape[-2:]).repeat(len(numbers), 1)
         else:
             if read is None:
                 assert self._pixels is not None
-                read = [self._pixels[number] for number in numbers]
-            extent = torch.tensor([image.shape[-2:] for image in read])
-            image = _padded(read, extent)
+                read = _padded([self._pixels[number] for number in numbers])
+            image, extent = read
             if self.device.type == "cuda":
                 image = image.pin_memory()
-            image = image.to(self.device, non_blocking=True)
+            image = self._there(image)
         return {
             "image": image,
             "extent": extent,
-            "target": self.labels[chosen].to(self.device, non_blocking=True),
+            "target": self._there(self.labels[chosen]),
             "name": [self.names[number] for number in numbers.tolist()],
             "index": torch.from_numpy(self.indices[numbers]),
         }
@@ -180,14 +187,13 @@ class Batches:
             _Reading(self._held),
             batch_sampler=[chunk.tolist() for chunk in self._chunks],
             num_workers=self._workers,
-            collate_fn=list,
-            worker_init_fn=_ignore_interrupts,
+            collate_fn=_collated,
+            worker_init_fn=ignore_interrupts,
             generator=torch.Generator(),  # a loader draws a number as it begins; not from what others draw from
         )
         for numbers, read in zip(self._chunks, loader, strict=True):
-            for found in read:
-                if isinstance(found, DataError):
-                    raise found
+            if isinstance(read, DataError):
+                raise read
             yield self._held.gather(numbers, read)
 
 
@@ -209,16 +215,17 @@ def _planes(pixels: Pixels) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def _padded(parts: Sequence[Tensor], extent: Tensor) -> Tensor:
-    """[C, h, w] of several sizes → [B, C, H, W] of the largest."""
+def _collated(items: Sequence[Tensor | DataError]) -> tuple[Tensor, Tensor] | DataError:
+    """A batch as one tensor, so that it is one file descriptor between processes; or the first error in it."""
+    read = [item for item in items if isinstance(item, Tensor)]
+    return _padded(read) if len(read) == len(items) else next(item for item in items if isinstance(item, DataError))
+
+
+def _padded(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """[C, h, w] of several sizes → [B, C, H, W] of the largest, and the size of each, [B, 2]."""
+    extent = torch.tensor([part.shape[-2:] for part in parts])
     height, width = extent.amax(0).tolist()
     image = torch.zeros(len(parts), parts[0].shape[0], height, width, dtype=torch.uint8)
     for place, part in zip(image, parts, strict=True):
         place[:, : part.shape[1], : part.shape[2]] = part
-    return image
-
-
-def _ignore_interrupts(_worker: int) -> None:
-    """Both signals often reach every process of a terminal or a job; only the parent may answer them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return image, extent

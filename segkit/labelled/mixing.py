@@ -48,6 +48,6 @@ class Mixing:
             return image, F.one_hot(target, self.classes).float()
         way = self._ways[draws.integers(len(self._ways))]
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own stream, on the CPU
-            torch.manual_seed(int(draws.integers(1 << 62)))
+            torch.default_generator.manual_seed(int(draws.integers(1 << 62)))
             mixed: tuple[Tensor, Tensor] = way(image, target)
         return mixed

@@ -54,13 +54,13 @@ class Batches:
             torch.OutOfMemoryError: not even one tile fits.
         """
         while True:
+            size = self.size  # another thread may halve it meanwhile
             try:
-                starts = range(0, len(tiles), self.size)
-                return torch.cat([function(tiles[start : start + self.size]) for start in starts])
+                return torch.cat([function(tiles[start : start + size]) for start in range(0, len(tiles), size)])
             except torch.OutOfMemoryError:
-                if self.size == 1:
+                if size == 1:
                     raise
-            self.size = (self.size + 1) // 2
+            self.size = min(self.size, (size + 1) // 2)
             torch.cuda.empty_cache()
 
 

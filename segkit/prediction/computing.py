@@ -3,7 +3,6 @@
 import torch
 
 from segkit.errors import UsageError
-from segkit.one_line import one_line
 from segkit.precision import fastest
 from segkit.prediction.protocol import Model
 from segkit.prediction.settings import Kept
@@ -11,25 +10,6 @@ from segkit.sections import Precision
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 LARGEST_BATCH = 64
-
-
-def named_device(device: str | torch.device) -> torch.device:
-    """The device, if numbers can be put there, and had back."""
-    try:
-        numbers = torch.ones(1, device=device)
-        numbers.item()  # which "meta", of shapes alone, refuses
-        return numbers.device
-    except (RuntimeError, AssertionError, TypeError, ImportError) as error:  # all but the third: built without it
-        raise UsageError(f"device={str(device)!r}: not there ({one_line(error)}); take 'cpu'") from error
-
-
-def device_for(model: Model) -> torch.device:
-    """Where the model is, or the first GPU where the model is on the CPU and there is a GPU."""
-    first = next(iter(model.parameters()), None)
-    if first is None:  # functions and exported files: they say themselves where they compute
-        return torch.device("cpu")
-    here = first.device
-    return torch.device("cuda") if here.type == "cpu" and torch.cuda.is_available() else here
 
 
 def exported_precision(model: Model, asked: Precision | Kept) -> str | None:

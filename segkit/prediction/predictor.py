@@ -23,10 +23,11 @@ from segkit.data.picture import Picture
 from segkit.data.reader import Pixels
 from segkit.data.scaled import scaled
 from segkit.data.volume import Volume
+from segkit.devices import device_for, named_device
 from segkit.drawing.palette import default_palette
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
-from segkit.folding import PROBE
+from segkit.folding import probe_of
 from segkit.given_path import given_path
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.targets import check, of_picture
@@ -36,18 +37,17 @@ from segkit.prediction.computing import (
     AUTOCAST,
     batch_for,
     computed_precision,
-    device_for,
     exported_precision,
-    named_device,
 )
 from segkit.prediction.depth import Given, Measured, depth_of, notes_on, notes_on_alignment, rows_with
 from segkit.prediction.fingerprint import model_digest
+from segkit.prediction.fitting_in import fitting_in
 from segkit.prediction.labelling import Labelling
 from segkit.prediction.many import Outcome, predict_files
-from segkit.prediction.npy import as_file, npy_of
+from segkit.prediction.npy import as_file, npy_of, replaceable
 from segkit.prediction.offloaded import Offloaded
 from segkit.prediction.prediction import Prediction
-from segkit.prediction.prepared import compiled, prepared
+from segkit.prediction.prepared import channels_last, compiled, prepared
 from segkit.prediction.protocol import Model
 from segkit.prediction.settings import Kept, is_kept, settings_for
 from segkit.prediction.source import as_pixels, at_resolution, opened
@@ -187,17 +187,12 @@ class Predictor:
         self.model_digest = model_digest(model) if loaded else None
         self.offload = offload
         home = torch.device("cpu") if offload else self.device
-        # Convolutions on channels_last data run about twice as fast on CPUs and on tensor cores.
-        model.to(device=home, memory_format=torch.channels_last)
-        probe = torch.zeros(1, model.reader.inputs, PROBE, PROBE, device=home)
-        probe[:, model.reader.channels :] = 1  # a depth backbone is asked only where something was measured
-        self.prepared = prepared(
-            model,
-            lambda ready: ready.statistics(probe),
-            AUTOCAST.get(self.precision),
-            packs=has_onednn(self.device) and not compile,
-            in_place=loaded,
-        )
+        with fitting_in(f"device={home}", lambda: ", which the model alone fills; take another, or offload"):
+            model.to(home)
+        channels_last(model)
+        probe = probe_of(model.reader, home)
+        low, packs = AUTOCAST.get(self.precision), has_onednn(self.device) and not compile
+        self.prepared = prepared(model, lambda ready: ready.statistics(probe), low, packs=packs, in_place=loaded)
         # An ensemble's temperature comes after the blend: before it, it might change labels where tiles differ.
         self.temperature: float = getattr(model, "temperature", 1.0)
         if self.temperature != 1:
@@ -251,7 +246,7 @@ class Predictor:
         Raises:
             DataError: the picture or its depth can't be read, or doesn't fit the model's reader.
             ModelError: the model gives values that are not finite.
-            UsageError: out of GPU memory, an ``out`` that can't be written into, or depth for a model of images alone.
+            UsageError: out of memory, an ``out`` that can't be written into, or depth for a model of images alone.
             RecipeError: the postprocessing has sizes in mm, but nothing says how large pixels are.
         """
         labelling, reader = self.labelling(threshold), self.model.reader
@@ -274,7 +269,7 @@ class Predictor:
         arrays = self._collected(rows, image.size, name, path, labelling, folder)
         keep = None if folder is None else partial(npy_of, path=folder / f"{name}_labels.npy")
         spacing = of_picture(source.mpp if isinstance(source, Picture) else None, reader.mpp)
-        maps, labels = arrays["probabilities"], arrays["labels"]
+        maps, labels = arrays["probabilities"], replaceable(arrays.pop("labels"))
         arrays["labels"] = labelling.labels(maps, labels, self.model, spacing=spacing, keep=keep)
         found: dict[str, Any] = {"disagreement": None, **arrays}
         notes = () if second is None else notes_on(second, self.encodings)
@@ -284,9 +279,10 @@ class Predictor:
 
     def predict_case(self, path: Path) -> "VolumePrediction":
         """Predict a volume; asked for the same again, as for each of its slices, what was found before is given."""
-        if self._last_case is None or self._last_case[0] != path:
-            self._last_case = path, cast("VolumePrediction", self.predict(path))
-        return self._last_case[1]
+        last = self._last_case  # of another thread it may be another in a moment
+        if last is None or last[0] != path:
+            last = self._last_case = path, cast("VolumePrediction", self.predict(path))
+        return last[1]
 
     def _predict_volume(self, volume: Volume, out: str | Path | None, labelling: Labelling) -> "VolumePrediction":
         from segkit.prediction.volume_prediction import VolumePrediction
@@ -322,22 +318,21 @@ class Predictor:
     ) -> dict[str, NDArray[Any]]:
         """The arrays of a prediction, of rows of what is blendable; a single model's disagreement isn't among them."""
         task, maps = self.model.task, self.model.maps
-        try:
-            with closing(rows):
-                return collect(
-                    rows,
-                    size,
-                    task=task,
-                    maps=maps,
-                    temperature=self.temperature,
-                    threshold=labelling.threshold,
-                    name=name,
-                    out=out,
-                )
-        except torch.OutOfMemoryError as error:
-            raise UsageError(
-                f"{path or name}: out of GPU memory with tile={self.tile} and batch={self.batch}; take less of either"
-            ) from error
+        with fitting_in(str(path or name), self._smaller), closing(rows):
+            return collect(
+                rows,
+                size,
+                task=task,
+                maps=maps,
+                temperature=self.temperature,
+                threshold=labelling.threshold,
+                name=name,
+                out=out,
+            )
+
+    def _smaller(self) -> str:
+        """What takes less memory."""
+        return f" with tile={self.tile} and batch={self.batch}; take less of either"
 
     def _about(self, name: str, path: Path | None, labelling: Labelling) -> dict[str, Any]:
         """What a prediction says beside its arrays."""
@@ -378,14 +373,19 @@ class Predictor:
         asked on the predictor's device and in its precision, in evaluation mode.
 
         Raises:
-            UsageError: with ``offload``, because the members aren't there to be asked.
+            UsageError: with ``offload``, because the members aren't there to be asked; out of memory.
         """
         if self.offload:
             raise UsageError("offload: members are moved for predictions alone; leave it out")
         if isinstance(image, Case):
-            return self._sweep.volume(function, image)
+            return self._told(self._sweep.volume(function, image))
         ordered = np.ascontiguousarray(image)  # tensors have no negative strides, such as those of image[::-1]
-        return self._sweep.picture(function, lambda top, bottom: ordered[top:bottom], (image.shape[0], image.shape[1]))
+        size = image.shape[0], image.shape[1]
+        return self._told(self._sweep.picture(function, lambda top, bottom: ordered[top:bottom], size))
+
+    def _told(self, rows: Generator[NDArray[np.float32], None, None]) -> Generator[NDArray[np.float32], None, None]:
+        with fitting_in("the image", self._smaller), closing(rows):
+            yield from rows
 
     def _blendable(self, tiles: Tensor) -> Tensor:
         return blendable(self._statistics(tiles))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.data.cases import Case
+from segkit.precision import whole_float32
 from segkit.prediction.bands import Batches, Strips, bands
 from segkit.prediction.computing import AUTOCAST, batch_for
 from segkit.prediction.depth import zoomed
@@ -88,7 +89,10 @@ class Sweep:
         low = AUTOCAST.get(self.precision)
 
         def ask(tiles: Tensor) -> Tensor:
-            with torch.autocast(self.device.type, dtype=low, enabled=low is not None):
+            with (
+                whole_float32(self.precision == "fp32"),
+                torch.autocast(self.device.type, dtype=low, enabled=low is not None),
+            ):
                 return function(tiles.to(self.device, memory_format=torch.channels_last))
 
         if self.whole_rows:  # whole rows of tiles, which are cut into batches for each member anew

@@ -13,6 +13,7 @@ from segkit.data.suffixes import DICOM, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import UsageError
 from segkit.files import writing_to
+from segkit.given_path import given_path
 from segkit.measuring.volume_preview import draw_volume_preview
 from segkit.medical.writing import suffix_for, write_labels, write_map
 from segkit.prediction.prediction import Prediction, output_kinds
@@ -94,7 +95,7 @@ class VolumePrediction(Prediction):
         if disagreement and self.disagreement is None:
             raise UsageError("disagreement is between the members of an ensemble; this model has none")
         paths = output_paths(
-            Path(folder),
+            given_path(folder, "folder"),
             self.name,
             kinds,
             suffix=suffix_for(self.volume),

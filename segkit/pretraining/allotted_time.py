@@ -1,6 +1,7 @@
 """A run that ends when its time is up: its clock, and where the schedule is by it."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -15,10 +16,11 @@ class AllottedTime(L.Callback):
     Args:
         minutes: for the whole run.
         updates: of the optimiser in all epochs; the run ends with whichever comes first.
+        say: told when the time is up.
     """
 
-    def __init__(self, minutes: float, updates: int) -> None:
-        self._limit, self._updates = 60 * minutes, updates
+    def __init__(self, minutes: float, updates: int, say: Callable[[str], None] = lambda _: None) -> None:
+        self._limit, self._updates, self._say = 60 * minutes, updates, say
         self._earlier = 0.0  # seconds
         self._began: float | None = None
 
@@ -38,6 +40,7 @@ class AllottedTime(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """End the run when its time is up."""
         if self.spent >= self._limit and not trainer.should_stop:
+            self._say(f"train.minutes={self._limit / 60:g}: the time is up, in epoch {trainer.current_epoch + 1}")
             trainer.should_stop = True
             trainer.check_val_every_n_epoch = 1  # so that the last weights are validated, whichever epoch this is
 

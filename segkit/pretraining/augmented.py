@@ -13,7 +13,6 @@ from segkit.labelled.held import Batch as Read
 from segkit.labelled.held import HeldImages
 from segkit.labelled.images import LabelledImages
 from segkit.pretraining.recipe import PretrainTrainRecipe
-from segkit.training.trainer import loader_workers
 
 VALIDATED = 256  # images at once
 
@@ -32,7 +31,7 @@ class AugmentedImages:
             epoch=number,
             shuffle=True,
             drop_last=True,  # a last batch of one would break batch statistics, and has no negatives
-            workers=loader_workers(train.workers),
+            workers=train.workers,
         )
 
     def __len__(self) -> int:

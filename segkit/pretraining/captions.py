@@ -26,7 +26,6 @@ from segkit.pretraining.backbone_file import BACKBONE, write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
 from segkit.training.normalisation import image_normalisation
-from segkit.training.trainer import loader_workers
 
 CAPTIONS = 3  # beside what is drawn for other ends in the same step
 
@@ -161,8 +160,7 @@ class CaptionsObjective:
     def _held_out_vectors(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Unit vectors of the held-out images [N, D] and of texts [M, D], on the CPU."""
         assert self._validation is not None, "prepare() comes first"
-        workers = loader_workers(self.recipe.train.workers)
-        batches = self._validation.batches(VALIDATED, shuffle=False, workers=workers)
+        batches = self._validation.batches(VALIDATED, shuffle=False, workers=self.recipe.train.workers)
         seen = [self.image_text.encode_images(floats(batch["image"])).cpu() for batch in batches]
         return torch.cat(seen), self.image_text.encode_texts(texts).cpu()
 

@@ -27,7 +27,6 @@ from segkit.pretraining.backbone_file import BACKBONE, write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
 from segkit.training.normalisation import image_normalisation
-from segkit.training.trainer import loader_workers
 
 
 class ClassifyObjective:
@@ -123,10 +122,9 @@ class ClassifyObjective:
     def validate(self) -> dict[str, float]:
         """Cross-entropy without smoothing, top-1 and top-5 of the validation split."""
         assert self._validation is not None
-        workers = loader_workers(self.recipe.train.workers)
         found = [
             self.model(floats(batch["image"])).float()
-            for batch in self._validation.batches(VALIDATED, shuffle=False, workers=workers)
+            for batch in self._validation.batches(VALIDATED, shuffle=False, workers=self.recipe.train.workers)
         ]
         logits, labels = torch.cat(found).cpu(), self._validation.labels
         places = ranks(logits.numpy(), labels.numpy())

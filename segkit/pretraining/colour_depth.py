@@ -26,7 +26,6 @@ from segkit.pretraining.backbone_file import BACKBONE, write_backbone
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
 from segkit.training.normalisation import depth_encoding, image_normalisation
-from segkit.training.trainer import ignore_interrupts, loader_workers
 
 
 class ColourDepthObjective:
@@ -95,8 +94,7 @@ class ColourDepthObjective:
             options=self.options,
             batch=train.batch,
             seed=train.seed,
-            workers=loader_workers(train.workers),
-            worker_init=ignore_interrupts,
+            workers=train.workers,
             device=self.device,
             cache=data.cache,
         )

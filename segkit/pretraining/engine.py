@@ -10,7 +10,6 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from segkit.backbones.recompute import recompute_stages
 from segkit.errors import RecipeError
-from segkit.precision import Precision, fastest
 from segkit.pretraining.allotted_time import AllottedTime
 from segkit.pretraining.module import PretrainModule
 from segkit.pretraining.objective import Batch, Objective
@@ -23,7 +22,7 @@ from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.optimizer import backbones_of, counted
 from segkit.training.progress import Bar
-from segkit.training.trainer import enough_memory, make_trainer, without_advice
+from segkit.training.trainer import arithmetic, make_trainer, within_limits, without_advice
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,11 @@ def fit(
             recompute_stages(backbone)
     steps = len(objective.epoch(0))
     updates = train.epochs * -(-steps // train.accumulate)
-    precision: Precision = fastest(device) if train.precision == "auto" else train.precision
-    if precision == "fp16" and device.type == "cpu":
-        raise RecipeError("train.precision=fp16: processors don't compute it; take bf16, fp32 or auto")
+    precision = arithmetic(train.precision, device)
     count = counted(model, train.optimizer)
     log.say(f"{count}, {train.epochs} epochs of {steps} steps, {precision} on {_named(device)}")
 
-    clock = AllottedTime(train.minutes, updates) if train.minutes is not None else None
+    clock = AllottedTime(train.minutes, updates, log.say) if train.minutes is not None else None
     place = clock.place if clock is not None else None
     # Under fp16 gradients are scaled, and a fused optimiser's can't be clipped then.
     module = PretrainModule(
@@ -119,15 +116,12 @@ def fit(
         del saved  # the trainer's callback has it now, and lets go of it
         epochs = _Epochs(objective, module, steps)
         try:
-            with enough_memory(train.batch):
+            with within_limits(train.batch):
                 trainer.fit(module, epochs, _Once() if recipe.data.validate_on else None)
-            kept_state = dict(kept_weights(module, best))
-            diverged = module.diverged if best is None or best.weights is None else None
-            if diverged is None and not all(bool(torch.isfinite(tensor).all()) for tensor in kept_state.values()):
-                diverged = "the last weights are not finite"
-            if diverged is not None:
-                raise RecipeError(f"{diverged}; lower train.learning_rate, or set train.precision=fp32")
-            model.load_state_dict(kept_state)
+            weights = kept_weights(module, best)
+            if isinstance(weights, str):
+                raise RecipeError(weights)
+            model.load_state_dict(dict(weights))
             model.to(device).eval()
             metrics: dict[str, float] = {}
             if recipe.data.validate_on and not stop.requested:

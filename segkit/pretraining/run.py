@@ -14,6 +14,7 @@ from torch import nn
 
 import segkit
 from segkit.allocator import reused_memory
+from segkit.devices import default_device
 from segkit.errors import UsageError
 from segkit.pretraining.backbone_file import BACKBONE
 from segkit.pretraining.engine import fit
@@ -23,7 +24,7 @@ from segkit.recipe_file import load_as
 from segkit.training.directory import new_run, unfinished_run
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
-from segkit.training.trainer import default_device
+from segkit.workers import check_not_importing
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def pretrain(
         DataError: data that can't be trained on, or not those that the run to resume began with.
         ModelError: a damaged checkpoint.
     """
+    check_not_importing()
     recipe = load_as(PretrainRecipe, recipe, overrides, data=data)
     if recipe.data.path is None:
         raise UsageError("no data given; name their folder or file: segkit pretrain RECIPE --data PATH")

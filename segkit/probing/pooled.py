@@ -86,12 +86,13 @@ def features_of(
     """
     device = images.device
     precision = precision or fastest(device)
-    pooled.to(device)
+    with torch.inference_mode(False), torch.no_grad():  # else its weights could never have gradients again
+        pooled.to(device)
     kept = cache / f"{_digest(pooled, images, batch, precision)}.safetensors" if cache is not None else None
     if kept is not None and kept.is_file():
         return _kept(kept).to(device)
     found = []
-    for given in images.batches(batch, shuffle=False):
+    for given in images.batches(batch, shuffle=False, workers="auto"):
         with torch.autocast(device.type, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST):
             found.append(pooled(given["image"].float() / 255))
         if progress is not None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.classification.scores import TOP, classification_scores
+from segkit.devices import default_device, named_device
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path
 from segkit.labelled.held import HeldImages
@@ -20,7 +21,7 @@ from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
 from segkit.labelled.view import View
 from segkit.model_arguments import Named
-from segkit.precision import Precision, fastest, present
+from segkit.precision import Precision, fastest
 from segkit.probing.linear import choose_strength, fit_linear
 from segkit.probing.neighbours import neighbour_votes
 from segkit.probing.pooled import PooledBackbone, features_of
@@ -115,7 +116,7 @@ def probe(
         raise UsageError(f"batch={batch!r}: expected a number of images, 1 or more")
     if precision is not None and precision not in get_args(Precision):
         raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}, or None")
-    at = present(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
+    at = named_device(device) if device is not None else default_device()
     images = open_labelled(data)
     indices = {name: _labelled(images, name) for name in ("train", split)}
     subject = open_subject(backbone, weights)
@@ -161,6 +162,8 @@ def _figures(
     k: int,
     temperature: float,
 ) -> dict[str, Any]:
+    if features["train"].device.type == "mps":  # it has no float64
+        features, labels = ({name: each.cpu() for name, each in given.items()} for given in (features, labels))
     train, truth, count = features["train"], labels["train"], len(classes)
     votes = neighbour_votes(train, truth, features[split], classes=count, k=k, temperature=temperature)
     strength, searched = choose_strength(train, truth, classes=count)

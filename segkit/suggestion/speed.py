@@ -8,6 +8,7 @@ import torch
 
 from segkit.allocator import reused_memory
 from segkit.data.window_names import window_of
+from segkit.devices import default_device
 from segkit.model import Segmenter
 from segkit.precision import fastest
 from segkit.recipe import DataRecipe, ModelRecipe
@@ -26,7 +27,7 @@ def crops_per_second(
 
     The median of four steps after a first one that is not counted; a few seconds for a middling model.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     precision = fastest(device)
     segmenter = Segmenter.create(
         model.backbone.model_dump(),

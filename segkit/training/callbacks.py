@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import lightning as L
@@ -128,11 +129,15 @@ class SamplePictures(L.Callback):
                 self._draw()
 
 
-def kept_weights(module: NetworkModule, best: KeepBest | None) -> Mapping[str, Tensor]:
-    """The weights that training is for: the best validated ones, else the averaged, else the last."""
+def kept_weights(module: NetworkModule, best: KeepBest | None) -> Mapping[str, Tensor] | str:
+    """The weights that training is for: the best validated, else the averaged, else the last; or why there are none."""
     if best is not None and best.weights is not None:
         return best.weights
-    if module.average is None:
-        return module.network.state_dict()
-    with module.average.applied_to(module.network):
-        return {name: tensor.detach().clone() for name, tensor in module.network.state_dict().items()}
+    cure = "lower train.learning_rate, or set train.precision=fp32"
+    if module.diverged is not None:
+        return f"{module.diverged}; {cure}"
+    with module.average.applied_to(module.network) if module.average is not None else nullcontext():
+        weights = {name: tensor.detach().clone() for name, tensor in module.network.state_dict().items()}
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        return f"the last weights are not finite; {cure}"
+    return weights

@@ -82,7 +82,8 @@ class Checkpoints(Checkpoint):
         parts = self._all_parts(trainer)
         try:
             for name, part in parts.items():
-                part.load_state_dict(saved.parts[name])
+                if name != "scaling" or saved.parts[name]:  # empty where it began in another arithmetic
+                    part.load_state_dict(saved.parts[name])
         except (KeyError, ValueError, RuntimeError) as error:
             raise ModelError(f"{saved.path}: doesn't fit this model ({_reason(error)}); {AGAIN}") from error
         # Lightning has no other way to be told where it is.

@@ -17,9 +17,9 @@ from segkit.data.batches import collate
 from segkit.data.dataset import EvaluationDataset
 from segkit.data.epoch_sampler import EpochSampler
 from segkit.data.folder import DatasetFolder
+from segkit.devices import default_device
 from segkit.errors import RecipeError, SegkitError
 from segkit.model import Segmenter
-from segkit.precision import Precision, fastest
 from segkit.recipe import PredictRecipe
 from segkit.training.callbacks import (
     AveragedValidation,
@@ -41,13 +41,12 @@ from segkit.training.rounding import round_weights
 from segkit.training.samples import draw_samples, to_show
 from segkit.training.together import Each, Together
 from segkit.training.trainer import (
-    default_device,
-    enough_memory,
-    ignore_interrupts,
-    loader_workers,
+    arithmetic,
     make_trainer,
+    within_limits,
     without_advice,
 )
+from segkit.workers import ignore_interrupts, loader_workers
 
 SAMPLES = 4  # pictures drawn of each member
 
@@ -142,7 +141,7 @@ def train_members(
             module = Together([trainee.module for trainee in trainees], seeds, train.accumulate)
             callbacks = [Each(number, trainee.callbacks) for number, trainee in enumerate(trainees)]
         callbacks += [stop, early, Checkpoints(checkpoint, parts, saved, log.say)]
-        precision: Precision = fastest(device) if train.precision == "auto" else train.precision
+        precision = arithmetic(train.precision, device)
         if precision == "fp16" and len(plans) > 1:  # one scale of the loss can't serve several optimisers
             if train.precision == "fp16":
                 raise RecipeError("ensemble.joint computes in bf16 or fp32; set train.precision=auto")
@@ -161,7 +160,7 @@ def train_members(
         validation = DataLoader(whole, 1, collate_fn=collate)
         del saved  # the trainer's callback has it now, and lets go of it
         try:
-            with enough_memory(train.batch):
+            with within_limits(train.batch):
                 trainer.fit(module, loader, validation if first.validation else None)
         except SegkitError as error:
             raise _as_raised(error) from None
@@ -195,9 +194,10 @@ class _Trainee:
 
         Where there are none worth keeping, say why.
         """
-        if self.module.diverged is not None and (self.best is None or self.best.weights is None):
-            return f"{self.title}: {self.module.diverged}; lower train.learning_rate, or set train.precision=fp32"
-        self.segmenter.load_state_dict(dict(kept_weights(self.module, self.best)))
+        weights = kept_weights(self.module, self.best)
+        if isinstance(weights, str):
+            return f"{self.title}: {weights}"
+        self.segmenter.load_state_dict(dict(weights))
         self.segmenter.cpu().eval()
         if low:
             round_weights(self.segmenter)
@@ -227,7 +227,7 @@ def _trainee(plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: P
     def draw() -> None:
         try:
             draw_samples(segmenter, folder, shown, predict, place.folder / "samples")
-        except (OSError, SegkitError) as error:  # pictures to look at must not cost the model
+        except (OSError, SegkitError, torch.OutOfMemoryError) as error:  # to look at: it must not cost the model
             log.say(f"sample pictures not drawn: {error}")
 
     best = KeepBest() if train.keep == "best" else None
@@ -288,7 +288,9 @@ def _digest(segmenter: Segmenter) -> str:
 
 def _loader(plan: Plan) -> DataLoader[dict[str, Any]]:
     train = plan.member.train
-    workers = loader_workers(train.workers)
+    item = plan.dataset[0, 0] if train.workers == "auto" else {}
+    size = sum(value.nbytes for value in item.values() if isinstance(value, torch.Tensor))
+    workers = loader_workers(train.workers, default_device(), train.batch * size)
     return DataLoader(
         plan.dataset,
         batch_size=train.batch,

@@ -8,12 +8,12 @@ import lightning as L
 import torch
 from torch import nn
 
+from segkit.backbones.backbone import ImageTooLargeError
 from segkit.errors import RecipeError
 from segkit.sections import OptimisationRecipe
 from segkit.training.average import WeightAverage
 from segkit.training.optimizer import create_optimizer, schedule
 
-TOO_LARGE = "takes images up to"  # as a backbone of one size says
 TOO_FEW = "Expected more than 1 value per channel"  # as PyTorch's BatchNorm begins
 
 
@@ -25,9 +25,9 @@ def fitting_sizes(images: int, larger: str) -> Iterator[None]:
     """
     try:
         yield
+    except ImageTooLargeError as error:
+        raise RecipeError(str(error)) from error
     except ValueError as error:
-        if TOO_LARGE in str(error):
-            raise RecipeError(str(error)) from error
         if not str(error).startswith(TOO_FEW):
             raise
         raise RecipeError(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from segkit.folding import PROBE, foldable
+from segkit.folding import foldable, probe_of
 from segkit.model import Segmenter
 from segkit.prediction.prepared import LOW
 
@@ -17,8 +17,7 @@ def round_weights(segmenter: Segmenter) -> None:
     the rounding of what flows through, and the model is judged as it is used. A convolution takes over its norm's gain
     for this, and the norm is rescaled to a gain of one. What is frozen stays as it is.
     """
-    probe = torch.zeros(1, segmenter.reader.inputs, PROBE, PROBE)
-    probe[:, segmenter.reader.channels :] = 1  # a depth backbone is asked only where something was measured
+    probe = probe_of(segmenter.reader, torch.device("cpu"))
     for first, second in foldable(segmenter, lambda model: model.statistics(probe)):
         convolution, norm = segmenter.get_submodule(first), segmenter.get_submodule(second)
         assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)

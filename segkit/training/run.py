@@ -30,6 +30,7 @@ from segkit.training.log import Log
 from segkit.training.member import Place, train_members
 from segkit.training.plan import Plan, data_digest, make_plans, pool
 from segkit.training.teacher import mistakes, open_teacher, teach, unlabelled_pictures
+from segkit.workers import check_not_importing
 
 JOINT = "_joint"  # checkpoint of members trained together; no member can be called so
 OUT_OF_FOLD = "out_of_fold"
@@ -82,6 +83,7 @@ def train(
         DataError: a dataset that can't be trained on, or not the one that the run to resume began with.
         ModelError: a damaged checkpoint.
     """
+    check_not_importing()
     recipe = load_recipe(recipe, overrides, data=data)
     if recipe.data.path is None:
         raise UsageError("no dataset given; name its folder: segkit train RECIPE --data FOLDER")
@@ -121,7 +123,7 @@ def _go_on(plans: Sequence[Plan], recipe: Recipe, folder: DatasetFolder, run: Ru
         pictures = {sample.name for plan in plans for sample in (*plan.samples, *plan.held_out)}
         model.about = {
             **model.about,
-            **_about(recipe, folder, minutes, pictures=len(pictures), finished=not stop.requested),
+            **_about(recipe, plans, folder, minutes, pictures=len(pictures), finished=not stop.requested),
         }
         save(model, run.path / "model")  # before scoring: whatever happens then, the model is there
     if stop.requested:
@@ -158,7 +160,7 @@ def _train_members(
                 so_far = _together(recipe, plans, trained)
                 kept = run.scratch / f"before {names[0]}"
                 group[0].dataset.beside = mistakes(
-                    so_far, group[0].dataset.samples, folder, kept, inside_roi=recipe.data.inside_roi
+                    so_far, group[0].dataset.samples, folder, kept, inside_roi=group[0].member.data.inside_roi
                 )
                 so_far.cpu()
                 if stop.requested:
@@ -171,7 +173,8 @@ def _train_members(
             for plan, place, member in zip(group, places, members, strict=True):
                 if member.fault is not None:
                     continue
-                about = _about(recipe, folder, member.minutes, pictures=len(plan.samples), finished=member.complete)
+                counted = len(plan.samples)
+                about = _about(recipe, [plan], folder, member.minutes, pictures=counted, finished=member.complete)
                 member.segmenter.about = {"ancestor": member.ancestor, **about}
                 # What happens to the next member can't take this one away.
                 save(member.segmenter, place.folder / "model")
@@ -275,18 +278,24 @@ def _usable(weights: list[float]) -> list[float] | None:
     return weights if sum(weights) > 0 else None
 
 
-def _about(recipe: Recipe, folder: DatasetFolder, minutes: float, *, pictures: int, finished: bool) -> dict[str, Any]:
-    """What is kept with a model."""
-    splits = pool(recipe) if recipe.folds is not None else recipe.data.train_on
-    chooses = recipe.train.keep == "best" or recipe.train.early_stopping is not None
-    chosen = chooses and recipe.folds is None and recipe.data.validate_on is not None
+def _about(
+    recipe: Recipe, plans: Sequence[Plan], folder: DatasetFolder, minutes: float, *, pictures: int, finished: bool
+) -> dict[str, Any]:
+    """What is kept with a model of these members."""
+    members = [plan.member for plan in plans]
+    splits, chosen = [split for member in members for split in member.data.train_on], []
+    if recipe.folds is not None:
+        splits = pool(recipe)
+    else:
+        choosing = [each for each in members if each.train.keep == "best" or each.train.early_stopping is not None]
+        chosen = [each.data.validate_on for each in choosing if each.data.validate_on is not None]
     return {
         "trained_on": {
             "dataset": folder.name,
-            "splits": ", ".join(splits),
+            "splits": ", ".join(dict.fromkeys(splits)),
             "pictures": pictures,
             "recipe": recipe.name,
-            **({"chosen_on": recipe.data.validate_on} if chosen else {}),
+            **({"chosen_on": ", ".join(dict.fromkeys(chosen))} if chosen else {}),
             "minutes": round(minutes, 1),
             "finished": finished,
             **({"depth": "brought onto the pictures"} if folder.alignment is not None else {}),

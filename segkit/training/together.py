@@ -19,7 +19,7 @@ class Stream:
 
     def seed(self, seed: int, epoch: int) -> None:
         """Begin those of an epoch, as :class:`segkit.training.callbacks.EpochSeed` does for a member alone."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
             torch.manual_seed(epoch_seed(seed, epoch))
             self._states = _states()
 

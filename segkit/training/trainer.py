@@ -1,7 +1,6 @@
 """Lightning's trainer as every kind of training here uses it: one device, our own callbacks, nothing on the console."""
 
 import logging
-import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from segkit.cores import cores
 from segkit.errors import RecipeError
-from segkit.precision import Precision
+from segkit.one_line import one_line
+from segkit.precision import Precision, fastest
 from segkit.sections import OptimisationRecipe
 
 ADVICE = (  # of Lightning's, on what is meant as it is
@@ -24,6 +23,7 @@ ADVICE = (  # of Lightning's, on what is meant as it is
     ".*no `val_dataloader`.*",
     ".*in eval mode at the start of training.*",  # frozen stages
     ".*treespec, LeafSpec.*",
+    ".*GPU available but not used.*",  # Apple's
 )
 LIGHTNING_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "fp32": "32-true",
@@ -32,14 +32,20 @@ LIGHTNING_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"
 }
 
 
-def default_device() -> torch.device:
-    """The GPU where there is one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def arithmetic(asked: Precision | Literal["auto"], device: torch.device) -> Precision:
+    """What is computed in; RecipeError for fp16 without a GPU."""
+    if asked == "fp16" and device.type == "cpu":
+        raise RecipeError("train.precision=fp16: processors don't compute it; take bf16, fp32 or auto")
+    return fastest(device) if asked == "auto" else asked
 
 
 @contextmanager
-def enough_memory(batch: int) -> Iterator[None]:
-    """RecipeError, naming what takes less, where a GPU has too little memory for steps of so many."""
+def within_limits(batch: int) -> Iterator[None]:
+    """What a machine can't do is a RecipeError that names the key and what would go.
+
+    Too little memory of a GPU for steps of so many; too little that processes share; a GPU's operation that can't be
+    deterministic.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -47,6 +53,15 @@ def enough_memory(batch: int) -> Iterator[None]:
             f"train.batch={batch} takes more memory than the GPU has; take less (train.accumulate makes up for it), "
             "smaller crops or images, or train.gradient_checkpointing=true"
         ) from error
+    except RuntimeError as error:
+        if "does not have a deterministic implementation" in str(error):
+            raise RecipeError(f"train.deterministic: this GPU can't ({one_line(error)}); leave it out") from error
+        if "DataLoader worker" in str(error):
+            raise RecipeError(
+                f"train.workers: a process that reads was ended ({one_line(error)}), most often for want of memory "
+                "that processes share; set train.workers=0, or give a container more (docker run --shm-size=2g)"
+            ) from error
+        raise
 
 
 def make_trainer(
@@ -96,17 +111,6 @@ class _LastValidation(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
-
-
-def loader_workers(wanted: int | Literal["auto"]) -> int:
-    """How many processes prepare batches: as many as wanted, or half the cores, 4 at most."""
-    return min(4, cores() // 2) if wanted == "auto" else wanted
-
-
-def ignore_interrupts(_worker: int) -> None:
-    """Both signals often reach every process of a terminal or a job; only the parent may answer them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextmanager

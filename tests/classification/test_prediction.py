@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import sys
+import weakref
 from pathlib import Path
 
 import cv2
@@ -313,3 +314,28 @@ def test_a_name_that_is_no_text_is_told_and_loses_nothing(pictures, tmp_path):
     assert error == "bad\\xff.png: the name is no text in UTF-8; rename the file"
     rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8")))
     assert [row["file"].rpartition("/")[2] for row in rows] == ["bad\\xff.png", "p.png", "p.png", "p.png"]
+
+
+def test_a_pass_that_needed_too_much_memory_is_gone_before_the_next(monkeypatch):
+    labeller, alive = Labeller(classifier()), []
+
+    class Activations:
+        pass
+
+    def small(pixels):
+        assert [each() for each in alive] == [None] * len(alive)
+        mine = Activations()
+        alive.append(weakref.ref(mine))
+        if len(pixels) > 1:
+            raise torch.OutOfMemoryError
+        return np.full((1, 2), 0.5, np.float32)
+
+    monkeypatch.setattr(labeller, "_computed", small)
+    labeller._probabilities(np.zeros((4, 8, 8, 3), np.uint8))
+    assert len(alive) == 7
+
+
+def test_the_precision_is_bfloat16_or_float32_by_itself(monkeypatch):
+    for native, expected in (("fp16", "fp32"), ("bf16", "bf16"), ("fp32", "fp32")):
+        monkeypatch.setattr("segkit.prediction.computing.fastest", lambda _, native=native: native)
+        assert Labeller(classifier()).precision == expected

@@ -78,3 +78,12 @@ def test_cosines_are_exact_in_low_precision(model):
     assert logits.dtype == torch.float32
     expected = F.normalize(seen, dim=1) @ found.vectors.T / found.temperature
     torch.testing.assert_close(logits, expected)
+
+
+def test_texts_are_read_where_their_tower_is(model, monkeypatch):
+    """A classifier of the images' half may have moved that alone; ``meta`` stands for a GPU here."""
+    seen, plain = [], model._read
+    monkeypatch.setattr(model, "_read", lambda tokens: seen.append(tokens.ids.device.type) or plain(tokens))
+    model.image.to("meta")
+    assert model.encode_texts(["a cat", "a dog"]).device.type == "meta"
+    assert seen == ["cpu"]

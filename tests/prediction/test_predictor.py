@@ -1,4 +1,6 @@
 import math
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -7,6 +9,7 @@ import tifffile
 import torch
 from PIL import Image
 
+from segkit.adapter import Adapter
 from segkit.data.picture import open_picture
 from segkit.data.reader import Reader
 from segkit.drawing.overlay import draw_overlay
@@ -530,3 +533,74 @@ def test_a_folder_of_pictures_is_for_predict_files(binary, tmp_path):
     (tmp_path / "images" / "a.dcm").write_bytes(b"x" * 200)
     with pytest.raises(DataError, match="holds no DICOM series: "):
         Predictor(binary).predict(tmp_path)
+
+
+def test_out_of_memory_of_whoever_asks_for_rows_is_one_line(binary):
+    def full(_tiles):
+        raise torch.OutOfMemoryError("no room")
+
+    predictor = Predictor(binary)
+    with pytest.raises(UsageError, match="the image: out of GPU memory with tile=512 and batch=1; take less of either"):
+        list(predictor.rows(full, np.zeros((9, 9, 3), np.float32)))
+
+
+def test_a_picture_that_is_too_large_for_the_memory_leaves_the_others(binary, tmp_path):
+    plain = binary.statistics
+
+    def full_at_seven(image):
+        if image.shape[-1] == 7:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate much")
+        return plain(image)
+
+    for name, width in (("a", 7), ("b", 9)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(9, width))
+    binary.statistics = full_at_seven
+    first, second = Predictor(binary).predict_files([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out")
+    assert re.search(r"a\.png: out of memory with tile=512", first.error)
+    assert second.error is None
+    assert second.paths[0].is_file()
+
+
+def test_a_volume_asked_for_meanwhile_doesn_t_take_the_place_of_another(binary, monkeypatch):
+    predictor = Predictor(binary)
+
+    def predict(path):
+        if path == Path("a"):
+            predictor.predict_case(Path("b"))
+        return f"of {path}"
+
+    monkeypatch.setattr(predictor, "predict", predict)
+    assert predictor.predict_case(Path("a")) == "of a"
+
+
+def test_float32_on_a_gpu_is_all_of_it(binary):
+    seen, plain = [], binary.statistics
+
+    def noting(image):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return plain(image)
+
+    binary.statistics = noting
+    before = torch.backends.cudnn.allow_tf32
+    Predictor(binary, precision="fp32").predict(picture(8, 8))
+    assert seen == [False]
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_a_model_from_elsewhere_with_kernels_of_volumes_and_a_smallest_image():
+    class Picky(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.volume = torch.nn.Conv3d(3, 2, 1)
+            self.plain, self.norm = torch.nn.Conv2d(2, 1, 3, padding=1), torch.nn.BatchNorm2d(1)
+
+        def forward(self, image):
+            if image.shape[-1] < 100:
+                raise ValueError("too small for me")
+            return self.norm(self.plain(self.volume(image[:, :, None])[:, :, 0]))
+
+    model = Adapter(Picky().eval(), classes=["background", "cell"])
+    found = Predictor(model, precision="fp32").predict(picture(120, 110))
+    image = torch.from_numpy(picture(120, 110)).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        np.testing.assert_allclose(found.probabilities, model.probabilities(image)[0].numpy(), atol=1e-5)

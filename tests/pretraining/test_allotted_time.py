@@ -44,15 +44,17 @@ def test_the_clock_goes_on_from_a_checkpoint(now):
 
 
 def test_it_ends_after_the_step_in_hand_with_a_last_validation(now):
-    trainer = SimpleNamespace(should_stop=False, check_val_every_n_epoch=5)
-    allotted = AllottedTime(minutes=1, updates=10)
+    trainer, said = SimpleNamespace(should_stop=False, check_val_every_n_epoch=5, current_epoch=2), []
+    allotted = AllottedTime(minutes=1, updates=10, say=said.append)
     allotted.on_train_start(None, None)
     now.now += 59
     allotted.on_train_batch_end(trainer)
     assert not trainer.should_stop
     now.now += 1
     allotted.on_train_batch_end(trainer)
+    allotted.on_train_batch_end(trainer)
     assert (trainer.should_stop, trainer.check_val_every_n_epoch) == (True, 1)
+    assert said == ["train.minutes=1: the time is up, in epoch 3"]
 
 
 def test_the_rate_is_at_its_end_when_the_time_is_up(now):

@@ -1,9 +1,14 @@
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import lightning as L
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 
 from segkit.errors import ModelError
 from segkit.training import allowance, checkpoint
-from segkit.training.checkpoint import Saved, read_checkpoint, write_checkpoint
+from segkit.training.checkpoint import Checkpoints, Saved, read_checkpoint, write_checkpoint
 from segkit.training.directory import RunDirectory
 from segkit.training.run import train
 
@@ -106,3 +111,18 @@ def stopped(recipe, cells, out, monkeypatch):
 
 def throw():
     raise Stop
+
+
+def test_a_run_that_began_in_another_arithmetic_goes_on_in_fp16(saved):
+    plugin = MixedPrecision("16-mixed", "cpu")
+    trainer = SimpleNamespace(
+        lr_scheduler_configs=[],
+        optimizers=[],
+        lightning_module=L.LightningModule(),
+        precision_plugin=plugin,
+        fit_loop=MagicMock(),
+    )
+    saved.parts.clear()
+    saved.parts["scaling"] = {}
+    Checkpoints(saved.path, {}, saved, print).on_fit_start(trainer, trainer.lightning_module)
+    assert plugin.scaler.state_dict()["scale"] == 65536

@@ -147,7 +147,7 @@ def test_that_depth_was_brought_onto_its_pictures_is_kept_with_the_model(cells):
     camera = Intrinsics(fx=60, fy=60, cx=24, cy=24)
     rig = Alignment(depth_camera=camera, colour_camera=camera, motion=np.eye(4).tolist())
     for each, said in ((folder, None), (replace(folder, alignment=rig), "brought onto the pictures")):
-        about = about_of(recipe_of(), each, 0.0, pictures=1, finished=True)
+        about = about_of(recipe_of(), [], each, 0.0, pictures=1, finished=True)
         assert about["trained_on"].get("depth") == said
 
 

@@ -119,3 +119,14 @@ def test_the_rate_rises_from_zero_and_falls_to_zero(module):
     assert max(rates) == pytest.approx(0.5)
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_weights_that_are_not_finite_are_not_kept(module):
+    module.segmenter.head.classify.bias.data.fill_(float("inf"))
+    module.average = None
+    assert kept_weights(module, None).startswith("the last weights are not finite; lower train.learning_rate")
+    best = KeepBest()
+    best.weights = {"w": torch.zeros(1)}
+    assert kept_weights(module, best) is best.weights
+    module.diverged = "the loss is nan"
+    assert kept_weights(module, None) == "the loss is nan; lower train.learning_rate, or set train.precision=fp32"

@@ -1,6 +1,8 @@
 import csv
+import multiprocessing
 import os
 import signal
+from contextlib import contextmanager
 
 import cv2
 import pytest
@@ -8,10 +10,14 @@ import torch
 
 import segkit
 from segkit.data.dataset import SegmentationDataset
+from segkit.data.folder import Sample
 from segkit.data.synthetic import draw_cells
 from segkit.errors import RecipeError, UsageError
+from segkit.files import writing_to
+from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
 from segkit.training.module import TrainingModule
+from segkit.training.plan import _sizes
 from segkit.training.run import train
 
 
@@ -249,3 +255,45 @@ def test_a_coarse_map_is_learnt_from_pictures_of_different_sizes(recipe, tmp_pat
     assert losses[-1] < 0.8 * losses[0]
     again = segkit.load(run.directory / "model")
     assert again.members[0].output_size == (4, 5)
+
+
+def test_a_member_s_own_splits_are_kept_with_it_and_with_the_ensemble(recipe, cells, tmp_path):
+    values = recipe(train={"epochs": 1}).model_dump()
+    second = values["ensemble"]["members"][1]
+    second["data"], second["train"] = {"train_on": ["train", "val"], "validate_on": None}, {"keep": "last"}
+    run = quietly(Recipe.model_validate(values), cells, tmp_path)
+    about = [member.about["trained_on"] for member in (*run.model.members, run.model)]
+    assert [each["splits"] for each in about] == ["train", "train, val", "train, val"]
+    assert [each.get("chosen_on") for each in about] == ["val", None, "val"]
+    with pytest.raises(UsageError, match=r"was trained on split 'val'"):
+        segkit.fit(run.model, cells, "val")
+
+
+def test_a_worker_that_imports_the_script_does_not_train_again(recipe, cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(UsageError, match=r"put the call under: if __name__ == '__main__'"):
+        quietly(recipe(), cells, tmp_path)
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_tables_that_can_t_be_written_do_not_cost_the_model(recipe, cells, tmp_path, monkeypatch):
+    @contextmanager
+    def held(path):
+        with writing_to(path.name):
+            raise PermissionError(13, "Permission denied")
+        yield
+
+    monkeypatch.setattr("segkit.training.progress.atomic_path", held)
+    run = quietly(recipe(members=("only",), train={"epochs": 1}), cells, tmp_path)
+    assert (run.directory / "model" / "segkit.json").is_file()
+    assert "not written: metrics.csv: can't be written" in (run.directory / "log.txt").read_text()
+
+
+def test_who_looks_into_a_folder_of_masks_does_not_change_the_data(tmp_path):
+    masks = tmp_path / "a"
+    masks.mkdir()
+    (masks / "cell.png").write_bytes(b"12345")
+    before = list(_sizes(Sample("a", tmp_path / "a.png", masks)))
+    for name in (".DS_Store", "Thumbs.db"):
+        (masks / name).write_bytes(b"1")
+    assert list(_sizes(Sample("a", tmp_path / "a.png", masks))) == before
