@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
+_alone = RLock()  # what is turned off within it is the whole process's
 WAIT = 5  # seconds for the hub's first answer
 
 
@@ -18,18 +20,19 @@ def one_attempt() -> Iterator[None]:
     from huggingface_hub import constants, get_session  # only where it is needed: it takes long to import
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    log = logging.getLogger("huggingface_hub")
-    offline, level = constants.HF_HUB_OFFLINE, log.level
-    if not offline:
+    with _alone:
+        log = logging.getLogger("huggingface_hub")
+        offline, level = constants.HF_HUB_OFFLINE, log.level
+        if not offline:
+            try:
+                get_session().head(constants.ENDPOINT, timeout=WAIT)
+            except Exception:  # whatever a network, a proxy or a certificate comes to
+                constants.HF_HUB_OFFLINE = True
+        log.setLevel(logging.ERROR)
         try:
-            get_session().head(constants.ENDPOINT, timeout=WAIT)
-        except Exception:  # whatever a network, a proxy or a certificate comes to
-            constants.HF_HUB_OFFLINE = True
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise OSError("the Hugging Face hub is out of reach, and they were not downloaded before") from error
-    finally:
-        constants.HF_HUB_OFFLINE = offline
-        log.setLevel(level)
+            yield
+        except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+            raise OSError("the Hugging Face hub is out of reach, and they were not downloaded before") from error
+        finally:
+            constants.HF_HUB_OFFLINE = offline
+            log.setLevel(level)

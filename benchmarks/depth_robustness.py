@@ -33,8 +33,8 @@ from segkit.data.depth import Depth
 from segkit.data.model_input import depth_for
 from segkit.errors import DataError, UsageError
 from segkit.evaluation.metrics import SegmentationMetrics, headline
-from segkit.evaluation.report import check_fit
 from segkit.prediction.depth import Measured
+from segkit.prediction.of_sample import check_fit
 
 matplotlib.use("Agg")  # no screen is needed
 from matplotlib import pyplot as plt

@@ -41,7 +41,7 @@ def main() -> None:
             parts[f"retina_ensemble, seed {seed}"] = lambda seed=seed: ours(data, seed, runs)
         if "smp" in arguments.systems:
             name = f"smp Unet resnet50, {minutes:g} minutes, seed {seed}"
-            parts[name] = lambda seed=seed: train_smp(data, minutes, seed, "resnet50", runs)
+            parts[name] = lambda seed=seed: train_smp(data, minutes, seed, "resnet50", runs, vessel)
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for name, measure in parts.items():
         if name not in results:

@@ -13,6 +13,8 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def measure(data: Path, system: str, minutes: float, seed: int, encoder: str, ru
     what = "segkit init" if system == "segkit" else f"smp Unet {encoder}"
     key = f"{data.resolve().name}, {minutes:g} minutes, {what}, seed {seed}"
     if key not in results:
-        train = train_segkit if system == "segkit" else train_smp
+        train = train_segkit if system == "segkit" else partial(train_smp, of=scores)
         results[key] = {**train(data, minutes, seed, encoder, runs), "machine": machine()}
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
@@ -75,8 +77,10 @@ def train_segkit(data: Path, minutes: float, seed: int, _encoder: str, runs: Pat
     return {**scores(report.metrics), **({"members": members} if members else {}), "minutes": round(taken, 1)}
 
 
-def train_smp(data: Path, minutes: float, seed: int, encoder: str, runs: Path) -> dict[str, Any]:
-    """Train the plain loop for the minutes, write its masks, score them."""
+def train_smp(
+    data: Path, minutes: float, seed: int, encoder: str, runs: Path, of: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """Train the plain loop for the minutes, write its masks, score them; ``of`` is what is told of the metrics."""
     torch.manual_seed(seed)
     folder, reader = open_dataset(data), Reader()
     samples = folder.samples("train", "val")
@@ -107,7 +111,7 @@ def train_smp(data: Path, minutes: float, seed: int, encoder: str, runs: Path) -
     out = Path(tempfile.mkdtemp(dir=runs))
     for sample in folder.samples("test"):
         cv2.imwrite(str(out / f"{sample.name}.png"), predict(model, read(reader, sample.image), folder))
-    return {**scores(segkit.evaluate(out, data, "test").metrics), "minutes": round(taken, 1), "steps": step}
+    return {**of(segkit.evaluate(out, data, "test").metrics), "minutes": round(taken, 1), "steps": step}
 
 
 class Crops(torch.utils.data.IterableDataset):

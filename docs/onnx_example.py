@@ -12,8 +12,8 @@ session = onnxruntime.InferenceSession(model)
 about = json.loads(session.get_modelmeta().custom_metadata_map["segkit"])
 mode = {1: "L", 3: "RGB"}.get(about["reader"]["channels"])
 image = ImageOps.exif_transpose(Image.open(picture))  # as cameras say how they were held
-if mode is None or about["task"] == "multilabel" or image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-    sys.exit(f"{picture}: mode {image.mode}; this takes 8-bit pictures, and models of one mask of grey or RGB")
+if not mode or about["task"] == "multilabel" or about["reader"].get("mpp") or image.mode[0] not in "1LPR":
+    sys.exit(f"{picture}: mode {image.mode}; this takes 8-bit pictures, and models of one mask at any resolution")
 pixels = np.atleast_3d(np.asarray(image.convert(mode)))
 maps = session.run(None, {"pixels": pixels[None]})[0][0]  # probabilities, float32 [maps, height, width]
 labels = maps.argmax(0) if len(maps) > 1 else maps[0] >= about["about"].get("predict", {}).get("threshold", 0.5)

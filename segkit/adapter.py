@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segkit.data.reader import Reader, Window
+from segkit.data.window_names import NamedWindow
 from segkit.errors import ModelError, UsageError
-from segkit.model_arguments import background_id, channel_count, check_window, class_names, normalisation, task_of
+from segkit.model_arguments import background_id, channel_count, class_names, given_window, normalisation, task_of
 from segkit.one_line import one_line
 from segkit.onnx_model import start
 from segkit.statistics import PixelStatistics, entropy, probabilities_of
@@ -64,7 +65,7 @@ class Adapter(nn.Module):
         task: Task | None = None,
         background: int | str | None = None,
         in_channels: int = 3,
-        window: Window | None = None,
+        window: Window | NamedWindow | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         convert: Function | None = None,
@@ -73,7 +74,7 @@ class Adapter(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = class_names(classes)
-        check_window(window)
+        window = given_window(window)
         self.task: Task = task_of(task, self.classes)
         if gives not in get_args(Gives):
             raise UsageError(f"gives={gives!r}: expected one of {', '.join(get_args(Gives))}")
@@ -181,10 +182,16 @@ def _onnx(path: Path) -> Function:
     if len(inputs) != 1:
         raise ModelError(f"{path}: takes {len(inputs)} inputs; expected one, the images")
 
+    at_once = inputs[0].shape[0] if inputs[0].shape and isinstance(inputs[0].shape[0], int) else None
+
     def run(image: Tensor) -> Any:
         try:
             given = np.ascontiguousarray(image.detach().float().cpu().numpy())
-            return session.run([session.get_outputs()[0].name], {inputs[0].name: given})[0]
+            name, output = inputs[0].name, session.get_outputs()[0].name
+            if at_once is None or len(given) % at_once:
+                return session.run([output], {name: given})[0]
+            parts = np.split(given, len(given) // at_once)  # a graph made for so many images
+            return np.concatenate([session.run([output], {name: part})[0] for part in parts])
         except Exception as error:  # the runtime's own kinds of errors
             raise ModelError(f"{path}: can't take images {list(image.shape)} ({one_line(error)})") from error
 

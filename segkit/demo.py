@@ -1,6 +1,5 @@
 """The demonstration: the whole way once, from a dataset that it draws to an ensemble's masks and a page about them."""
 
-import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from segkit.drawing.overlay import draw_overlay
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.report import Report, evaluate
-from segkit.files import atomic_path
+from segkit.files import write_whole
+from segkit.given_path import quoted
 from segkit.model import Segmenter
 from segkit.page import Picture
 from segkit.prediction.predictor import Prediction, Predictor
@@ -88,8 +88,7 @@ def demo(out: str | Path = "segkit-demo", seed: int = 0) -> DemoResult:
 
     seconds = time.perf_counter() - began
     page = out / "index.html"
-    with atomic_path(page) as temporary:
-        temporary.write_text(_page(model, run.directory, folder, report, examples, seed, seconds), encoding="utf-8")
+    write_whole(page, _page(model, run.directory, folder, report, examples, seed, seconds))
     say(f"\nDone in {seconds:.0f} s. Open this page in a browser; it says how to go on:")
     say(str(page), markup=False)
     foreground = folder.classes[-1]
@@ -140,7 +139,7 @@ def _page(
     foreground, metrics = folder.classes[-1], report.metrics
     count = len(metrics["images"])
     pixels = sum(image["pixels"] for image in metrics["images"])
-    saved, data = shlex.quote(str(run / "model")), shlex.quote(str(folder.path))
+    saved, data = quoted(run / "model"), quoted(folder.path)
     return demo_page(
         lead=(
             f"In {seconds:.0f} seconds segkit drew {len(folder.files)} pictures of stained cells, trained "

@@ -66,6 +66,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _flush_folder(path.parent)
 
 
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write text, in UTF-8, or bytes as the file ``path`` by :func:`atomic_path`, whose errors it raises."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def move(source: Path, target: Path) -> None:
     """Give a file or folder another name; on Windows again where a scanner holds what was written just now."""
     for pause in (*PAUSES, None) if WINDOWS else (None,):

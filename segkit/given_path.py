@@ -1,6 +1,8 @@
 """Names of files and folders as they are given. Imports nothing of the toolkit but its errors."""
 
 import os
+import shlex
+import subprocess
 from pathlib import Path
 
 from segkit.errors import UsageError
@@ -28,3 +30,8 @@ def why_no_text(name: str) -> str | None:
 def spelled(name: str) -> str:
     """A file's name as it can be shown, with what is no text in UTF-8 by its bytes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def quoted(path: Path) -> str:
+    """A path as a command line takes it."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))

@@ -1,5 +1,7 @@
 """Class ids from blended probabilities: the one rule that training, prediction and evaluation share."""
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +16,16 @@ def at_temperature(probabilities: NDArray[np.float32], temperature: float, task:
         return probabilities
     found: NDArray[np.float32] = tempered(torch.from_numpy(probabilities)[None], temperature, task)[0].numpy()
     return found
+
+
+def threshold_at(threshold: float, temperature: float) -> float:
+    """The threshold of probabilities at a temperature that gives the labels which this one gives without it.
+
+    Where p ≥ t without it, sigmoid(logit(p) / T) ≥ sigmoid(logit(t) / T) with it. The way back is by 1 / T.
+    """
+    if temperature == 1 or not 0 < threshold < 1:
+        return threshold
+    return 1 / (1 + math.exp(-math.log(threshold / (1 - threshold)) / temperature))
 
 
 def labels_of(

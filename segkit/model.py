@@ -21,14 +21,16 @@ from segkit.data.picture import checked_mpp
 from segkit.data.reader import Reader, Window
 from segkit.data.resize import shrunk_or_enlarged
 from segkit.data.slices import Slices
+from segkit.data.window_names import NamedWindow
 from segkit.errors import UsageError
 from segkit.heads.head import Head
+from segkit.heads.resample import enlarge
 from segkit.model_arguments import (
     Named,
     background_id,
     channel_count,
-    check_window,
     class_names,
+    given_window,
     grids,
     naming,
     normalisation,
@@ -135,7 +137,7 @@ class Segmenter(nn.Module):
         depth_auxiliary: bool = False,
         task: Task | None = None,
         background: int | str | None = None,
-        window: Window | None = None,
+        window: Window | NamedWindow | None = None,
         slices: Slices | None = None,
         mpp: float | None = None,
         mean: Sequence[float] | None = None,
@@ -165,7 +167,7 @@ class Segmenter(nn.Module):
             task: by default one or two classes mean ``binary``, more mean ``multiclass``.
             background: name or id of the background class; default: the first of two classes, or the one so named.
             window: intensities that become 0 and 1 on reading, ``"picture"`` for each picture's own, ``"file"`` for
-                the one that a DICOM file names; by default the file type's range.
+                the one that a DICOM file names, or a window of CT by its name; by default the file type's range.
             slices: how volumes are looked at; ``in_channels`` counts those of all slices seen at a time.
             mpp: microns per pixel that pictures of known resolution are brought to; by default they stay as they are.
             mean, std: normalisation in 0..1; by default ImageNet's for three channels, 0.5 and 0.25 otherwise.
@@ -178,7 +180,7 @@ class Segmenter(nn.Module):
             UsageError: an unknown name, option or combination.
         """
         names = class_names(classes)
-        check_window(window)
+        window = given_window(window)
         if checked_mpp(mpp) is not None and depth is not None:
             raise UsageError(f"mpp={mpp:g}: is for models of images alone; leave depth out")
         if type(auxiliary) is not int or auxiliary < 0:
@@ -324,13 +326,13 @@ class Segmenter(nn.Module):
             pyramid, own, present = backbone.with_depth_levels(*self._normalised(image, depth))
             i = nearest_level(AUXILIARY_STRIDE, backbone.depth.strides)
             logits = torch.where(present.view(-1, 1, 1, 1), self.auxiliary[-1](own[i]), 0.0)
-            further.append(_enlarged(logits, backbone.depth.strides[i], size))
+            further.append(enlarge(logits, backbone.depth.strides[i], 1, size))
         else:
             pyramid = backbone(*self._normalised(image, depth))
         levels: list[Tensor] = self.neck(pyramid)
         found = [self.head(levels, size)]
         for i, head in zip(self._auxiliary_levels, self.auxiliary, strict=False):  # the last one may be depth's
-            found.append(_enlarged(head(levels[i]), self.neck.strides[i], size))
+            found.append(enlarge(head(levels[i]), self.neck.strides[i], 1, size))
         return [self._on_grid(logits) for logits in (*found, *further)], levels
 
     def probabilities(self, image: Tensor, depth: Tensor | None = None) -> Tensor:
@@ -381,11 +383,6 @@ class Segmenter(nn.Module):
     def _normalised(self, image: Tensor, depth: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """What the backbone is given."""
         return (image - self.mean) / self.std, None if depth is None or self.encoding is None else self.encoding(depth)
-
-
-def _enlarged(logits: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """By exactly the stride, then cropped: the grids stay aligned at the top left at any size."""
-    return F.interpolate(logits, scale_factor=stride, mode="bilinear")[..., : size[0], : size[1]]
 
 
 def _size(image: Tensor) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any, get_args
 
 from segkit.data.reader import Window
+from segkit.data.window_names import NAMED, NamedWindow
 from segkit.errors import UsageError
 from segkit.parts import plain
 from segkit.task import Task, named_background
@@ -142,9 +143,17 @@ def task_of(task: Task | None, classes: Sequence[str]) -> Task:
     return task
 
 
-def check_window(window: Window | None) -> None:
-    """Raise UsageError unless these are two rising intensities, or the name of a way to find them."""
-    if window is None or window in ("picture", "file"):
-        return
-    if isinstance(window, str) or not window[0] < window[1]:
-        raise UsageError(f"window {window!r}: expected two rising intensities, 'picture', 'file' or None")
+def given_window(window: Window | NamedWindow | None) -> Window | None:
+    """The window that is meant: two rising intensities, a window of CT by its name, or a way to find one.
+
+    Raises:
+        UsageError: none of these.
+    """
+    found = NAMED[window] if isinstance(window, str) and window in NAMED else window
+    if found is None or found in ("picture", "file"):
+        return found
+    if isinstance(found, str) or not found[0] < found[1]:
+        raise UsageError(
+            f"window {window!r}: expected two rising intensities, 'picture', 'file', one of {', '.join(NAMED)}, or None"
+        )
+    return found

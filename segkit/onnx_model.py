@@ -45,7 +45,7 @@ class Agreement(BaseModel):
     difference: float
 
 
-class Description(BaseModel):
+class ExportDescription(BaseModel):
     """What an exported file knows of itself.
 
     Attributes:
@@ -103,7 +103,7 @@ class OnnxModel(nn.Module):
         digest: SHA-256 of the file.
     """
 
-    def __init__(self, description: Description, session: "onnxruntime.InferenceSession", digest: str) -> None:
+    def __init__(self, description: ExportDescription, session: "onnxruntime.InferenceSession", digest: str) -> None:
         super().__init__()
         self.task: Task = description.task
         self.classes, self.background = tuple(description.classes), description.background
@@ -190,7 +190,7 @@ def load_onnx(path: str | Path) -> OnnxModel:
         raise ModelError(f"{path}: damaged ({one_line(error)}); export it again") from error
 
 
-def described(path: Path, text: str | None) -> Description:
+def described(path: Path, text: str | None) -> ExportDescription:
     """The description in an exported file, from its text.
 
     Raises:
@@ -202,7 +202,7 @@ def described(path: Path, text: str | None) -> Description:
         values = json.loads(text)
         if isinstance(values, dict) and values.get("format") != FORMAT:
             raise ModelError(f"{path}: its description has format {values.get('format')!r}, this segkit reads {FORMAT}")
-        return Description.model_validate(values)
+        return ExportDescription.model_validate(values)
     except json.JSONDecodeError as error:
         raise ModelError(f"{path}: its description is not readable JSON ({error})") from None
     except ValidationError as error:

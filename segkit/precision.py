@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Literal
 
 import torch
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+_lock = RLock()
+_inside, _before = 0, True  # how many compute so, and what was set before
 
 
 def fastest(device: torch.device) -> Precision:
@@ -23,11 +27,23 @@ def fastest(device: torch.device) -> Precision:
 
 
 @contextmanager
-def whole_float32(wanted: bool = True) -> Iterator[None]:
-    """Where wanted, convolutions on a GPU in all of float32's digits: by themselves they take ten bits of 23 (TF32)."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = before and not wanted
+def whole_float32(device: torch.device) -> Iterator[None]:
+    """Convolutions in all of float32's digits: by themselves GPUs take ten bits of 23 (TF32).
+
+    Of threads that do so at once the last one to end brings it back. On other devices there is nothing to do.
+    """
+    global _before, _inside
+    if device.type != "cuda":
+        yield
+        return
+    with _lock:
+        if not _inside:
+            _before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+        _inside += 1
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                torch.backends.cudnn.allow_tf32 = _before

@@ -188,7 +188,6 @@ class Recipe(RunRecipe):
     """A whole training run."""
 
     command: ClassVar[str] = "segkit train"
-    folder: ClassVar[str] = "."
     data: DataRecipe = DataRecipe()
     model: ModelRecipe | None = None
     ensemble: EnsembleRecipe | None = None

@@ -19,7 +19,7 @@ OWN = {  # sections that recipes of one command have, and of no other
     "segkit train": ("ensemble", "loss", "predict", "folds", "seeds", "teacher", "class_weights"),
     "segkit pretrain": ("classify", "colour_depth", "captions"),
 }
-FOLDERS = {"segkit train": ".", "segkit pretrain": "pretraining"}  # of shipped recipes
+FOLDERS = {"segkit train": ".", "segkit pretrain": "pretraining"}  # of shipped recipes, within the toolkit's
 
 
 def recipe_names(folder: str = ".") -> list[str]:
@@ -82,12 +82,12 @@ def load_as(
 
 
 def _read(source: str | Path, kind: type[RunRecipe]) -> tuple[str, dict[str, Any]]:
-    path, names = Path(source), recipe_names(kind.folder)
+    path, names = Path(source), recipe_names(FOLDERS[kind.command])
     if path.suffix in (".yaml", ".yml"):
         where, text = str(path), _text(path)
     elif str(source) in names:
         where = f"{source}.yaml"
-        text = resources.files("segkit.configs").joinpath(kind.folder, where).read_text(encoding="utf-8")
+        text = resources.files("segkit.configs").joinpath(FOLDERS[kind.command], where).read_text(encoding="utf-8")
     else:
         other = command_for(source)
         if other is not None:

@@ -93,11 +93,9 @@ class RunRecipe(Strict):
 
     Attributes:
         command: that runs it.
-        folder: of the shipped ones, within the toolkit's.
     """
 
     command: ClassVar[str]
-    folder: ClassVar[str]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="also the run's folder")
 
     def to_yaml(self) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+# Values are compared to the bit in places: the processor computes them where there is a GPU too, unless asked not to.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes beside each other: threads of each would wait for others'
     share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))

@@ -170,3 +170,12 @@ def test_rounding_below_zero_is_none():
         Adapter(lambda _: values * 0 - 0.1 + torch.tensor([0.0, 0.6]), classes=1, gives="probabilities")(
             torch.rand(1, 3, 2, 2)
         )
+
+
+def test_a_graph_made_for_one_image_is_asked_for_each(tmp_path):
+    convolution = nn.Conv2d(3, 1, 3, padding=1)
+    path = tmp_path / "one.onnx"
+    torch.onnx.export(convolution, (torch.zeros(1, 3, 8, 9),), path, dynamo=True, verbose=False)
+    image = torch.rand(3, 3, 8, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(Adapter(path, classes=1)(image), convolution(image).sigmoid())

@@ -98,14 +98,14 @@ def test_a_save_that_is_stopped_leaves_the_old_model(saved, monkeypatch):
     folder, model = saved
     from segkit.artifact import saving
 
-    write = saving.write
+    write = saving.write_whole
 
     def stops_before_the_description(path, content):
         if path.name == saving.DESCRIPTION:
             raise KeyboardInterrupt
         write(path, content)
 
-    monkeypatch.setattr(saving, "write", stops_before_the_description)
+    monkeypatch.setattr(saving, "write_whole", stops_before_the_description)
     with pytest.raises(KeyboardInterrupt):
         save(segmenter(5), folder)
     assert torch.equal(load(folder)(IMAGE), model(IMAGE))
@@ -361,10 +361,10 @@ def test_what_a_killed_save_left_without_a_description_goes_with_the_next(tmp_pa
     def killed(path, content):
         if path.name == "segkit.json":
             raise KeyboardInterrupt
-        path.write_bytes(content)
+        path.write_text(content)
 
     other = segmenter(seed=1)
-    monkeypatch.setattr("segkit.artifact.saving.write", killed)
+    monkeypatch.setattr("segkit.artifact.saving.write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
         save(other, folder)
     monkeypatch.undo()

@@ -40,9 +40,9 @@ def test_cores_are_those_of_the_container(share, expected, tmp_path, monkeypatch
 def test_threads_are_no_more_than_cores_unless_it_is_said(there, of, said, expected, monkeypatch):
     monkeypatch.setattr(module, "cores", lambda: there)
     monkeypatch.setattr("os.cpu_count", lambda: of)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that it is brought back
+    monkeypatch.delenv("OMP_NUM_THREADS")
     if said is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
     few_threads()
     assert os.environ.get("OMP_NUM_THREADS") == expected
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

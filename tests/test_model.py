@@ -194,7 +194,10 @@ def test_sizes_that_make_no_sense():
         ({"stem": 1.5}, "stem=1.5: expected true, false, or the stem's width"),
         ({"stem": -1}, "stem=-1: expected"),
         ({"classes": None}, "classes=None: expected names, or their number"),
-        ({"window": "pic"}, "window 'pic': expected two rising intensities, 'picture', 'file' or None"),
+        (
+            {"window": "pic"},
+            "window 'pic': expected two rising intensities, .*, one of brain, .*, or None",
+        ),
         ({"backbone": {"name": None}}, r"\{'name': None\}: expected a name, or \{'name': …"),
         ({"backbone": {"name": "resnet18", "in_channels": 4}}, "resnet18: in_channels is no option; it follows from"),
         (
@@ -230,3 +233,8 @@ def test_numbers_of_numpy_and_ranges_can_be_saved(tmp_path):
     model = tiny(backbone=backbone, neck="unet", in_channels=np.int64(3)).eval()
     image = torch.rand(1, 3, 9, 9)
     assert torch.equal(segkit.load(segkit.save(model, tmp_path / "m"))(image), model(image))
+
+
+def test_a_window_of_ct_goes_by_its_name():
+    assert tiny(window="lung").reader.window == (-1350, 150)
+    assert segkit.Adapter(lambda x: x, classes=1, window="bone").reader.window == (-500, 1300)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from segkit.artifact.store import Source, Target
+from segkit.artifact.store import ModelFiles, ModelFolder
 
 FORMAT = 2
 
@@ -34,7 +34,7 @@ class Description(BaseModel, ABC):
 
     @classmethod
     @abstractmethod
-    def facts(cls, model: Any, target: Target) -> dict[str, Any]:
+    def facts(cls, model: Any, target: ModelFolder) -> dict[str, Any]:
         """The kind's own fields of a model; its tensors are written by ``target.keep``.
 
         Raises:
@@ -42,7 +42,7 @@ class Description(BaseModel, ABC):
         """
 
     @abstractmethod
-    def build(self, source: Source) -> nn.Module:
+    def build(self, source: ModelFiles) -> nn.Module:
         """The model; ``about`` is set by who asks.
 
         Raises:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from segkit.artifact.description import FORMAT, Description
 from segkit.artifact.kinds import KINDS, no_masks
-from segkit.artifact.store import DESCRIPTION, Source, opened
+from segkit.artifact.store import DESCRIPTION, ModelFiles, opened
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError
 from segkit.model import Segmenter
@@ -92,7 +92,7 @@ def _load(path: Path, *, masks: bool) -> "AnyModel | Classifier":
     return model.eval()
 
 
-def _described(source: Source) -> Description:
+def _described(source: ModelFiles) -> Description:
     values = source.values()
     found = values.get("format")
     if found is None:

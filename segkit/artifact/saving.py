@@ -6,8 +6,8 @@ from typing import Any
 import segkit
 from segkit.artifact.description import FORMAT
 from segkit.artifact.kinds import KINDS, kind_to_save
-from segkit.artifact.store import DESCRIPTION, README, Target, check_place, tensor_files, write, written_alone
-from segkit.files import remove_temporary
+from segkit.artifact.store import DESCRIPTION, README, ModelFolder, check_place, tensor_files, written_alone
+from segkit.files import remove_temporary, write_whole
 
 
 def save(model: Any, folder: str | Path) -> Path:
@@ -30,11 +30,11 @@ def save(model: Any, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     remove_temporary(folder, ".*")
     replaced = tensor_files(folder) | {path.name for path in written_alone(folder)}
-    described, target = KINDS[kind].describes(), Target(folder)
+    described, target = KINDS[kind].describes(), ModelFolder(folder)
     common = {"format": FORMAT, "segkit": segkit.__version__, "kind": kind, "about": model.about}
     description = described.model_validate({**common, **described.facts(model, target)})
-    write(folder / README, description.readme().encode())
-    write(folder / DESCRIPTION, description.model_dump_json(indent=2).encode())
+    write_whole(folder / README, description.readme())
+    write_whole(folder / DESCRIPTION, description.model_dump_json(indent=2))
     for stale in replaced - target.written - {README}:
         (folder / stale).unlink(missing_ok=True)
     return folder

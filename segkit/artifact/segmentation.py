@@ -11,7 +11,7 @@ from torch import nn
 from segkit import combining
 from segkit.artifact.description import Description
 from segkit.artifact.parts import check_parts
-from segkit.artifact.store import DESCRIPTION, Source, Target, TensorFile, Tensors, portable
+from segkit.artifact.store import DESCRIPTION, ModelFiles, ModelFolder, TensorFile, Tensors, portable
 from segkit.data.reader import Reader
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
@@ -58,7 +58,7 @@ class Segmentation(Description):
     combination: _Combined | None
 
     @classmethod
-    def facts(cls, model: Segmenter | Ensemble, target: Target) -> dict[str, Any]:
+    def facts(cls, model: Segmenter | Ensemble, target: ModelFolder) -> dict[str, Any]:
         """Task, classes, reader, members and how they are combined; UsageError where one wasn't built by name."""
         names, segmenters = _members_of(model)
         members = []
@@ -80,7 +80,7 @@ class Segmentation(Description):
             "combination": _combined(model, target) if isinstance(model, Ensemble) else None,
         }
 
-    def build(self, source: Source) -> Segmenter | Ensemble:
+    def build(self, source: ModelFiles) -> Segmenter | Ensemble:
         """The model; members of an ensemble with their own ``about``."""
         members = [_segmenter(source, self, each) for each in self.members]
         if self.kind == "segmenter":
@@ -114,7 +114,7 @@ def member_digests(model: Segmenter | Ensemble) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in zip(names, contents, strict=True)}
 
 
-def _segmenter(source: Source, description: Segmentation, member: _Member) -> Segmenter:
+def _segmenter(source: ModelFiles, description: Segmentation, member: _Member) -> Segmenter:
     path: Path = source.path
     check_parts(path, member.name, member.architecture, ("backbone", "neck", "head", "depth", "bridge"))
     tensors = source.tensors(member.file, member.sha256)
@@ -141,7 +141,7 @@ def _second_modality(reader: Reader) -> dict[str, Any]:
     return {"depth_format": reader.depth, "depth_channels": reader.depth_channels}
 
 
-def _ensemble(source: Source, members: list[Segmenter], description: Segmentation, combined: _Combined) -> Ensemble:
+def _ensemble(source: ModelFiles, members: list[Segmenter], description: Segmentation, combined: _Combined) -> Ensemble:
     first = members[0]
     try:
         combination = combining.create(
@@ -162,7 +162,7 @@ def _ensemble(source: Source, members: list[Segmenter], description: Segmentatio
         raise ModelError(f"{source.path / DESCRIPTION}: {one_line(error)}") from None
 
 
-def _combined(model: Ensemble, target: Target) -> dict[str, Any]:
+def _combined(model: Ensemble, target: ModelFolder) -> dict[str, Any]:
     """How the members are combined; what was learnt for it is written."""
     combination = model.combination
     learnt = _learnt(combination)

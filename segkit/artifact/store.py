@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from segkit.errors import ModelError, UsageError
-from segkit.files import TEMPORARY, atomic_path
+from segkit.files import TEMPORARY, write_whole
 
 DESCRIPTION, README = "segkit.json", "README.md"
-TENSORS = re.compile(r".+\.[0-9a-f]{8}\.safetensors")  # as ``Target.keep`` names them
+TENSORS = re.compile(r".+\.[0-9a-f]{8}\.safetensors")  # as ``ModelFolder.keep`` names them
 LARGEST_FILE = 16 << 30  # bytes; a zip that claims more for one file is refused before memory is taken
 LARGEST_DESCRIPTION = 16 << 20
 
@@ -35,7 +35,7 @@ class TensorFile(BaseModel):
 
 
 @dataclass(frozen=True)
-class Target:
+class ModelFolder:
     """A folder that a model is written to."""
 
     folder: Path
@@ -49,13 +49,13 @@ class Target:
         content = safetensors.torch.save(portable(tensors))
         digest = hashlib.sha256(content).hexdigest()
         file = f"{name}.{digest[:8]}.safetensors"
-        write(self.folder / file, content)
+        write_whole(self.folder / file, content)
         self.written.add(file)
         return TensorFile(file=file, sha256=digest)
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelFiles:
     """A folder or zip that a model is read from.
 
     Attributes:
@@ -129,14 +129,8 @@ def portable(tensors: Tensors) -> Tensors:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-
-
 @contextmanager
-def opened(path: Path) -> Iterator[Source]:
+def opened(path: Path) -> Iterator[ModelFiles]:
     """The model's files at a folder, or in a zip of one.
 
     Raises:
@@ -145,7 +139,7 @@ def opened(path: Path) -> Iterator[Source]:
     if path.is_dir():
         if not (path / DESCRIPTION).is_file() and (path / "model" / DESCRIPTION).is_file():
             raise ModelError(f"{path}: this is a run; its model is {path / 'model'}")
-        yield Source(path, lambda name, _limit: _read_file(path, name))
+        yield ModelFiles(path, lambda name, _limit: _read_file(path, name))
         return
     if not path.exists():
         raise ModelError(f"{path}: no model there; expected a folder with {DESCRIPTION}, or a zip of one")
@@ -153,7 +147,7 @@ def opened(path: Path) -> Iterator[Source]:
         raise ModelError(f"{path}: neither a model folder nor a zip of one")
     try:
         with zipfile.ZipFile(path) as archive:
-            yield Source(path, lambda name, limit: _read_zipped(archive, path, name, limit))
+            yield ModelFiles(path, lambda name, limit: _read_zipped(archive, path, name, limit))
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
         raise ModelError(f"{path}: this zip is damaged ({error}); copy it again") from None
 

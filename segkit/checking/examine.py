@@ -131,7 +131,7 @@ def _depth(seen: Survey, sample: Sample, size: tuple[int, int] | None, faults: l
     if sample.depth is None:
         return None
     try:
-        facts = depth_facts(seen, sample.depth)
+        facts = depth_facts(seen, sample.depth, size)
     except DataError as error:
         faults.append(("unreadable", seen.place(sample.depth, reason(error, sample.depth))))
         return None

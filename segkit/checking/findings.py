@@ -201,6 +201,21 @@ KINDS: dict[str, Kind] = {
         "depth maps that look as if in another unit than most",
         "Look at them: cut to 8 bits, or in another unit, they mislead a model. Export them as the others.",
     ),
+    "depth_coarse": Kind(
+        "warning",
+        "distances in 8 bits, which hold 255 of them",
+        "Export depth itself, as 16-bit mm or as floats; if it is one that was drawn for people, say relative.",
+    ),
+    "depth_saturated": Kind(
+        "warning",
+        "depth with many values at the end of what its file holds",
+        "If that means 'not measured', add the value to depth_invalid in dataset.yaml.",
+    ),
+    "depth_beside": Kind(
+        "warning",
+        "depth of another camera that misses its picture",
+        "Check intrinsics (of pictures of this size), depth_intrinsics, and which way depth_to_colour goes.",
+    ),
     "nothing_measured": Kind(
         "warning", "depth maps in which nothing is measured", "Export them again; until then they count as absent."
     ),

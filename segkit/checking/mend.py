@@ -30,7 +30,7 @@ from segkit.data.reader import Pixels, read_pixels
 from segkit.data.splits import SHARES, draw_splits, hashed_groups, purpose
 from segkit.data.turned import turned_to_fit
 from segkit.errors import DataError, UsageError
-from segkit.files import atomic_path, move
+from segkit.files import atomic_path, move, write_whole
 
 LOG = "mended.json"
 
@@ -129,8 +129,7 @@ def _write(
         step()
     _write_description(evidence, folder, changes)
     log = [{"kind": repair.kind, "what": repair.what, "names": repair.names} for repair in changes]
-    with atomic_path(folder / LOG) as path:
-        path.write_text(json.dumps({"changes": log}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(folder / LOG, json.dumps({"changes": log}, indent=2, ensure_ascii=False) + "\n")
     return changes
 
 
@@ -223,8 +222,7 @@ def _write_depth(path: Path, values: NDArray[Any]) -> None:
 
 def _write_png(path: Path, pixels: Pixels | Values) -> None:
     """[H, W] or RGB [H, W, C]."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(png_bytes(pixels, path))
+    write_whole(path, png_bytes(pixels, path))
 
 
 def _write_description(evidence: Evidence, folder: Path, repairs: Sequence[Repair]) -> None:

@@ -13,17 +13,17 @@ from segkit.artifact import AnyModel
 from segkit.choosing.choice import Case, Choice, Trial, choose, passes
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.evaluation.intervals import units_of
-from segkit.evaluation.report import check_fit
 from segkit.evaluation.scores import written
 from segkit.fitting.seen import check_unseen, kept_with
+from segkit.memory import share_of_memory
 from segkit.postprocessing.settings import CHOSEN_ON, EVERY
 from segkit.postprocessing.targets import Spacing
-from segkit.prediction.of_sample import predict_sample, spacing_of
+from segkit.prediction.of_sample import check_fit, predict_sample, spacing_of
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.predictor import Predictor
 from segkit.trusting.verdict import KEY
 
-LIMIT = 2 << 30
+LIMIT = share_of_memory(2 << 30)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Postprocessed:
             f"{name} {written(before)} → {written(self.choice.after[name])}"
             for name, before in self.choice.before.items()
         )
-        return "\n".join([*lines, f"kept: {kept}", f"Dice, mean over {self.choice.cases} cases: {means}"])
+        said = f"Dice, mean over the {self.choice.cases} cases that it was chosen on: {means}"
+        return "\n".join([*lines, f"kept: {kept}", said])
 
     def figures(self) -> dict[str, Any]:
         """The same, ready for JSON."""

@@ -145,7 +145,8 @@ def _early(
     loss = trained.losses[trained.epoch - 1]
     return (
         model,
-        f"loss on images it wasn't trained on {loss:.4f}, after epoch {trained.epoch} of {len(trained.losses)}",
+        f"loss on images it wasn't trained on {loss:.4f}, the least of {len(trained.losses)} epochs (after epoch "
+        f"{trained.epoch})",
     )
 
 

@@ -13,8 +13,8 @@ from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.combining import Combination, Mean
 from segkit.errors import UsageError
 from segkit.fitting.heldout import HeldOut, with_members
-from segkit.fitting.judge import FOLDS, Verdict, halves, judge
-from segkit.fitting.temperature import fit_temperature, together
+from segkit.fitting.judge import FOLDS, Fit, Verdict, halves, judge
+from segkit.fitting.temperature import crossed, fit_temperature, together
 from segkit.fitting.ways import SHRINKAGES, Of, Shape
 from segkit.fitting.weights import fit_weights
 from segkit.statistics import logits_of, probabilities_of, tempered
@@ -97,15 +97,17 @@ def fit_fusion(
     shape = Shape(count, classes, TASK, 0)
     combination: Combination = shape.mean(of=of)
     verdict: Verdict | None = None
+    ways: dict[str, Fit] = {}
     if weights == "score":
         combination = shape.mean(of=of, weights=scores if any(scores) else None)
     elif weights != "uniform":
         fitted = partial(_weighted, by_map=weights == "class", shape=shape, of=of, tempered=temperature)
-        ways = {f"shrinkage {each:g}": partial(fitted, shrinkage=each) for each in SHRINKAGES}
+        ways |= {f"shrinkage {each:g}": partial(fitted, shrinkage=each) for each in SHRINKAGES}
         temper = _temperature if temperature else None
         verdict = judge(combination, ways, blocks, places, LOG_LOSS, temper=temper, seed=seed)
         combination = combination if verdict.best == "plain" else ways[verdict.best](blocks)
-    whole = _kept_temperature(together(combination, blocks), places) if temperature else 1.0
+    refit = ways[verdict.best] if verdict is not None and verdict.best != "plain" else lambda _: combination
+    whole = _kept_temperature(crossed(refit, blocks, places, seed=seed), places) if temperature else 1.0
     return Fusion(combination, tuple(temperatures), whole, tuple(scores), verdict)
 
 

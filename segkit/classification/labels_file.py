@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.classification.prediction import BEST, ImageLabel
-from segkit.files import atomic_path
+from segkit.files import atomic_path, write_whole
 from segkit.given_path import spelled
 
 CSV, JSON = "predictions.csv", "predictions.json"  # a dataset's own labels are in labels.csv
@@ -39,5 +39,4 @@ def write_labels(found: Sequence[ImageLabel], folder: Path) -> None:
         for each in found:
             cells = [cell for name, probability in each.best() for cell in (name, f"{probability:.6g}")]
             writer.writerow([spelled(each.name), *(cells or [""] * (2 * count)), each.error or ""])
-    with atomic_path(folder / JSON) as path:
-        path.write_text(json.dumps([label_row(each) for each in found], indent=2), encoding="utf-8")
+    write_whole(folder / JSON, json.dumps([label_row(each) for each in found], indent=2))

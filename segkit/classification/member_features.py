@@ -13,6 +13,7 @@ from segkit.labelled.batch_augmentation import BatchAugmentation
 from segkit.labelled.held import Batch, HeldImages
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.view import View
+from segkit.prediction.at_once import AtOnce
 
 BATCH = 128
 
@@ -68,11 +69,12 @@ class MemberFeatures:
     @torch.no_grad()
     def _features(self, held: HeldImages, seen: Callable[[Batch, int], Tensor]) -> list[Tensor]:
         found: list[list[Tensor]] = [[] for _ in self.members]
+        at_once = AtOnce(BATCH)
         with placed(self.members, self.device):
             for step, batch in enumerate(held.batches(BATCH, shuffle=False)):
                 image = seen(batch, step)
                 for kept, member in zip(found, self.members, strict=True):
-                    kept.append(member.features(image).float().cpu())
+                    kept.append(at_once.ask(member.features, image).float().cpu())
                 self.progress(len(image))
         together = [torch.cat(each) for each in found]
         if not all(bool(each.isfinite().all()) for each in together):

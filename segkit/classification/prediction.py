@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, get_args, runtime_checkable
@@ -25,6 +25,7 @@ from segkit.precision import whole_float32
 from segkit.prediction.ahead import in_order
 from segkit.prediction.computing import AUTOCAST, computed_precision
 from segkit.prediction.evaluating import evaluating
+from segkit.prediction.opening import as_pixels
 from segkit.prediction.prepared import prepared
 from segkit.sections import Precision
 
@@ -239,7 +240,7 @@ class Labeller:
         image = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255  # [B, C, H, W], channels_last
         with (
             evaluating(self._network),
-            whole_float32(self.precision == "fp32"),
+            whole_float32(self.device) if self.precision == "fp32" else nullcontext(),
             torch.autocast(self.device.type, self._low, enabled=self._low is not None),
         ):
             found = self._ready.probabilities(image)
@@ -258,13 +259,12 @@ class _Given:
         given = self.images[index]
         if isinstance(given, str | Path):
             return open_picture(given, limit=self.limit).whole(limit=self.limit)
-        found = np.asarray(given)
-        if found.ndim not in (2, 3) or not found.size:
-            raise DataError(f"{self.place(index)}: an array {list(found.shape)}; expected [H, W] or [H, W, C]")
+        try:
+            found = as_pixels(np.asarray(given))
+        except DataError as error:
+            raise DataError(f"{self.place(index)}: {error}") from error
         if found.dtype.kind == "f":
             found = found.astype(np.float32, copy=False)
-        elif found.dtype not in (np.uint8, np.uint16):
-            raise DataError(f"{self.place(index)}: an array of {found.dtype}; expected uint8, uint16 or float in 0..1")
         if not np.isfinite(found).all():
             raise DataError(f"{self.place(index)}: holds values that are not finite (NaN or infinity)")
         return found if found.ndim == 3 else found[:, :, None]

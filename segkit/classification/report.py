@@ -16,7 +16,7 @@ from segkit.classification.score_table import classification_table
 from segkit.classification.scores import classification_scores, ranks
 from segkit.classification.worst import SHOWN, WorstImage, draw_worst
 from segkit.errors import DataError, ModelError
-from segkit.files import atomic_path
+from segkit.files import atomic_path, write_whole
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
 from segkit.sections import Precision
@@ -63,10 +63,8 @@ class ClassificationReport:
         ``worst.png``.
         """
         folder = Path(folder)
-        with atomic_path(folder / "metrics.json") as path:
-            path.write_text(json.dumps(self.metrics, indent=2), encoding="utf-8")
-        with atomic_path(folder / "table.txt") as path:
-            path.write_text(self.table() + "\n", encoding="utf-8")
+        write_whole(folder / "metrics.json", json.dumps(self.metrics, indent=2))
+        write_whole(folder / "table.txt", self.table() + "\n")
         with atomic_path(folder / "per_image.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["image", "label", "predicted", "right", "probability", "confidence", "rank"])
@@ -225,7 +223,7 @@ def _seen_before(about: Mapping[str, Any], images: LabelledImages, split: str) -
         notes.append(
             f"the model was trained on split {split!r} of {images.name}: these scores say little about new images"
         )
-    if trained.get("dataset") == images.name and trained.get("chosen_on") in asked:
+    if trained.get("dataset") == images.name and asked & set(str(trained.get("chosen_on", "")).split(", ")):
         notes.append(f"the weights were chosen by split {split!r} of {images.name}: these scores favour them")
     if fitted.get("dataset") == images.name and asked & set(str(fitted.get("split", "")).split("+")):
         notes.append(f"the ensemble was fitted on split {split!r} of {images.name}: these scores favour it")

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from segkit.artifact.description import Description
 from segkit.artifact.parts import check_parts
-from segkit.artifact.store import Source, Target, TensorFile
+from segkit.artifact.store import ModelFiles, ModelFolder, TensorFile
 from segkit.classification.classifier import Classifier
 from segkit.errors import UsageError
 from segkit.labelled.view import View
@@ -31,7 +31,7 @@ class SavedClassifier(Description):
     tensors: TensorFile
 
     @classmethod
-    def facts(cls, model: Classifier, target: Target) -> dict[str, Any]:
+    def facts(cls, model: Classifier, target: ModelFolder) -> dict[str, Any]:
         """Classes, view, backbone and the tensors' file; UsageError where it wasn't built by name."""
         if model.architecture is None:
             raise UsageError("only classifiers built with Classifier.create can be saved")
@@ -42,7 +42,7 @@ class SavedClassifier(Description):
             "tensors": target.keep("model", model.state_dict()),
         }
 
-    def build(self, source: Source) -> Classifier:
+    def build(self, source: ModelFiles) -> Classifier:
         """The classifier, with the tensors that were saved."""
         check_parts(source.path, "model", self.architecture, ("backbone",))
         model = Classifier.create(**self.architecture, classes=self.classes, view=self.view)

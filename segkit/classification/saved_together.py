@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from segkit import combining
 from segkit.artifact.description import FORMAT, Description
-from segkit.artifact.store import Source, Target, TensorFile
+from segkit.artifact.store import ModelFiles, ModelFolder, TensorFile
 from segkit.classification.classifier import Classifier
 from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.classification.joint import JointClassifier
@@ -32,7 +32,7 @@ class SavedTogether(Description):
     use: ClassVar[str] = SavedClassifier.use
     members: list[SavedMember] = Field(min_length=1)
 
-    def built_members(self, source: Source) -> tuple[list[Classifier], list[str]]:
+    def built_members(self, source: ModelFiles) -> tuple[list[Classifier], list[str]]:
         """The members and their names."""
         built = []
         for member in self.members:
@@ -69,7 +69,7 @@ class SavedClassifierEnsemble(SavedTogether):
     temperature: float
 
     @classmethod
-    def facts(cls, model: ClassifierEnsemble, target: Target) -> dict[str, Any]:
+    def facts(cls, model: ClassifierEnsemble, target: ModelFolder) -> dict[str, Any]:
         """Its members, and how they are combined."""
         return {
             "members": _described(model.names, [*model.members], target),
@@ -79,7 +79,7 @@ class SavedClassifierEnsemble(SavedTogether):
             "temperature": model.temperature,
         }
 
-    def build(self, source: Source) -> ClassifierEnsemble:
+    def build(self, source: ModelFiles) -> ClassifierEnsemble:
         """The ensemble, of members made anew."""
         members, names = self.built_members(source)
         combination = combining.create(
@@ -109,7 +109,7 @@ class SavedJointClassifier(SavedTogether):
     head: TensorFile
 
     @classmethod
-    def facts(cls, model: JointClassifier, target: Target) -> dict[str, Any]:
+    def facts(cls, model: JointClassifier, target: ModelFolder) -> dict[str, Any]:
         """Its members, and the joint head."""
         return {
             "members": _described(model.names, model.members, target),
@@ -120,7 +120,7 @@ class SavedJointClassifier(SavedTogether):
             "head": target.keep("_joint_head", model.joint.top.state_dict()),
         }
 
-    def build(self, source: Source) -> JointClassifier:
+    def build(self, source: ModelFiles) -> JointClassifier:
         """The classifier, of members made anew."""
         members, names = self.built_members(source)
         model = JointClassifier(
@@ -134,7 +134,7 @@ class SavedJointClassifier(SavedTogether):
         return self._card("joint classifier")
 
 
-def _described(names: Sequence[str], members: Sequence[Any], target: Target) -> list[dict[str, Any]]:
+def _described(names: Sequence[str], members: Sequence[Any], target: ModelFolder) -> list[dict[str, Any]]:
     import segkit
 
     common = {"format": FORMAT, "segkit": segkit.__version__, "kind": "classifier"}

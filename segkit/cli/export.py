@@ -10,6 +10,7 @@ from segkit.errors import UsageError
 
 if TYPE_CHECKING:
     from segkit.exporting.run import Exported
+    from segkit.onnx_model import ExportDescription
 
 EPILOG = "Example: segkit export runs/demo/model --to onnx -o cells.onnx"
 
@@ -76,6 +77,9 @@ def _text(done: "Exported") -> str:
     if about.agreement is not None:
         tried = f"in float32, on {len(about.agreement.sizes)} sizes"
         lines.append(f"largest difference from the model {tried}: {about.agreement.difference:.1e}")
+    outside = _outside(about)
+    if outside:
+        lines.append(f"not inside, for other programs to do: {', '.join(outside)}")
     if done.cost is not None:
         cost = done.cost
         against = "the masks" if cost.truth == "masks" else "the labels in float32"
@@ -85,3 +89,20 @@ def _text(done: "Exported") -> str:
             f"int8: {1000 * cost.int8_seconds:.0f} ms a tile, {1000 * cost.fp32_seconds:.0f} ms in float32",
         ]
     return "\n".join(lines)
+
+
+def _outside(about: "ExportDescription") -> list[str]:
+    """What segkit does around the graph, because it is kept with the model, and the graph doesn't."""
+    settings, reader = about.about.get("predict") or {}, about.reader
+    found = []
+    if reader.mpp is not None:
+        found.append(f"bringing pictures to {reader.mpp:g} microns per pixel")
+    if reader.slices is not None and reader.slices.spacing is not None:
+        found.append(f"bringing slices to {reader.slices.spacing:g} mm")
+    if settings.get("tile"):
+        found.append(f"tiles of {settings['tile']}")
+    if settings.get("tta"):
+        found.append(f"the mean over views ({settings['tta']})")
+    if settings.get("postprocess"):
+        found.append("postprocessing")
+    return found

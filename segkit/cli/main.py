@@ -107,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of one command: 0 fine, 1 our fault, 2 wrong use or recipe, 3 bad data, 130 interrupted.
 
     What went wrong is one line on stderr; with ``SEGKIT_DEBUG=1`` in the environment the traceback comes before it.
+    SIGTERM ends :func:`run` with 143.
 
     Args:
         arguments: what follows ``segkit`` on the command line; None takes it from ``sys.argv``.
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
-    _say("terminated")
+    os.write(2, b"terminated\n")  # the program may be in the middle of printing
     sys.exit(TERMINATED)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MOST_GIB = 1 << 20
 LISTED = 20  # labels that are printed
 EPILOG = "Example: segkit predict runs/demo/model images/*.png -o masks --overlay"
+WITHOUT_DEPTH = "note: the model takes depth too (--depth FOLDER of pictures); these are predicted without"
 
 
 def predict(
@@ -184,6 +185,8 @@ def predict(
         if burned := sum(outcome.burned_in for outcome in outcomes):
             typer.echo(f"warning: text, names among it, may be burned into the pixels of {burned} of them")
         bare = sum(outcome.depth is None for outcome in images if outcome.error is None)
+        if depth is None and predictor.model.reader.depth_channels:
+            typer.echo(WITHOUT_DEPTH)
         if depth is not None and bare:
             typer.echo(f"note: {bare} of them without depth: {depth} has none that is theirs")
         if predictor.unjudged is not None:
@@ -225,6 +228,8 @@ def _predict_video(predictor: "Predictor", video: Path, out: Path, threshold: fl
             }
         )
     else:
+        if predictor.model.reader.depth_channels:
+            typer.echo(WITHOUT_DEPTH)
         typer.echo(
             f"{report.frames} frames of {report.width} × {report.height} into {out}: {speed:.1f} a second, "
             f"latency p50 {report.p50:.0f} ms, p99 {report.p99:.0f} ms"

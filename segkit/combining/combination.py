@@ -94,6 +94,7 @@ class Mean(Combination):
         """With one weight a class the softmax maps no longer sum to 1: scale them back."""
         mean = super().combined(total, weights)
         if self.task == "multiclass" and weights.shape[1] > 1:
+            mean = mean.clamp_min(torch.finfo(mean.dtype).tiny)  # each class may be named by members of weight 0 alone
             return mean / mean.sum(1, keepdim=True)
         return mean
 

@@ -62,7 +62,8 @@ class Spread(Sums):
         probabilities = tempered(self.probabilities(), temperature, task)
         mean = self.mean / self.weights
         mixture = mean / mean.sum(1, keepdim=True) if task == "multiclass" else mean
-        within = self.within / self.weights.mean(1)
+        share = self.weights.mean(1, keepdim=True) if task == "multiclass" else self.weights
+        within = (self.within / share).mean(1)
         return PixelStatistics(
             probabilities=probabilities,
             entropy=entropy(probabilities, task),
@@ -74,8 +75,12 @@ class Spread(Sums):
         super()._sum_up(said, weight)
         weighted = weight * said.probabilities
         squares = weighted * said.probabilities
-        # With a weight a member and map, its entropy takes their mean.
-        within = entropy(said.probabilities, self.combination.task) * weight.mean(1)
+        if self.combination.task == "multiclass":
+            # With a weight a member and class, its entropy takes their mean.
+            within = entropy(said.probabilities, "multiclass")[:, None] * weight.mean(1, keepdim=True)
+        else:
+            p = said.probabilities.float().clamp(0, 1)  # rounding exceeds 1
+            within = weight * (torch.special.entr(p) + torch.special.entr(1 - p))
         self.mean = self._added(self.mean, weighted)
         self.squares = self._added(self.squares, squares)
         self.within = self._added(self.within, within)

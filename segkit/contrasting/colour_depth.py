@@ -131,7 +131,7 @@ class ColourDepth(nn.Module):
                 for each, stride, (top, left, height, width) in zip(cells, strides, windows, strict=True)
             )
         if self.dense_loss is not None and place is not None:
-            moved = place + torch.tensor([0, *offset], device=place.device)
+            moved = torch.stack([place[:, 0], place[:, 1] + offset[0], place[:, 2] + offset[1]], dim=1)
             places = at_places(cells[0], strides[0], moved), at_places(cells[1], strides[1], place)
         return Embedded(*whole, *places)
 

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from segkit.artifact.description import Description
 from segkit.artifact.parts import check_parts
-from segkit.artifact.store import Source, Target, TensorFile
+from segkit.artifact.store import ModelFiles, ModelFolder, TensorFile
 from segkit.contrasting.image_text import ImageText
 from segkit.errors import UsageError
 from segkit.labelled.view import View
@@ -28,7 +28,7 @@ class SavedImageText(Description):
     tensors: TensorFile
 
     @classmethod
-    def facts(cls, model: ImageText, target: Target) -> dict[str, Any]:
+    def facts(cls, model: ImageText, target: ModelFolder) -> dict[str, Any]:
         """View, architecture and the tensors' file; UsageError where it wasn't built by name."""
         if model.architecture is None:
             raise UsageError("only models built with ImageText.create can be saved")
@@ -38,7 +38,7 @@ class SavedImageText(Description):
             "tensors": target.keep("model", model.state_dict()),
         }
 
-    def build(self, source: Source) -> ImageText:
+    def build(self, source: ModelFiles) -> ImageText:
         """The model, with the tensors that were saved."""
         check_parts(source.path, "model", self.architecture, ("backbone",))
         model = ImageText.rebuild(self.architecture, view=self.view)

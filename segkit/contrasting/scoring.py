@@ -16,6 +16,7 @@ from segkit.data.dataset import SegmentationDataset
 
 BATCH = 16  # pictures at a time
 POINTS = 64  # places of each picture
+TIED = 1e-9  # what rounding makes of equal cosines
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,13 @@ def retrieve(model: ColourDepth, dataset: SegmentationDataset) -> Retrieval:
 
 
 def _hits(first: Tensor, second: Tensor, place: Tensor, radius: float) -> Sequence[bool]:
-    """Of each place, whether the most similar one of its picture is near enough."""
+    """Of each place, whether the most similar one of its picture is near enough; one as similar further off counts."""
     hits: list[bool] = []
     for picture in sorted(set(place[:, 0].tolist())):
         own = place[:, 0] == picture
         where = place[own, 1:].float()
         similar = F.normalize(first[own].double(), dim=1) @ F.normalize(second[own].double(), dim=1).T
-        apart = (where[similar.argmax(1)] - where).norm(dim=1)
-        hits += (apart <= radius).tolist()
+        near = (where[:, None] - where[None]).norm(dim=2) <= radius
+        best, further = (similar.masked_fill(~each, -2).amax(1) for each in (near, ~near))
+        hits += (best > further + TIED).tolist()
     return hits

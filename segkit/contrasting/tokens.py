@@ -31,7 +31,8 @@ class Tokens(NamedTuple):
 
     def to(self, device: torch.device | str) -> "Tokens":
         """The same on another device."""
-        return Tokens(self.ids.to(device), self.mask.to(device))
+        waits = torch.device(device).type != "cuda"
+        return Tokens(self.ids.to(device, non_blocking=not waits), self.mask.to(device, non_blocking=not waits))
 
 
 class Tokenizer:

@@ -19,11 +19,12 @@ from segkit.data.suffixes import DICOM, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.files import writing_to
+from segkit.memory import share_of_memory
 
 if TYPE_CHECKING:
     from segkit.data.folder import DatasetFolder, Sample
 
-KEPT = 2 << 30  # bytes of scaled volumes that are held in memory; further ones lie in files
+KEPT = share_of_memory(2 << 30)  # bytes of scaled volumes that are held in memory; further ones lie in files
 
 WHOLE = Slices()
 """How a model that was made for pictures looks at volumes."""

@@ -26,8 +26,9 @@ from segkit.data.slices import Plane
 from segkit.data.transforms import Spec, build_augmentation, window_size
 from segkit.data.window import cut
 from segkit.errors import DataError
+from segkit.memory import share_of_memory
 
-CACHE_BYTES = 2 << 30
+CACHE_BYTES = share_of_memory(2 << 30)
 SENT = 256 << 20  # bytes of decoded pictures that a process is given that is no fork of this one
 FOREGROUND = 1  # beside an item's own stream of randomness
 
@@ -68,7 +69,8 @@ class SegmentationDataset(Dataset[Item]):
         augment: a name or a list for ``build_augmentation``.
         inside_roi: ignore what lies outside the regions of interest.
         seed: of all randomness.
-        cache: keep the decoded pictures in memory if all of them take less than 2 GiB; they are then read, and
+        cache: keep the decoded pictures in memory if all of them take less than 2 GiB, and an eighth of
+                the machine's; they are then read, and
             their faults found, at once.
         decoded: pictures in the memory of other datasets, taken from there; those read here are put there.
         depth: items have depth; zeros where a picture has none.
@@ -173,6 +175,7 @@ class SegmentationDataset(Dataset[Item]):
     def without_augmentation(self) -> "SegmentationDataset":
         """The same pictures, cut anywhere or brought to the same size, and nothing else done to them."""
         plain = copy.copy(self)
+        plain._cache = self._cache
         plain.foreground, plain.beside, plain.depth_dropout = 0.0, None, 0.0
         plain.augmentation = build_augmentation("none", crop=self.crop, channels=self._coloured)
         plain.window = self.crop

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from segkit.data.claims import LIMIT, Claim, check_claim
 from segkit.data.depth_format import DepthFormat
 from segkit.data.reader import read_pixels
+from segkit.data.suffixes import TIFF
 from segkit.errors import DataError
 from segkit.one_line import one_line
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Depth = NDArray[np.float32]
 """[H, W, C + 1]: C channels of values, 0 where not measured; last 1 where measured, 0 where not."""
 
-DEPTHS = (".png", ".tif", ".tiff", ".npy")
+DEPTHS = (".png", *TIFF, ".npy")
 """Suffixes of the files read as depth."""
 
 FARTHEST = 1e5
@@ -115,7 +116,7 @@ def zoomed_depth(depth: "Tensor", size: tuple[int, int], metric: bool) -> "Tenso
     if (height, width) == tuple(size):
         return depth
     measured = depth[:, -1:].float()
-    values = depth[:, :-1].float() * measured
+    values = depth[:, :-1].float().where(measured > 0, 0)  # which may be no number where nothing is measured
     for axis, side in ((2, size[0]), (3, size[1])):
         values, measured = _averaged(values, axis, side), _averaged(measured, axis, side)
     valid = measured >= 0.5 - 1e-5  # half, whatever the rounding

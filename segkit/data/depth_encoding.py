@@ -173,7 +173,10 @@ def _from_middle(side: int, like: Tensor) -> Tensor:
 
 
 def _own_scale(values: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
-    """Median and deviation by the quartiles of each picture's measured values, both [B, C, 1, 1]."""
+    """Median and deviation by the quartiles of each picture's measured values, both [B, C, 1, 1].
+
+    Where the quartiles are one value, as of a flat table with little on it, the deviation is that from the median.
+    """
     # What isn't measured is sorted to the end, and the ranks are those of the rest.
     flat = values.where(measured, torch.finfo(torch.float32).max).flatten(2).detach().sort(dim=2).values
     last = measured.flatten(2).sum(dim=2, keepdim=True).expand(-1, values.shape[1], -1) - 1
@@ -181,5 +184,8 @@ def _own_scale(values: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
         flat.gather(2, (last * share).long().clamp(min=0))[..., None].where(last[..., None] >= 0, 0.0)
         for share in (0.25, 0.5, 0.75)
     )
-    deviation = (high - low) / NORMAL_IQR
-    return middle, deviation.where(deviation > 1e-6 * middle.abs(), 1.0)
+    deviation, least = (high - low) / NORMAL_IQR, 1e-6 * middle.abs()
+    away = (values.detach() - middle).where(measured, 0.0).square().sum(dim=(2, 3), keepdim=True)
+    count = measured.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    deviation = deviation.where(deviation > least, (away / count).sqrt())
+    return middle, deviation.where(deviation > least, 1.0)

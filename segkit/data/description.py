@@ -3,10 +3,20 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from segkit.data.camera import Intrinsics, Motion
@@ -48,6 +58,7 @@ def _as_colour(value: object) -> object:
 
 
 Stem = Annotated[str, BeforeValidator(_as_text)]
+Name = Annotated[str, AfterValidator(partial(unicodedata.normalize, "NFC"))]
 
 
 class Description(BaseModel):
@@ -59,7 +70,7 @@ class Description(BaseModel):
     task: Task | None = Field(
         default=None, description="where absent: binary for one or two classes, multiclass for more"
     )
-    classes: tuple[str, ...] = Field(
+    classes: tuple[Name, ...] = Field(
         default=(), max_length=MOST_CLASSES, description="names, in the order of their ids"
     )
     background: str | int | None = Field(default=None, description="the class, by name or id, that is background")

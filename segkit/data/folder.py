@@ -312,7 +312,7 @@ def open_dataset(path: str | Path, *, masks: bool = True) -> DatasetFolder:
         palette=dict(description.palette) or None,
         depth_format=depth_format(description),
         intrinsics=description.intrinsics,
-        alignment=_alignment(description),
+        alignment=alignment_of(description),
         roi=description.roi,
         groups=dict(description.groups),
         notes=(*notes, *coding.notes),
@@ -365,7 +365,8 @@ def depth_format(description: Description) -> DepthFormat | None:
     return DepthFormat(unit=description.depth_unit, focal_baseline=description.depth_focal_baseline, **invalid)
 
 
-def _alignment(description: Description) -> Alignment | None:
+def alignment_of(description: Description) -> Alignment | None:
+    """How another camera's depth comes to lie on the pictures; None where none measured it."""
     cameras = description.depth_intrinsics, description.intrinsics
     if description.depth_to_colour is None or cameras[0] is None or cameras[1] is None:
         return None

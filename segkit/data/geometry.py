@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.data.slices import PLANES as PLANES
-from segkit.data.slices import Plane as Plane
+from segkit.data.slices import PLANES, Plane
 
 # From the array [x, y, z] with x to the left, y to the back and z to the top: which axes become slices, rows and
 # columns, and which of these three are turned round. Pictures are as radiologists hang them: the patient's right is
@@ -37,12 +36,6 @@ class Turn:
         """A view [N, H, W, …] of [I, J, K, …]."""
         turned = values.transpose(*self.axes, *range(3, values.ndim))
         return turned[tuple(slice(None, None, -1 if back else None) for back in self.reverse)]
-
-    def back(self, slices: NDArray[Any]) -> NDArray[Any]:
-        """A view [I, J, K, …] of [N, H, W, …]: what :meth:`of` does, undone."""
-        straight = slices[tuple(slice(None, None, -1 if back else None) for back in self.reverse)]
-        inverse = [self.axes.index(axis) for axis in range(3)]
-        return straight.transpose(*inverse, *range(3, slices.ndim))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segkit.data.suffixes import BLURRING, DICOM, SERIES, VOLUMES, stem_of, suffix_of
+from segkit.data.suffixes import BLURRING, DICOM, SERIES, TIFF, VOLUMES, stem_of, suffix_of
 from segkit.errors import DataError
 from segkit.given_path import why_no_text
 
@@ -66,7 +66,7 @@ def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 def is_volume(path: Path) -> bool:
     """Whether a file, or a folder with a series, is read as a volume: by its suffix, a TIFF by its pages."""
     suffix = suffix_of(path)
-    if suffix in (".tif", ".tiff"):
+    if suffix in TIFF:
         from segkit.medical.stack import is_stack
 
         return is_stack(path)

@@ -12,7 +12,7 @@ from segkit.data.claims import LIMIT, check_claim, claim_of
 from segkit.data.description import Colour
 from segkit.data.listing import by_stem, is_volume
 from segkit.data.reader import Pixels, read_pixels
-from segkit.data.suffixes import VOLUMES, suffix_of
+from segkit.data.suffixes import TIFF, VOLUMES, suffix_of
 from segkit.errors import DataError
 from segkit.nearest import nearest
 
@@ -22,7 +22,7 @@ Values = NDArray[np.integer]
 IGNORE = 255
 NO_CLASS = 254  # marks, in a table, a value that means nothing
 
-LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
+LOSSLESS = (".png", *TIFF, ".bmp")
 """Suffixes of files that can be masks."""
 
 

@@ -18,6 +18,7 @@ from segkit.data.decoding import ORIENTATION, decode, decode_tiff, is_tiff, tiff
 from segkit.data.decoding import Pixels as Pixels
 from segkit.data.depth_format import DepthFormat
 from segkit.data.slices import Slices
+from segkit.data.suffixes import TIFF
 from segkit.data.tiff_rows import check_parts, only_in_parts, tiff_rows
 from segkit.errors import DataError
 from segkit.one_line import one_line
@@ -48,7 +49,7 @@ LOOKED_AT = 1 << 22  # values that percentiles are taken from, evenly spread whe
 
 SLIDES = (".svs", ".ndpi", ".scn", ".bif", ".qptiff")
 """Suffixes of TIFFs that scanners of slides write."""
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *SLIDES)
+PICTURES = (".png", ".jpg", ".jpeg", *TIFF, ".bmp", ".webp", *SLIDES)
 """Suffixes of the files read as two-dimensional pictures."""
 
 ROUNDING = 1e-6  # by which fractions may lie outside 0..1, as sums and resizing leave them

@@ -5,6 +5,7 @@ from pathlib import Path
 
 BLURRING = (".jpg", ".jpeg", ".webp")  # compressed with loss
 DICOM = ".dcm"
+TIFF = (".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", DICOM)
 """Suffixes of files that hold volumes, or a slice with its place in space."""
 SERIES = "/"
@@ -14,6 +15,14 @@ SERIES = "/"
 def suffix_of(path: Path) -> str:
     """The suffix in small letters, that of a compressed file whole: ``.nii.gz``."""
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def as_there(path: Path) -> Path:
+    """The path by the name that the file system has for it, which may write letters with marks otherwise."""
+    if path.name.isascii() or path.exists():
+        return path
+    other = path.with_name(unicodedata.normalize("NFD", path.name))
+    return other if other.exists() else path
 
 
 def stem_of(path: Path) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
 from segkit.errors import UsageError
@@ -14,7 +16,7 @@ from segkit.evaluation.comparison_page import comparison_page
 from segkit.evaluation.pairing import paired
 from segkit.evaluation.report import Report, evaluate, open_source
 from segkit.evaluation.table import comparison_table
-from segkit.files import atomic_path
+from segkit.files import atomic_path, write_whole
 from segkit.prediction.settings import Kept
 from segkit.sections import Precision
 from segkit.tta import TTA
@@ -61,18 +63,15 @@ class Comparison:
         folder = Path(folder)
         for number, report in enumerate(self.reports.values(), start=1):
             report.save(folder / f"model_{number}")
-        with atomic_path(folder / "comparison.json") as path:
-            path.write_text(json.dumps({"first": self.first, "pairs": self.pairs}, indent=2), encoding="utf-8")
-        with atomic_path(folder / "table.txt") as path:
-            path.write_text(self.table() + "\n", encoding="utf-8")
+        write_whole(folder / "comparison.json", json.dumps({"first": self.first, "pairs": self.pairs}, indent=2))
+        write_whole(folder / "table.txt", self.table() + "\n")
         with atomic_path(folder / "per_image.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["image", *self.reports])
             pairs = list(self.pairs.values())
             for rows in zip(*(pair["images"] for pair in pairs), strict=True):
                 writer.writerow([rows[0]["name"], rows[0]["first"], *(row["second"] for row in rows)])
-        with atomic_path(folder / "index.html") as path:
-            path.write_text(self.page(), encoding="utf-8")
+        write_whole(folder / "index.html", self.page())
         return folder
 
 
@@ -135,6 +134,11 @@ def compare(
 
 def _pair(first: Report, second: Report) -> dict[str, Any]:
     metrics, (units, unit) = first.metrics, first.units
+    if not np.array_equal(first.counts.sum(1), second.counts.sum(1)):
+        raise UsageError(
+            f"{metrics['model']} and {second.metrics['model']} are scored on different pixels, as at two resolutions "
+            "(data.mpp): score each by itself"
+        )
     found = paired(
         first.counts,
         second.counts,

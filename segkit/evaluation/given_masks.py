@@ -14,7 +14,7 @@ from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import LOSSLESS, read_values
 from segkit.data.picture import open_picture
 from segkit.data.reader import orientation_of
-from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
+from segkit.data.suffixes import DICOM, VOLUMES, as_there, suffix_of
 from segkit.errors import DataError
 from segkit.task import Task
 
@@ -52,11 +52,11 @@ def _find(masks: Path, sample: Sample, task: Task) -> Path:
     name = sample.name
     dicom = sample.volume and (sample.image.is_dir() or suffix_of(sample.image) == DICOM)
     for stem in (f"{name}_mask", name):
-        if task == "multilabel" and (masks / stem).is_dir() and not dicom:
-            return masks / stem
+        if task == "multilabel" and as_there(masks / stem).is_dir() and not dicom:
+            return as_there(masks / stem)
         for suffix in (*LOSSLESS, *VOLUMES) if task != "multilabel" else (DICOM,) if dicom else ():
-            if (masks / f"{stem}{suffix}").is_file():
-                return masks / f"{stem}{suffix}"
+            if as_there(masks / f"{stem}{suffix}").is_file():
+                return as_there(masks / f"{stem}{suffix}")
     if dicom:  # what is written for a series has its number
         numbered = re.compile(rf"{re.escape(name)}(_s\d+)?_mask{DICOM}")
         folders = [folder for folder in (masks, masks / name) if folder.is_dir()]

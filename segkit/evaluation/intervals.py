@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.folder import DatasetFolder, Sample
-from segkit.evaluation.scores import Array, image_scores, overlap_scores, shares
+from segkit.evaluation.scores import CLASS_SCORES, PER_IMAGE, Array, image_scores, overlap_scores, shares
 from segkit.task import Task
 
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
@@ -140,7 +140,7 @@ def score_intervals(
     for name, values in drawn.items():
         columns, defined = values.reshape(len(values), -1), ~np.isnan(alone[name].reshape(count, -1))
         found[name] = percentiles(columns, defined.sum(0))
-    per_class, means = ("dice", "iou", "precision", "recall"), [n for n in found if n.startswith("pooled mean_")]
+    means = [name for name in found if name.startswith("pooled mean_")]
     return {
         "level": LEVEL,
         "method": f"percentile bootstrap over {unit}s",
@@ -150,13 +150,13 @@ def score_intervals(
         "seed": seed,
         "pooled": {
             "per_class": {
-                name: {score: found[f"pooled {score}"][k] for score in per_class} for k, name in enumerate(classes)
+                name: {score: found[f"pooled {score}"][k] for score in CLASS_SCORES} for k, name in enumerate(classes)
             },
             **{name.removeprefix("pooled "): found[name][0] for name in means},
         },
         "mean_over_images": {
             "per_class": {
-                name: {score: found[f"mean over images {score}"][k] for score in ("dice", "iou")}
+                name: {score: found[f"mean over images {score}"][k] for score in PER_IMAGE}
                 for k, name in enumerate(classes)
             }
         },

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from segkit.data.masks import IGNORE
 from segkit.errors import DataError, UsageError
-from segkit.evaluation.scores import defined, mean_of_defined, overlap_scores
+from segkit.evaluation.scores import CLASS_SCORES, defined, mean_of_defined, overlap_scores
 from segkit.task import Task
 
 Counts = NDArray[np.int64]
@@ -107,7 +107,7 @@ class SegmentationMetrics:
             "pooled": {
                 "per_class": {
                     name: {
-                        **{score: scores[score][k] for score in ("iou", "dice", "precision", "recall")},
+                        **{score: scores[score][k] for score in CLASS_SCORES},
                         "support": int(tp[k] + fn[k]),
                     }
                     for k, name in enumerate(self.classes)
@@ -182,10 +182,7 @@ class SegmentationMetrics:
             "pooled": "counts of all images are added first, and scored once",
             "mean_over_images": "each image is scored, and the mean taken over the images where the class occurs in "
             "truth or prediction; 'images' says how many these are",
-            "iou": "TP / (TP + FP + FN)",
-            "dice": "2·TP / (2·TP + FP + FN), also called F1",
-            "precision": "TP / (TP + FP)",
-            "recall": "TP / (TP + FN), also called sensitivity",
+            **{key: score.definition for key, score in CLASS_SCORES.items()},
             "support": "pixels of the class in the truth",
             "mean_iou": f"{occurring}, the background included",
             "mean_iou_without_background": f"{occurring}, the background left out; null where none is named",

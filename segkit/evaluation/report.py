@@ -20,13 +20,13 @@ from segkit.data.suffixes import VOLUMES, suffix_of
 from segkit.drawing.error_picture import draw_errors
 from segkit.drawing.palette import default_palette
 from segkit.ensemble import Ensemble
-from segkit.errors import ModelError
+from segkit.errors import UsageError
 from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.case_tables import case_cells
 from segkit.evaluation.chosen import ChosenThreshold, check_choice, choose_threshold, shared_groups
 from segkit.evaluation.intervals import score_intervals, units_of
 from segkit.evaluation.lesions import LesionCounts, LesionRule
-from segkit.evaluation.looks import Tally, looks_of_masks, looks_of_model, probabilities_with_members
+from segkit.evaluation.looks import Tally, looks_of_masks, looks_of_model
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report_page import report_page
 from segkit.evaluation.scores import image_score_name, image_scores
@@ -34,15 +34,15 @@ from segkit.evaluation.selective import Selective
 from segkit.evaluation.surface import SurfaceDistances
 from segkit.evaluation.table import score_table
 from segkit.evaluation.worst import Example, Worst
-from segkit.files import atomic_path
+from segkit.files import atomic_path, write_whole
+from segkit.labels import threshold_at
 from segkit.postprocessing.settings import CHOSEN_ON
+from segkit.prediction.of_sample import check_fit
 from segkit.prediction.predictor import Predictor
-from segkit.prediction.settings import Kept, settings_for
+from segkit.prediction.settings import Kept, is_kept, settings_for
 from segkit.prediction.writers import write_picture
 from segkit.sections import Precision
 from segkit.tta import TTA
-
-__all__ = ["Report", "evaluate", "open_source", "probabilities_with_members"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -84,17 +84,14 @@ class Report:
     def save(self, folder: str | Path) -> Path:
         """Write ``index.html``, ``metrics.json``, ``per_image.csv`` and ``table.txt`` into ``folder`` and return it."""
         folder = Path(folder)
-        with atomic_path(folder / "metrics.json") as path:
-            path.write_text(json.dumps({**self.metrics, "members": self.members}, indent=2), encoding="utf-8")
-        with atomic_path(folder / "table.txt") as path:
-            path.write_text(self.table() + "\n", encoding="utf-8")
+        write_whole(folder / "metrics.json", json.dumps({**self.metrics, "members": self.members}, indent=2))
+        write_whole(folder / "table.txt", self.table() + "\n")
         rows = list(self._rows())
         with atomic_path(folder / "per_image.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-        with atomic_path(folder / "index.html") as path:
-            path.write_text(self.page(), encoding="utf-8")
+        write_whole(folder / "index.html", self.page())
         return folder
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -192,17 +189,24 @@ def evaluate(
             *_without_depth(source, samples, left_out=not depth),
             *_seen_before(source, folder, split, threshold_from),
         ]
+        if threshold_from is not None and labelling.steps is not None and labelling.steps.smoothing:
+            raise UsageError(
+                "the model smooths probabilities before a threshold (predict.postprocess), which a chosen one wouldn't "
+                "be for: leave --threshold-from out, and choose it by segkit postprocess"
+            )
+        temperature = predictor.temperature if is_kept(asked) else 1.0
+        of_members = threshold_at(threshold, 1 / temperature)  # theirs are before the whole's
         tallies = [
             Tally(
                 metrics,
                 part,
-                threshold,
+                threshold if part == 0 else of_members,
                 Calibration(source.task, source.maps),
                 Selective(source.task, source.maps),
                 **_of_cases(metrics, surface, rule),
                 steps=labelling.steps if part == 0 else None,
             )
-            for part, metrics in enumerate(_metrics(folder, threshold) for _ in range(1 + len(members)))
+            for part, metrics in enumerate(_metrics(folder, each) for each in (threshold, *[of_members] * len(members)))
         ]
         if threshold_from is not None:
             notes += _same_groups(shared_groups(folder, before, samples), threshold_from, split)
@@ -264,15 +268,6 @@ def open_source(path: str | Path) -> AnyModel | Path:
     return path if holds_masks else load_segmentation(path)
 
 
-def check_fit(model: AnyModel, folder: DatasetFolder) -> None:
-    """Raise ModelError where the model's ids don't mean what the dataset's do; a binary foreground may be renamed."""
-    if model.task != folder.task:
-        raise ModelError(f"the model's task is {model.task}, that of {folder.name} is {folder.task}")
-    if model.task != "binary" and model.classes != folder.classes:
-        theirs, ours = ", ".join(model.classes), ", ".join(folder.classes)
-        raise ModelError(f"the model's classes are {theirs}, those of {folder.name} {ours}; names and order must agree")
-
-
 def _metrics(folder: DatasetFolder, threshold: float) -> SegmentationMetrics:
     return SegmentationMetrics(folder.classes, folder.task, folder.background, threshold)
 
@@ -328,6 +323,12 @@ def _seen_before(model: AnyModel, folder: DatasetFolder, split: str, threshold_f
     if set(splits) & set(names):
         notes.append(
             f"the model was trained on split {split!r} of {folder.name}: these scores say little about new images"
+        )
+    chosen = str(trained.get("chosen_on", "")).split(", ")
+    if set(splits) & set(chosen):
+        notes.append(
+            f"the model's weights were chosen by their score on split {split!r} of {folder.name}: these scores favour "
+            "them"
         )
     if threshold_from in names:
         notes.append(

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from segkit.evaluation.scores import CLASS_SCORES, PER_IMAGE
+
 Metrics = Mapping[str, Any]
 Path = tuple[str, ...]
 
-CLASS_SCORES = ("dice", "iou", "precision", "recall")
-SHOWN = {"dice": "Dice", "iou": "IoU", "precision": "precision", "recall": "recall"}
 MEANS = ("mean_iou", "mean_dice")
 
 
@@ -46,16 +46,16 @@ def class_rows(metrics: Metrics, name: str) -> list[ScoreRow]:
     """The scores of one class: pooled, and the means over images."""
     defined = metrics["definitions"]
     pooled = [
-        ScoreRow(f"{SHOWN[key]}, pooled", f"{defined[key]}; {defined['pooled']}", ("pooled", "per_class", name, key))
-        for key in CLASS_SCORES
+        ScoreRow(f"{score.shown}, pooled", f"{defined[key]}; {defined['pooled']}", ("pooled", "per_class", name, key))
+        for key, score in CLASS_SCORES.items()
     ]
     means = [
         ScoreRow(
-            f"{SHOWN[key]}, mean over images",
+            f"{CLASS_SCORES[key].shown}, mean over images",
             "each image scored by itself; the mean over those where the class occurs in truth or prediction",
             ("mean_over_images", "per_class", name, key),
         )
-        for key in ("dice", "iou")
+        for key in PER_IMAGE
     ]
     return [*pooled, *means]
 

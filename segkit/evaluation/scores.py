@@ -1,6 +1,7 @@
 """Scores of many sets of counts at once, and the one score that an image is judged by."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,24 @@ from numpy.typing import NDArray
 from segkit.task import Task
 
 Array = NDArray[np.float64]
+
+
+class ClassScore(NamedTuple):
+    """A score of one class: how it is shown, and its definition."""
+
+    shown: str
+    definition: str
+
+
+CLASS_SCORES = {
+    "dice": ClassScore("Dice", "2·TP / (2·TP + FP + FN), also called F1"),
+    "iou": ClassScore("IoU", "TP / (TP + FP + FN)"),
+    "precision": ClassScore("precision", "TP / (TP + FP)"),
+    "recall": ClassScore("recall", "TP / (TP + FN), also called sensitivity"),
+}
+"""Scores of a class by their keys, in the order of tables; :func:`overlap_scores` computes them."""
+
+PER_IMAGE = ("dice", "iou")  # those of which a mean over images is given as well
 
 
 def overlap_scores(counts: NDArray[np.generic], kept: Sequence[int]) -> dict[str, Array]:

@@ -65,7 +65,8 @@ class Selective:
             "aurc": "area under the risk-coverage curve: the share of wrong pixels among the most certain c, by the "
             "entropy of the probabilities, averaged over all c from 0 to 1. 0 is best",
             "errors_in_most_uncertain": f"share of all wrong pixels that lie among the {MOST_UNCERTAIN:.0%} with the "
-            f"largest entropy. 1 is best, {MOST_UNCERTAIN:g} is no better than chance",
+            f"largest entropy. {MOST_UNCERTAIN:g} is no better than chance; 1 is best, or where more than "
+            f"{MOST_UNCERTAIN:.0%} of the pixels are wrong {MOST_UNCERTAIN:g} over that share",
         }
         if not total:
             return {"aurc": None, "errors_in_most_uncertain": None, "curve": [], "definitions": defined}

@@ -13,19 +13,14 @@ from segkit.evaluation.score_rows import (
     settings_line,
     title_line,
 )
-from segkit.evaluation.scores import written
+from segkit.evaluation.scores import CLASS_SCORES, PER_IMAGE, written
 
 Metrics = Mapping[str, Any]
 
 Column = tuple[str, str]  # what it is averaged over, and the score
 
-POOLED: dict[str, Column] = {
-    "dice": ("pooled over all pixels", "Dice"),
-    "iou": ("pooled over all pixels", "IoU"),
-    "precision": ("pooled over all pixels", "precision"),
-    "recall": ("pooled over all pixels", "recall"),
-}
-PER_IMAGE: dict[str, Column] = {"dice": ("mean over images", "Dice"), "iou": ("mean over images", "IoU")}
+POOLED: dict[str, Column] = {key: ("pooled over all pixels", score.shown) for key, score in CLASS_SCORES.items()}
+MEAN_OVER_IMAGES: dict[str, Column] = {key: ("mean over images", CLASS_SCORES[key].shown) for key in PER_IMAGE}
 MEANS: dict[str, Column] = {
     "mean_dice": ("mean over classes", "Dice"),
     "mean_iou": ("mean over classes", "IoU"),
@@ -38,7 +33,7 @@ MEANS: dict[str, Column] = {
 def score_table(metrics: Metrics, members: Mapping[str, Metrics]) -> str:
     """Title, one row a class (binary: one row a model), and the members below, as text without a final newline."""
     lines = [line for line in (title_line(metrics), settings_line(metrics)) if line]
-    columns = [*POOLED.values(), *PER_IMAGE.values()]
+    columns = [*POOLED.values(), *MEAN_OVER_IMAGES.values()]
     if metrics["task"] == "binary":
         foreground = metrics["classes"][1]
         first = "ensemble" if members else foreground

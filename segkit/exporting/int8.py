@@ -20,10 +20,9 @@ from segkit.data.reader import PICTURES
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError
 from segkit.evaluation.metrics import SegmentationMetrics
-from segkit.evaluation.report import check_fit
 from segkit.model import Segmenter
 from segkit.onnx_model import DEPTH, IMAGE, OnnxModel
-from segkit.prediction.of_sample import predict_sample
+from segkit.prediction.of_sample import check_fit, predict_sample
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import kept_settings

@@ -27,7 +27,7 @@ from segkit.onnx_model import (
     KEY,
     PIXELS,
     PROBABILITIES,
-    Description,
+    ExportDescription,
     PixelType,
     require_onnx,
     start,
@@ -111,7 +111,7 @@ def _joined(first: Any, second: Any, prefix: str, small: int, between: str) -> A
     return whole
 
 
-def write_onnx(whole: Any, description: Description, path: Path) -> None:
+def write_onnx(whole: Any, description: ExportDescription, path: Path) -> None:
     """Write a graph with its description into one file."""
     onnx, _ = require_onnx()
     del whole.metadata_props[:]

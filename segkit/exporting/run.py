@@ -22,7 +22,7 @@ from segkit.files import atomic_path
 from segkit.given_path import given_path
 from segkit.model import Segmenter
 from segkit.one_line import one_line
-from segkit.onnx_model import Description, PixelType, load_onnx, require_onnx
+from segkit.onnx_model import ExportDescription, PixelType, load_onnx, require_onnx
 from segkit.trusting.verdict import without_judge
 
 Format = Literal["onnx", "torch-export"]
@@ -40,7 +40,7 @@ class Exported:
     """
 
     path: Path
-    description: Description
+    description: ExportDescription
     cost: Cost | None = None
 
 
@@ -57,8 +57,9 @@ def export(
 
     Batch, height and width are open, sides from 33 up. The reader's scaling, the normalisation, the model, sigmoid or
     softmax, and an ensemble's weighted mean are all inside. Before the file gets its name it is compared with the model
-    at five sizes. What is done to the model's masks after that, ``predict.postprocess``, is not inside: ``segkit`` does
-    it to the file's probabilities as to the model's, other programs don't.
+    at five sizes. What is done around the network is not inside: tiles, the views of ``predict.tta``,
+    ``predict.postprocess``, another resolution (``data.mpp``, ``data.slices``). ``segkit`` does it to the file's
+    probabilities as to the model's, other programs don't.
 
     A model with a second modality takes that as a second input ``depth``, float32 [B, H, W, C' + 1] as
     :func:`segkit.data.depth.read_depth` gives it; its encoding is inside. All zeros are a picture without.
@@ -86,7 +87,7 @@ def export(
     pictures = pictures_for(folder, images, model) if folder is not None else None
     plain = in_float32(model)
     description = _describe(model, pixels, OPSET if to == "onnx" else None)
-    write: Callable[[Description, Path], None]
+    write: Callable[[ExportDescription, Path], None]
     try:
         if to == "onnx":
             graph = image_graph(plain.blendable, model.reader)
@@ -99,7 +100,7 @@ def export(
 
     with atomic_path(path) as temporary:
         write(description, temporary)
-        found = agreement(copy.deepcopy(model).to("cpu"), opened(temporary), pixels)  # GPUs round convolutions more
+        found = agreement(_on_cpu(model), opened(temporary), pixels)
         check_agreement(found)
         description = description.model_copy(update={"agreement": found})
         write(description, temporary)
@@ -135,8 +136,14 @@ def _check(model: AnyModel, path: Path, to: str, pixels: str | None, int8: objec
     return model
 
 
-def _describe(model: Segmenter | Ensemble, pixels: PixelType, opset: int | None) -> Description:
-    return Description(
+def _on_cpu(model: Segmenter | Ensemble) -> Segmenter | Ensemble:
+    """The model, or a copy where it is on a GPU, which rounds convolutions more."""
+    there = all(tensor.device.type == "cpu" for tensor in model.parameters())
+    return model if there else copy.deepcopy(model).to("cpu")
+
+
+def _describe(model: Segmenter | Ensemble, pixels: PixelType, opset: int | None) -> ExportDescription:
+    return ExportDescription(
         segkit=segkit.__version__,
         torch=torch.__version__,
         opset=opset,

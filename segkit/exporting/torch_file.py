@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 
 from segkit.data.reader import Reader
 from segkit.exporting.graph import Probabilities, Scaling, WithDepth, example_depth, example_pixels, traced
-from segkit.onnx_model import Description, PixelType
+from segkit.onnx_model import ExportDescription, PixelType
 
 DESCRIPTION = "segkit.json"  # of the extra files that torch.export.load gives back
 
@@ -22,7 +22,7 @@ def pixel_program(probabilities: Probabilities, reader: Reader, pixels: PixelTyp
     return traced(whole.eval(), given, heights=[1] * len(given))
 
 
-def write_program(program: ExportedProgram, description: Description, path: Path) -> None:
+def write_program(program: ExportedProgram, description: ExportDescription, path: Path) -> None:
     """Write a program, with its description as the extra file ``segkit.json``."""
     torch.export.save(program, path, extra_files={DESCRIPTION: description.model_dump_json()})
 

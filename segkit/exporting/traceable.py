@@ -41,7 +41,7 @@ def zoomed_at_once(depth: Tensor, size: tuple[int, int], *, metric: bool) -> Ten
     height, width = depth.shape[-2:]
     measured = depth[:, -1:]
     rows, columns = _shares(height, size[0], depth), _shares(width, size[1], depth)
-    means = rows @ torch.cat([depth[:, :-1] * measured, measured], dim=1) @ columns.T
+    means = rows @ torch.cat([depth[:, :-1].where(measured > 0, 0), measured], dim=1) @ columns.T
     values, measured = means[:, :-1], means[:, -1:]
     valid = measured >= 0.5 - 1e-5  # half, whatever the rounding
     values = (values / measured.clamp(min=0.25)).where(valid, 0)

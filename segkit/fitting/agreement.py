@@ -12,7 +12,7 @@ from segkit.data.masks import IGNORE
 from segkit.drawing.figure import save_figure
 from segkit.ensemble import Ensemble
 from segkit.fitting.heldout import HeldOut
-from segkit.labels import labels_of
+from segkit.labels import labels_of, threshold_at
 from segkit.prediction.settings import settings_for
 
 Array = NDArray[np.float64]
@@ -22,7 +22,8 @@ BRIGHT = 0.6  # from here on numbers are written in black
 
 def agreement(ensemble: Ensemble, pictures: Sequence[HeldOut]) -> list[list[float]]:
     """Cohen's kappa of each pair's labels on pixels that count, [M][M]; of a multilabel task over all its maps."""
-    threshold, classes = settings_for(ensemble).threshold, max(2, ensemble.maps)
+    threshold = threshold_at(settings_for(ensemble).threshold, 1 / ensemble.temperature)  # before the whole's
+    classes = max(2, ensemble.maps)
     count = len(ensemble.members)
     tables: Array = np.zeros((count, count, classes, classes))
     for picture in pictures:

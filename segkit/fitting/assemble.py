@@ -46,10 +46,12 @@ def common_about(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     datasets = {each.get("dataset") for each in trained}
     if len(datasets) == 1 and None not in datasets:
         splits = dict.fromkeys(split for each in trained for split in str(each.get("splits", "")).split(", "))
+        chosen = dict.fromkeys(each for one in trained if one.get("chosen_on") for each in one["chosen_on"].split(", "))
         recipes = dict.fromkeys(str(each.get("recipe")) for each in trained)
         about["trained_on"] = {
             "dataset": datasets.pop(),
             "splits": ", ".join(splits),
+            **({"chosen_on": ", ".join(chosen)} if chosen else {}),
             "recipe": ", ".join(recipes),
         }
     return about

@@ -14,13 +14,13 @@ from segkit.combining.sums import Sums
 from segkit.data.folder import open_dataset
 from segkit.ensemble import Ensemble
 from segkit.evaluation.metrics import SegmentationMetrics, headline
-from segkit.evaluation.report import check_fit
-from segkit.files import atomic_path
+from segkit.files import write_whole
 from segkit.fitting.agreement import agreement, draw_agreement
 from segkit.fitting.heldout import HeldOut, hold_out, windows
 from segkit.fitting.scores import member_scores
 from segkit.json_text import json_text
 from segkit.labels import at_temperature, labels_of
+from segkit.prediction.of_sample import check_fit
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import settings_for
 
@@ -102,10 +102,8 @@ class Inspection:
     def save(self, folder: str | Path) -> Path:
         """Write ``table.txt``, ``inspection.json`` and, where pictures were counted, ``agreement.png``."""
         folder = Path(folder)
-        with atomic_path(folder / "inspection.json") as path:
-            path.write_text(json_text(self.figures), encoding="utf-8")
-        with atomic_path(folder / "table.txt") as path:
-            path.write_text(self.table() + "\n", encoding="utf-8")
+        write_whole(folder / "inspection.json", json_text(self.figures))
+        write_whole(folder / "table.txt", self.table() + "\n")
         if self.agreement is not None:
             title = f"Agreement of members on {self.on}"
             draw_agreement(self.agreement, self.names, title, folder / "agreement.png")

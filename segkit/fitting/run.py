@@ -1,6 +1,5 @@
 """An ensemble's combination and temperatures, fitted on a split that its members haven't seen."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,14 +12,15 @@ from segkit.data.folder import open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.intervals import units_of
-from segkit.evaluation.report import check_fit
 from segkit.fitting.heldout import HeldOut, hold_out, windows, with_members
 from segkit.fitting.judge import Fit, Verdict, judge
 from segkit.fitting.scores import member_scores
 from segkit.fitting.seen import check_unseen, looked_at
 from segkit.fitting.temperature import crossed, kept_temperature, temperature_of
 from segkit.fitting.ways import Of, Shape, Weights, ways_to_fit
+from segkit.labels import threshold_at
 from segkit.model import Segmenter
+from segkit.prediction.of_sample import check_fit
 from segkit.prediction.predictor import Predictor
 from segkit.statistics import tempered
 from segkit.task import Task
@@ -97,7 +97,7 @@ def fit(
         check_unseen(name, cast("Segmenter", model).about, folder.name, split)
     segmenters = cast("list[Segmenter]", list(ensemble.members))
     bare = Ensemble(segmenters, names=ensemble.names)
-    bare.about = ensemble.about
+    bare.about = _thresholds_moved(ensemble.about, 1 / ensemble.temperature, bare.task)  # of an earlier fit
     predictor = Predictor(bare, **how)
     done = iter(range(1, len(samples) + 1))
 
@@ -156,7 +156,11 @@ def fit(
     if verdict is not None:
         about["kept"] = verdict.best != "plain"
         notes.insert(0, f"{weights}: {verdict.reason}")
-    model.about = {**_thresholds_moved(without_judge(ensemble.about), whole, bare.task), "fitted_on": about}
+    model.about = {**_thresholds_moved(without_judge(bare.about), whole, bare.task), "fitted_on": about}
+    if whole != 1 and predictor.postprocess is not None and predictor.postprocess.smoothing:
+        notes.append(
+            "the whole's temperature changes what smoothing makes of the probabilities: run segkit postprocess again"
+        )
     return Fitted(model, verdict, scores, score, tuple(notes))
 
 
@@ -169,18 +173,13 @@ def _by_score(ensemble: Ensemble, shape: Shape, of: Of, pictures: Sequence[HeldO
 def _thresholds_moved(about: Mapping[str, Any], temperature: float, task: Task) -> dict[str, Any]:
     """What is kept with a model, its thresholds moved along with a temperature, so that no label changes.
 
-    Where p ≥ t without it, sigmoid(logit(p) / T) ≥ sigmoid(logit(t) / T) with it. Of softmax maps no threshold says the
-    same, and none decides alone.
+    Of softmax maps no threshold says the same, and none decides alone.
     """
     predict = about.get("predict")
     if predict is None or task == "multiclass":
         return dict(about)
 
-    def moved(threshold: float) -> float:
-        return (
-            1 / (1 + math.exp(-math.log(threshold / (1 - threshold)) / temperature)) if temperature != 1 else threshold
-        )
-
+    moved = partial(threshold_at, temperature=temperature)
     changed = {**predict, "threshold": moved(predict.get("threshold", 0.5))}
     steps = predict.get("postprocess")
     if steps and steps.get("thresholds"):

@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from segkit.ensemble import Ensemble
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.fitting.heldout import HeldOut
-from segkit.labels import labels_of
+from segkit.labels import labels_of, threshold_at
 from segkit.prediction.settings import settings_for
 
 
 def member_scores(ensemble: Ensemble, pictures: Sequence[HeldOut]) -> tuple[dict[str, float], str]:
-    """The headline score of each member, by name, at the threshold kept with the ensemble; and what score that is."""
-    threshold, scores, what = settings_for(ensemble).threshold, {}, ""
+    """The headline score of each member, by name, and what score that is.
+
+    It is taken at the threshold kept with the ensemble as it is before the whole's temperature, which members lack.
+    """
+    threshold = threshold_at(settings_for(ensemble).threshold, 1 / ensemble.temperature)
+    scores, what = {}, ""
     for index, name in enumerate(ensemble.names):
         metrics = SegmentationMetrics(ensemble.classes, ensemble.task, ensemble.background, threshold)
         for picture in pictures:

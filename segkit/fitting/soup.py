@@ -15,9 +15,10 @@ from segkit.data.dataset import SegmentationDataset
 from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.errors import ModelError, UsageError
 from segkit.evaluation.metrics import headline
-from segkit.evaluation.report import check_fit, evaluate
+from segkit.evaluation.report import evaluate
 from segkit.fitting.seen import check_unseen
 from segkit.model import Segmenter
+from segkit.prediction.of_sample import check_fit
 from segkit.prediction.settings import settings_for
 from segkit.training.population import learning_norms, measure_norms, plain_batches
 from segkit.trusting.verdict import without_judge

@@ -14,10 +14,9 @@ from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.errors import DataError, UsageError
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.metrics import SegmentationMetrics
-from segkit.evaluation.report import check_fit
 from segkit.evaluation.scores import mean_of_defined, overlap_scores
 from segkit.fitting.seen import check_unseen, kept_with, looked_at
-from segkit.prediction.of_sample import predict_sample, seen_of
+from segkit.prediction.of_sample import check_fit, predict_sample, seen_of
 from segkit.prediction.predictor import Predictor
 from segkit.recipe import PredictRecipe
 from segkit.trusting.familiar import Range, properties_of, ranges_of
@@ -150,13 +149,14 @@ def _trained_on(known: Iterable[Mapping[str, Any]], folder: DatasetFolder) -> Se
 
 
 def _notes(judge: Judge, model: AnyModel, folder: DatasetFolder, split: str) -> list[str]:
-    notes, images = looked_at(kept_with(model), folder.name, split), judge.quality.images
+    notes, units = looked_at(kept_with(model), folder.name, split), judge.quality.units
     if not judge.ranges:
         notes.append("the pictures trained on aren't in this dataset: none will be called unlike them")
     fewest = int(np.ceil(1 / judge.risk)) - 1
-    if images < fewest:
+    if units < fewest:
+        what = "pictures" if units == judge.quality.images else "groups of pictures"
         notes.append(
-            f"{images} pictures are too few for a risk of {judge.risk:g}: nothing will be accepted; it takes {fewest}"
+            f"{units} {what} are too few for a risk of {judge.risk:g}: nothing will be accepted; it takes {fewest}"
         )
     elif judge.quality.cut is None:
         notes.append(f"no picture will be accepted: none is surely better than {judge.good:g}")

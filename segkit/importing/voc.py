@@ -1,6 +1,7 @@
 """Pascal VOC's folders: pictures, masks in a palette's colours, and lists of the pictures of each split."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,8 @@ def _read_lists(source: Path) -> dict[str, tuple[str, ...]]:
                 lines = [line.strip().strip('"') for line in path.read_text(encoding="utf-8-sig").splitlines()]
             except (OSError, UnicodeDecodeError) as error:
                 raise DataError(f"{path}: not a readable text file ({error})") from error
-            found[split] = tuple(inside(source, line, path).name for line in lines if line)
+            names = (unicodedata.normalize("NFC", inside(source, line, path).name) for line in lines if line)
+            found[split] = tuple(names)
     return found
 
 

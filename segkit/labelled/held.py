@@ -17,9 +17,10 @@ from segkit.data.resize import resized
 from segkit.errors import DataError, UsageError
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.view import View
+from segkit.memory import share_of_memory
 from segkit.workers import Workers, ignore_interrupts, loader_workers
 
-CACHE_BYTES = 2 << 30
+CACHE_BYTES = share_of_memory(2 << 30)
 FINEST = 2
 """How many times as long as the model's size an image's shorter side is kept at most: half of it, seen alone, is sharp.
 
@@ -31,7 +32,8 @@ Batch = dict[str, Any]
 
 
 class HeldImages:
-    """Images of some indices, decoded once and held in memory as bytes, if all of them take less than 2 GiB.
+    """Images of some indices, decoded once and held in memory as bytes, if all of them take less than 2 GiB,
+    and an eighth of the machine's.
 
     Attributes:
         names: of the images.

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import segkit
-from segkit.files import atomic_path
-from segkit.measuring.table import COLUMNS, Case, rows_of
+from segkit.files import write_whole
+from segkit.measuring.table import COLUMNS, CaseMeasures, rows_of
 from segkit.page import document, embedded
 
 PAGE = "index.html"
@@ -47,7 +47,7 @@ UNITS = {"px": "px", "mm": "mm", "mm2": "mm²", "mm3": "mm³", "ml": "ml"}
 def write_run_page(
     folder: str | Path,
     title: str,
-    cases: Sequence[Case],
+    cases: Sequence[CaseMeasures],
     *,
     model: str,
     digest: str,
@@ -90,12 +90,11 @@ def write_run_page(
         f"<footer>segkit {escape(segkit.__version__)}. {escape(NOT_A_DEVICE)}</footer>",
         SORTING,
     ]
-    with atomic_path(folder / PAGE) as path:
-        path.write_text(document(title, "\n".join(part for part in body if part)), encoding="utf-8")
+    write_whole(folder / PAGE, document(title, "\n".join(part for part in body if part)))
     return folder / PAGE
 
 
-def _lead(done: Sequence[Case], gone: Sequence[tuple[str, str]]) -> str:
+def _lead(done: Sequence[CaseMeasures], gone: Sequence[tuple[str, str]]) -> str:
     review = sum(case.verdict == "review" for case in done)
     parts = [f"{len(done)} {'case' if len(done) == 1 else 'cases'} predicted"]
     parts += [f"{review} of them to be reviewed by someone first"] if review else []
@@ -108,7 +107,7 @@ def _warnings(warnings: Sequence[str]) -> str:
     return f'<div class="card notes">{lines}</div>' if lines else ""
 
 
-def _table(cases: Sequence[Case]) -> str:
+def _table(cases: Sequence[CaseMeasures]) -> str:
     """A row a case and class; a click on a heading sorts by it."""
     rows = [(number, row) for number, case in enumerate(cases) for row in rows_of([case])]
     if not rows:
@@ -155,7 +154,7 @@ def _cell(value: Any) -> str:
     return f'<td data-v="{value}">{shown}</td>'
 
 
-def _previews(folder: Path, cases: Sequence[Case], colours: Mapping[str, Sequence[int]]) -> str:
+def _previews(folder: Path, cases: Sequence[CaseMeasures], colours: Mapping[str, Sequence[int]]) -> str:
     """A card a case; those to be reviewed have their previews in the page before the others have."""
     if not cases:
         return ""
@@ -176,7 +175,7 @@ def _previews(folder: Path, cases: Sequence[Case], colours: Mapping[str, Sequenc
     )
 
 
-def _card(folder: Path, case: Case, number: int, width: int) -> str:
+def _card(folder: Path, case: CaseMeasures, number: int, width: int) -> str:
     """A case: its preview, at most ``width`` wide or as a link, and what has to be known of it."""
     trust = case.trust or {}
     verdict = (

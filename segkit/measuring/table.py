@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segkit.files import atomic_path
+from segkit.files import atomic_path, write_whole
 from segkit.measuring.measures import ClassMeasures
 
 Figures = Mapping[str, Mapping[str, Any]]
@@ -51,7 +51,7 @@ DIGITS = 6  # significant ones of what is no whole number
 
 
 @dataclass(frozen=True)
-class Case:
+class CaseMeasures:
     """What a run has to say of one picture or volume.
 
     Attributes:
@@ -86,7 +86,7 @@ def figures(measures: Iterable[ClassMeasures]) -> dict[str, dict[str, Any]]:
     return {each.name: _figures(each) for each in measures}
 
 
-def rows_of(cases: Iterable[Case]) -> list[dict[str, Any]]:
+def rows_of(cases: Iterable[CaseMeasures]) -> list[dict[str, Any]]:
     """A row for each case and class, in their order, and one for a case without a mask; keys are from ``COLUMNS``."""
     rows = []
     for case in cases:
@@ -125,8 +125,7 @@ def write_table(folder: str | Path, rows: Sequence[Mapping[str, Any]]) -> list[P
         writer.writeheader()
         writer.writerows(complete)
     content = {"columns": {column: COLUMNS[column] for column in columns}, "rows": complete}
-    with atomic_path(paths[1]) as path:
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(paths[1], json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return paths
 
 

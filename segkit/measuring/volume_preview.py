@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.data.geometry import PLANES, Geometry, Plane
+from segkit.data.geometry import Geometry
+from segkit.data.slices import PLANES, Plane
 from segkit.measuring.preview import areas, filled, outlined
 from segkit.measuring.stretches import stretches_in
 from segkit.task import Task

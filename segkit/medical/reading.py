@@ -5,14 +5,13 @@ from pathlib import Path
 
 from segkit.data.claims import LIMIT
 from segkit.data.listing import is_volume as is_volume
-from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
+from segkit.data.suffixes import DICOM, TIFF, VOLUMES, suffix_of
 from segkit.data.suffixes import stem_of as stem_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.medical.itk_header import META, NRRD
 
 NIFTI, PAIR = (".nii", ".nii.gz"), (".hdr", ".img")
-TIFF = (".tif", ".tiff")
 
 
 def read_volume(path: str | Path, *, limit: int = LIMIT) -> Volume:

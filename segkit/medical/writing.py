@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.data.suffixes import suffix_of
+from segkit.data.suffixes import TIFF, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import UsageError
 from segkit.medical.itk_header import META, NRRD
-from segkit.medical.reading import TIFF
 
 LIKE = {
     ".nii": ".nii",
@@ -60,7 +59,7 @@ def _write(path: Path, values: NDArray[np.uint8] | NDArray[np.float32], volume: 
         from segkit.medical.itk import write_itk
 
         write_itk(path, values, volume)
-    elif suffix in (".tif", ".tiff"):
+    elif suffix in TIFF:
         from segkit.medical.stack import write_stack
 
         write_stack(path, values, volume, meaning)

@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 
 from segkit.data.resize import within_range
-from segkit.errors import UsageError
 from segkit.prediction.ahead import read_ahead
+from segkit.prediction.at_once import Ask, AtOnce
 from segkit.prediction.tiles import check_tiling, shares, tile_origins
 from segkit.prediction.views import Resize, View, views_of
 from segkit.tta import TTA
-
-Ask = Callable[[Tensor], Tensor]
-"""A question to a model: tiles [b, C, h, w] → maps [b, C', h, w], in the tiles' order."""
 
 
 @dataclass(frozen=True)
@@ -33,35 +30,6 @@ class Strips:
     size: tuple[int, int]
     count: int
     rows: Callable[[int, int], Tensor]
-
-
-class Batches:
-    """Asks a model about so many tiles at a time; fewer from then on where the device's memory doesn't hold them.
-
-    Attributes:
-        size: tiles at a time.
-    """
-
-    def __init__(self, size: int) -> None:
-        if type(size) is not int or size < 1:
-            raise UsageError(f"batch={size!r}: expected 1 or more tiles at a time")
-        self.size = size
-
-    def ask(self, function: Ask, tiles: Tensor) -> Tensor:
-        """``function`` of all the tiles.
-
-        Raises:
-            torch.OutOfMemoryError: not even one tile fits.
-        """
-        while True:
-            size = self.size  # another thread may halve it meanwhile
-            try:
-                return torch.cat([function(tiles[start : start + size]) for start in range(0, len(tiles), size)])
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise
-            self.size = min(self.size, (size + 1) // 2)
-            torch.cuda.empty_cache()
 
 
 def tiled(
@@ -84,7 +52,7 @@ def tiled(
         UsageError: a tile or batch below 1, an overlap outside 0..1, an unknown ``tta``.
     """
     strips = Strips((image.shape[-2], image.shape[-1]), len(image), lambda top, bottom: image[:, :, top:bottom])
-    return torch.cat(list(bands(function, strips, tile=tile, overlap=overlap, batches=Batches(batch), tta=tta)), dim=2)
+    return torch.cat(list(bands(function, strips, tile=tile, overlap=overlap, batches=AtOnce(batch), tta=tta)), dim=2)
 
 
 @torch.no_grad()
@@ -94,9 +62,10 @@ def bands(
     *,
     tile: int | None,
     overlap: float,
-    batches: Batches,
+    batches: AtOnce,
     tta: TTA,
     resize: Resize = within_range,
+    device: torch.device | None = None,
 ) -> Generator[Tensor, None, None]:
     """What :func:`tiled` returns, from the top down: each [B, C', h, W] as soon as no further tile touches it.
 
@@ -104,7 +73,8 @@ def bands(
 
     The blend is a running weighted mean (West, Communications of the ACM, 1979), first along the tiles of a row, then
     over the rows, which is the same because the weights are products. Where tiles agree it is exactly what they say,
-    and nothing grows with their number. ``resize`` brings tiles to the scales of ``tta``.
+    and nothing grows with their number. ``resize`` brings tiles to the scales of ``tta``, on the ``device`` if there is
+    one, where each tile is brought once for all its views.
     """
     check_tiling(tile, overlap)
     height, width = strips.size
@@ -113,16 +83,18 @@ def bands(
     by_row, by_column = shares(tops, tile_height), shares(lefts, tile_width)
 
     places = _places(strips, tops, lefts, (tile_height, tile_width))
-    answers = _answers(function, places, batches, views_of(tta), resize)
+    answers = _answers(function, places, batches, views_of(tta), resize, device)
     row = mean = torch.empty(0)  # both [B, C', tile_height, W]: of this row of tiles, and of all up to it
     for place, maps in answers:  # maps: [C', tile_height, tile_width]
         if place.first:
             row = maps.new_zeros(strips.count, maps.shape[0], tile_height, width)
+            if maps.device != by_row[0].device:  # once: each copy of a tile's own would be waited for
+                by_row, by_column = ([share.to(maps.device) for share in each] for each in (by_row, by_column))
         columns = slice(lefts[place.column], lefts[place.column] + tile_width)
-        row[place.item, :, :, columns].lerp_(maps, by_column[place.column].to(maps.device))
+        row[place.item, :, :, columns].lerp_(maps, by_column[place.column])
         if not place.last:
             continue
-        mean = mean.lerp_(row, by_row[place.row].to(row.device)[:, None]) if place.row else row
+        mean = mean.lerp_(row, by_row[place.row][:, None]) if place.row else row
         if place.row < len(tops) - 1:
             done = tops[place.row + 1] - tops[place.row]
             yield mean[:, :, :done].clone()  # a view would keep the rows below alive too
@@ -162,14 +134,16 @@ def _places(
 def _answers(
     function: Ask,
     places: Generator[tuple[Place, Tensor], None, None],
-    batches: Batches,
+    batches: AtOnce,
     views: tuple[View, ...],
     resize: Resize,
+    device: torch.device | None,
 ) -> Iterator[tuple[Place, Tensor]]:
     """Each place with its maps, float32 [C', h, w]: the mean over the views of its tile."""
     try:
         while chunk := list(islice(places, batches.size)):
             tiles = torch.stack([tile for _, tile in chunk])
+            tiles = tiles if device is None else tiles.to(device)
             size = (tiles.shape[-2], tiles.shape[-1])
             mean = torch.empty(0)
             for number, view in enumerate(views, start=1):

@@ -1,4 +1,4 @@
-"""Where, in which precision and on how much at a time a model is computed, where nobody says."""
+"""In which precision and on how much at a time a model is computed, where nobody says."""
 
 import torch
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from segkit.data.depth import DEPTHS
 from segkit.data.listing import by_stem
+from segkit.data.suffixes import stem_of
 from segkit.errors import DataError
 from segkit.prediction.sources import Source
 
@@ -52,7 +53,7 @@ class DepthFolder:
         own: dict[Path, Path] = {}
         others: list[Source] = []
         for source in sources:
-            file = self._files(self._place(source)).read.get(source.path.stem)
+            file = self._files(self._place(source)).read.get(stem_of(source.path))
             if file is not None:
                 own[source.path] = file
             else:
@@ -60,7 +61,7 @@ class DepthFolder:
         found, taken, shared = Depths(own), set(own.values()), dict[Path, Path]()
         for source in others:
             path = source.path
-            file = self._files(self.folder).read.get(path.stem)
+            file = self._files(self.folder).read.get(stem_of(path))
             if file is None:
                 found.notes[path] = self._strange(source)
             elif file in taken:
@@ -80,7 +81,7 @@ class DepthFolder:
 
     def _strange(self, source: Source) -> tuple[str, ...]:
         """What to say of a picture that has a file of its stem, but none that is read."""
-        found = (self._files(place).others.get(source.path.stem) for place in (self._place(source), self.folder))
+        found = (self._files(place).others.get(stem_of(source.path)) for place in (self._place(source), self.folder))
         suffixes = {file.suffix or "a file": None for file in found if file is not None}
         return tuple(
             f"of its stem there is {suffix} alone, not read as depth ({', '.join(DEPTHS)})" for suffix in suffixes
@@ -91,7 +92,7 @@ class DepthFolder:
             entries = list(folder.iterdir()) if folder.is_dir() else []
             files = [file for file in entries if not file.is_dir()]
             there = any(file.suffix.lower() in DEPTHS for file in files)
-            others = {file.stem: file for file in files if file.suffix.lower() not in DEPTHS}
+            others = {stem_of(file): file for file in files if file.suffix.lower() not in DEPTHS}
             self._listed[folder] = _Files(by_stem(folder, DEPTHS) if there else {}, others)
         return self._listed[folder]
 

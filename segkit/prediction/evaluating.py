@@ -1,14 +1,14 @@
 """A model in evaluation mode for a while."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 from torch import nn
 
 from segkit.prediction.protocol import Model
 
-_lock = threading.Lock()
+_lock = RLock()  # a generator that is collected may end here while its thread is inside
 _inside: dict[int, tuple[nn.Module, int]] = {}  # modules that are to train again, and how many still evaluate them
 
 

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from segkit.data.depth_format import DepthFormat
 from segkit.data.listing import is_volume
 from segkit.data.picture import Picture, checked_mpp, open_picture
 from segkit.errors import DataError, SegkitError, UsageError
-from segkit.files import remove_temporary, temporary_path
+from segkit.files import WINDOWS, remove_temporary, temporary_path
 from segkit.given_path import given_path
 from segkit.one_line import one_line
 from segkit.prediction.ahead import in_order
@@ -144,19 +144,19 @@ def predict_files(
                 remove_temporary(folder, ".*")  # left by a killed run
         hidden = NameHiding(planned) if pseudonymise else None
         line = _Line(
-            predictor,
-            kinds,
-            targets,
-            threshold,
-            depths,
-            meaning,
-            mpp,
-            out,
-            run,
-            manifest,
-            hidden,
-            frozenset(written),
-            frozenset(identities(planned)),
+            predictor=predictor,
+            kinds=kinds,
+            targets=targets,
+            threshold=threshold,
+            depths=depths,
+            depth_format=meaning,
+            mpp=mpp,
+            out=out,
+            run=run,
+            manifest=manifest,
+            hidden=hidden,
+            written=frozenset(written),
+            inputs=frozenset(identities(planned)),
         )
         outcomes, entries = [], []
         with closing(line.through(planned)) as finished:
@@ -166,16 +166,16 @@ def predict_files(
                 fault = entry.error if entry.status == "error" else None
                 outcomes.append(
                     Outcome(
-                        source.path,
-                        paths,
-                        fault,
-                        entry.seconds,
-                        depths.files.get(source.path),
-                        kept,
-                        entry.trust,
-                        source.skipped,
-                        tuple(entry.notes),
-                        entry.burned_in,
+                        source=source.path,
+                        paths=paths,
+                        error=fault,
+                        seconds=entry.seconds,
+                        depth=depths.files.get(source.path),
+                        kept=kept,
+                        trust=entry.trust,
+                        skipped=source.skipped,
+                        notes=tuple(entry.notes),
+                        burned_in=entry.burned_in,
                     )
                 )
                 if progress is not None:
@@ -234,7 +234,7 @@ class _Line:
         ):
             for entry, done, scratch in written:
                 if scratch is not None:
-                    rmtree(scratch, ignore_errors=True)  # not before: Windows keeps files that are mapped
+                    rmtree(scratch, ignore_errors=True)  # on Windows not before: it keeps files that are mapped
                 yield entry, done
 
     def _read(self, source: Source) -> _Step:
@@ -327,6 +327,8 @@ class _Line:
             paths = []
         for path in self._left_over(step.source):
             _remove(path)
+        if step.scratch is not None and not WINDOWS:
+            rmtree(step.scratch, ignore_errors=True)
         skipped = step.source.skipped
         if error is not None and self.hidden is not None:
             error = self.hidden.of(error)
@@ -389,6 +391,6 @@ def _targets(model: "Model", source: Source, *, kinds: list[str]) -> list[Path]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, unless somebody has it open, as Windows takes it."""
-    with suppress(OSError):
+    """Remove a file; on Windows one that somebody has open stays."""
+    with suppress(PermissionError) if WINDOWS else nullcontext():
         path.unlink()

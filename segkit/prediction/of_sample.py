@@ -9,9 +9,11 @@ from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.model_input import depth_for
 from segkit.data.picture import begins_as_tiff, open_picture
 from segkit.data.scaled import Scaled, scaled
+from segkit.errors import ModelError
 from segkit.postprocessing.targets import Spacing, of_picture
 from segkit.prediction.depth import Measured
 from segkit.prediction.prediction import Prediction
+from segkit.prediction.protocol import Model
 from segkit.prediction.volume_maps import tall_scaled
 
 if TYPE_CHECKING:
@@ -35,6 +37,15 @@ def predict_sample(predictor: "Predictor", folder: DatasetFolder, sample: Sample
     picture = open_picture(sample.image, limit=predictor.limit, mpp=reader.mpp)
     depth = depth_for(folder, sample, reader, (picture.shape[0], picture.shape[1]))
     return predictor.predict(picture, depth=Measured(depth))
+
+
+def check_fit(model: Model, folder: DatasetFolder) -> None:
+    """Raise ModelError where the model's ids don't mean what the dataset's do; a binary foreground may be renamed."""
+    if model.task != folder.task:
+        raise ModelError(f"the model's task is {model.task}, that of {folder.name} is {folder.task}")
+    if model.task != "binary" and model.classes != folder.classes:
+        theirs, ours = ", ".join(model.classes), ", ".join(folder.classes)
+        raise ModelError(f"the model's classes are {theirs}, those of {folder.name} {ours}; names and order must agree")
 
 
 def spacing_of(predictor: "Predictor", sample: Sample) -> Spacing | None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from segkit.combining.sums import Spread
 from segkit.ensemble import Ensemble
-from segkit.prediction.bands import Batches
+from segkit.prediction.at_once import AtOnce
 from segkit.statistics import PixelStatistics
 
 HOME = torch.device("cpu")
@@ -32,7 +32,7 @@ class Offloaded:
         batches: says how many tiles at a time.
     """
 
-    def __init__(self, ensemble: Ensemble, device: torch.device, batches: Batches) -> None:
+    def __init__(self, ensemble: Ensemble, device: torch.device, batches: AtOnce) -> None:
         self.ensemble, self.device, self.batches = ensemble, device, batches
         ensemble.combination.to(device)
 

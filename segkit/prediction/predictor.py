@@ -19,6 +19,7 @@ from segkit.data.cases import Case, case_of
 from segkit.data.claims import LIMIT
 from segkit.data.depth_encoding import DepthEncoding
 from segkit.data.depth_format import DepthFormat
+from segkit.data.description import MOST_CLASSES
 from segkit.data.picture import Picture
 from segkit.data.reader import Pixels
 from segkit.data.scaled import scaled
@@ -32,7 +33,7 @@ from segkit.given_path import given_path
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.targets import check, of_picture
 from segkit.prediction.arrays import blendable, collect
-from segkit.prediction.bands import Batches
+from segkit.prediction.at_once import AtOnce
 from segkit.prediction.computing import (
     AUTOCAST,
     batch_for,
@@ -46,11 +47,11 @@ from segkit.prediction.labelling import Labelling
 from segkit.prediction.many import Outcome, predict_files
 from segkit.prediction.npy import as_file, npy_of, replaceable
 from segkit.prediction.offloaded import Offloaded
+from segkit.prediction.opening import as_pixels, at_resolution, opened
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import channels_last, compiled, prepared
 from segkit.prediction.protocol import Model
 from segkit.prediction.settings import Kept, is_kept, settings_for
-from segkit.prediction.source import as_pixels, at_resolution, opened
 from segkit.prediction.stream import predict_stream
 from segkit.prediction.sweep import Sweep
 from segkit.prediction.tiles import check_tiling
@@ -131,6 +132,8 @@ class Predictor:
         if isinstance(model, str | Path):
             model = cast("Model", load_segmentation(given_path(model, "model")))
         check_draws_masks(model)
+        if model.task == "multiclass" and model.maps > MOST_CLASSES:
+            raise UsageError(f"this model has {model.maps} classes; a mask holds {MOST_CLASSES} at most")
         if offload and (not isinstance(model, Ensemble) or compile):
             what = "compile keeps the model on the device" if compile else "this model is a single one"
             raise UsageError(f"offload: {what}; it is for ensembles alone")
@@ -171,7 +174,7 @@ class Predictor:
         self.device = named_device(device) if device is not None else device_for(model)
         self.precision = exported_precision(model, precision) or computed_precision(settings.precision, self.device)
         self._last_case: tuple[Path, VolumePrediction] | None = None
-        self._batches = Batches(batch_for(self.device, self.tile) if batch is None else batch)
+        self._batches = AtOnce(batch_for(self.device, self.tile) if batch is None else batch)
         self._sweep = Sweep(
             model=model,
             device=self.device,
@@ -229,8 +232,8 @@ class Predictor:
 
         Args:
             source: a picture's path, the picture opened by :func:`segkit.data.picture.open_picture`, or its pixels
-                [H, W] or [H, W, C]: uint8, uint16, or float in 0..1; a volume's path (NIfTI, NRRD, MetaImage, DICOM or
-                the folder of one DICOM series, a TIFF of several pages), or the volume as
+                [H, W] or [H, W, C], RGB: uint8, uint16, or float in 0..1; a volume's path (NIfTI, NRRD, MetaImage,
+                DICOM or the folder of one DICOM series, a TIFF of several pages), or the volume as
                 :func:`segkit.medical.reading.read_volume` gives it.
             out: a folder for the result's arrays as ``STEM_labels.npy``, ``STEM_probabilities.npy`` and so on: they are
                 then written by rows and given as memory maps, so that a large TIFF, or an array that is itself a memory

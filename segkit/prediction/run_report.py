@@ -10,7 +10,7 @@ from segkit.drawing.palette import default_palette
 from segkit.measuring.measures import measure
 from segkit.measuring.preview import draw_preview
 from segkit.measuring.run_page import write_run_page
-from segkit.measuring.table import Case, figures, rows_of, write_table
+from segkit.measuring.table import CaseMeasures, figures, rows_of, write_table
 from segkit.prediction.manifest import Entry
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.writers import write_picture
@@ -75,9 +75,9 @@ def write_report(
     return [*paths, page]
 
 
-def _case(entry: Entry, folder: Path) -> Case:
+def _case(entry: Entry, folder: Path) -> CaseMeasures:
     preview = next((name for name in entry.outputs if name.endswith("_preview.png")), None)
-    return Case(
+    return CaseMeasures(
         name=(PurePosixPath(entry.input).parent / entry.name).as_posix() if entry.name else entry.input,
         measures=entry.measures,
         trust=entry.trust,

@@ -1,7 +1,7 @@
 """A question to a model asked all over an image, tile by tile, or over a volume, slice by slice."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from segkit.data.cases import Case
 from segkit.precision import whole_float32
-from segkit.prediction.bands import Batches, Strips, bands
+from segkit.prediction.at_once import AtOnce
+from segkit.prediction.bands import Strips, bands
 from segkit.prediction.computing import AUTOCAST, batch_for
 from segkit.prediction.depth import zoomed
 from segkit.prediction.evaluating import evaluating
@@ -43,10 +44,10 @@ class Sweep:
     tile: int | None
     overlap: float
     tta: TTA
-    batches: Batches
+    batches: AtOnce
     own_batch: bool
     whole_rows: bool
-    of_sides: dict[int, Batches] = field(default_factory=dict)  # for slices, by a tile's side
+    of_sides: dict[int, AtOnce] = field(default_factory=dict)  # for slices, by a tile's side
 
     def volume(self, function: Callable[[Tensor], Tensor], case: Case) -> Generator[NDArray[np.float32], None, None]:
         """Maps of a volume's voxels as those of one tall picture, [C', h, K] of I · J rows."""
@@ -59,7 +60,7 @@ class Sweep:
         side = max(min(self.tile or side, side) for side in size)
         batches = self.batches
         if self.own_batch:
-            batches = self.of_sides.setdefault(side, Batches(batch_for(self.device, side)))
+            batches = self.of_sides.setdefault(side, AtOnce(batch_for(self.device, side)))
         while together := list(islice(pictures, batches.size)):
             stack = np.stack(together).transpose(0, 3, 1, 2)  # [B, C, H, W]
             strips = Strips(size, len(stack), partial(_rows_of, stack))
@@ -83,21 +84,21 @@ class Sweep:
 
     @torch.inference_mode()
     def _strips(
-        self, function: Callable[[Tensor], Tensor], strips: Strips, batches: Batches
+        self, function: Callable[[Tensor], Tensor], strips: Strips, batches: AtOnce
     ) -> Generator[NDArray[np.float32], None, None]:
         """Maps [B, C', h, W] of images of one size, from the top down."""
         low = AUTOCAST.get(self.precision)
 
         def ask(tiles: Tensor) -> Tensor:
             with (
-                whole_float32(self.precision == "fp32"),
+                whole_float32(self.device) if self.precision == "fp32" else nullcontext(),
                 torch.autocast(self.device.type, dtype=low, enabled=low is not None),
             ):
                 return function(tiles.to(self.device, memory_format=torch.channels_last))
 
         if self.whole_rows:  # whole rows of tiles, which are cut into batches for each member anew
             side = min(self.tile or strips.size[1], strips.size[1])
-            batches = Batches(strips.count * len(tile_origins(strips.size[1], side, self.overlap)))
+            batches = AtOnce(strips.count * len(tile_origins(strips.size[1], side, self.overlap)))
         found = bands(
             ask,
             strips,
@@ -106,6 +107,7 @@ class Sweep:
             batches=batches,
             tta=self.tta,
             resize=partial(zoomed, reader=self.model.reader),
+            device=self.device,
         )
         with evaluating(self.model), closing(found):
             for band in found:

@@ -122,6 +122,12 @@ def overlay_video(
             start = time.perf_counter()
             for prediction in found:
                 picture = prediction.overlay()
+                if writer is not None and picture.shape[:2] != size:
+                    height, width = picture.shape[:2]
+                    raise DataError(
+                        f"{source}: frame {len(latencies)} is {width} × {height}, those before it "
+                        f"{size[1]} × {size[0]}; convert it to one size"
+                    )
                 latencies.append(time.perf_counter() - start)
                 if writer is None:
                     size = picture.shape[:2]
@@ -142,7 +148,8 @@ def overlay_video(
 def _opened(source: str | Path | int) -> Iterator[cv2.VideoCapture]:
     if not isinstance(source, int):
         if not given_path(source, "source").is_file():
-            raise DataError(f"{source}: no such file")
+            camera = "; of a camera give its number, as 0" if str(source).startswith("/dev/video") else ""
+            raise DataError(f"{source}: no such file{camera}")
         if (why := why_no_text(str(source))) is not None:  # OpenCV would end the process
             raise DataError(why)
     elif source < 0:  # OpenCV ends the process at some

@@ -31,15 +31,13 @@ from PIL.PngImagePlugin import PngInfo
 from segkit.data.picture import Resolution
 from segkit.data.reader import SLIDES
 from segkit.data.scaled import AT_ONCE
-from segkit.data.suffixes import DICOM
+from segkit.data.suffixes import DICOM, TIFF
 from segkit.errors import UsageError
 from segkit.files import atomic_path
 from segkit.given_path import given_path
 from segkit.medical.slide_writing import resolution_tags, write_pyramid
 from segkit.medical.writing import LIKE
 from segkit.task import Task
-
-TIFF = (".tif", ".tiff")
 
 
 def output_folder(folder: str | Path) -> Path:

@@ -21,6 +21,7 @@ from segkit.labelled.batch_augmentation import BatchAugmentation, stream
 from segkit.labelled.held import HeldImages
 from segkit.labelled.statistics import channel_statistics
 from segkit.labelled.view import View
+from segkit.prediction.at_once import AtOnce
 from segkit.pretraining.augmented import VALIDATED, AugmentedImages, floats, validation_indices
 from segkit.pretraining.backbone_file import BACKBONE, write_backbone
 from segkit.pretraining.objective import Batch, Batches
@@ -161,7 +162,8 @@ class CaptionsObjective:
         """Unit vectors of the held-out images [N, D] and of texts [M, D], on the CPU."""
         assert self._validation is not None, "prepare() comes first"
         batches = self._validation.batches(VALIDATED, shuffle=False, workers=self.recipe.train.workers)
-        seen = [self.image_text.encode_images(floats(batch["image"])).cpu() for batch in batches]
+        at_once = AtOnce(VALIDATED)
+        seen = [at_once.ask(self.image_text.encode_images, floats(batch["image"])).cpu() for batch in batches]
         return torch.cat(seen), self.image_text.encode_texts(texts).cpu()
 
     def _own(self) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from segkit.labelled.mixing import Mixing
 from segkit.labelled.opening import open_labelled
 from segkit.labelled.statistics import channel_statistics
 from segkit.labelled.view import View
+from segkit.prediction.at_once import AtOnce
 from segkit.pretraining.augmented import VALIDATED, AugmentedImages, floats, validation_indices
 from segkit.pretraining.backbone_file import BACKBONE, write_backbone
 from segkit.pretraining.objective import Batch, Batches
@@ -122,8 +123,9 @@ class ClassifyObjective:
     def validate(self) -> dict[str, float]:
         """Cross-entropy without smoothing, top-1 and top-5 of the validation split."""
         assert self._validation is not None
+        at_once = AtOnce(VALIDATED)
         found = [
-            self.model(floats(batch["image"])).float()
+            at_once.ask(self.model, floats(batch["image"])).float()
             for batch in self._validation.batches(VALIDATED, shuffle=False, workers=self.recipe.train.workers)
         ]
         logits, labels = torch.cat(found).cpu(), self._validation.labels

@@ -75,7 +75,6 @@ class PretrainRecipe(RunRecipe):
     """A whole pretraining run: exactly one of the objectives' sections is there."""
 
     command: ClassVar[str] = "segkit pretrain"
-    folder: ClassVar[str] = "pretraining"
     data: PretrainDataRecipe = PretrainDataRecipe()
     model: PretrainModelRecipe
     classify: ClassifyRecipe | None = Field(None, description="learn classes of labelled images")

@@ -15,7 +15,7 @@ from torch import Tensor
 from segkit.classification.scores import TOP, classification_scores
 from segkit.devices import default_device, named_device
 from segkit.errors import DataError, UsageError
-from segkit.files import atomic_path
+from segkit.files import write_whole
 from segkit.labelled.held import HeldImages
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
@@ -26,6 +26,7 @@ from segkit.probing.linear import choose_strength, fit_linear
 from segkit.probing.neighbours import neighbour_votes
 from segkit.probing.pooled import PooledBackbone, features_of
 from segkit.probing.subject import Subject, open_subject
+from segkit.workers import check_not_importing
 
 LARGEST = 224  # side that images are shown at where nothing else is said
 LOOKED_AT = 64  # images whose sizes are looked at for that
@@ -64,8 +65,7 @@ class Probe:
 
     def save(self, path: str | Path) -> Path:
         """Write the figures as JSON to a file."""
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(self.metrics, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(self.metrics, indent=2) + "\n")
         return Path(path)
 
 
@@ -110,6 +110,7 @@ def probe(
         DataError: images that can't be used, or a missing split.
         ModelError: a model that can't be read or has no backbone.
     """
+    check_not_importing()
     if split == "train":
         raise UsageError("split is 'train', which the probes are fitted to; score another one")
     if type(batch) is not int or batch < 1:
@@ -218,7 +219,7 @@ def _notes(figures: dict[str, Any], k: int, images: int) -> list[str]:
     if k > images:
         notes.append(f"k is {k}, but there are {images} training images: all of them vote")
     if not figures["linear"]["converged"]:
-        notes.append("the linear probe's optimiser stopped before the minimum; its figures are a lower bound")
+        notes.append("the linear probe's optimiser stopped before the minimum: there its figures may be others")
     return notes
 
 

@@ -24,13 +24,12 @@ from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.evaluation.looks import probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
-from segkit.evaluation.report import check_fit
-from segkit.files import atomic_path
+from segkit.files import write_whole
 from segkit.json_text import json_text
-from segkit.labels import at_temperature, labels_of
+from segkit.labels import at_temperature, labels_of, threshold_at
 from segkit.nearest import nearest
 from segkit.prediction.evaluating import evaluating
-from segkit.prediction.of_sample import spacing_of
+from segkit.prediction.of_sample import check_fit, spacing_of
 from segkit.prediction.predictor import Predictor
 from segkit.stressing.corruptions import STRENGTHS, corrupted
 from segkit.stressing.fgsm import STRENGTHS as ATTACKS
@@ -91,10 +90,8 @@ class Robustness:
     def save(self, folder: str | Path) -> Path:
         """Write ``robustness.json``, ``table.txt`` and ``robustness.png`` and return the folder."""
         folder = Path(folder)
-        with atomic_path(folder / "robustness.json") as path:
-            path.write_text(json_text(self.figures), encoding="utf-8")
-        with atomic_path(folder / "table.txt") as path:
-            path.write_text(self.table() + "\n", encoding="utf-8")
+        write_whole(folder / "robustness.json", json_text(self.figures))
+        write_whole(folder / "table.txt", self.table() + "\n")
         self._draw(folder / "robustness.png")
         return folder
 
@@ -195,6 +192,7 @@ class _Scoring:
         members = model.names if isinstance(model, Ensemble) else ()
         self.names = ("ensemble", *members) if members else ("model",)
         self.labelling = predictor.labelling()
+        self.of_members = threshold_at(self.labelling.threshold, 1 / predictor.temperature)
         self._metrics: dict[tuple[str, int, str], SegmentationMetrics] = {}
         self._loss = build_loss({"cross_entropy": 1.0}, task=folder.task, classes=len(folder.classes))
 
@@ -265,11 +263,12 @@ class _Scoring:
         if not np.isfinite(maps).all():
             raise ModelError(f"{sample.name}: {name} gives values that are not finite; was its training finite?")
         key, task = (kind, place, name), self.folder.task
+        whole = name == self.names[0]
+        threshold = self.labelling.threshold if whole else self.of_members
         if key not in self._metrics:
-            threshold = self.labelling.threshold
             self._metrics[key] = SegmentationMetrics(self.folder.classes, task, self.folder.background, threshold)
-        labels = labels_of(maps, task, self.labelling.threshold)
-        if name == self.names[0]:  # steps are the whole's, members are scored as they are
+        labels = labels_of(maps, task, threshold)
+        if whole:  # steps are the whole's, members are scored as they are
             spacing = spacing_of(self.predictor, sample) if self.labelling.steps is not None else None
             labels = self.labelling.labels(maps, labels, self.model, spacing=spacing)
         self._metrics[key].update(sample.name, labels, target)

@@ -7,6 +7,9 @@ from statistics import median
 import torch
 
 from segkit.allocator import reused_memory
+from segkit.data.dataset import SegmentationDataset
+from segkit.data.folder import DatasetFolder, Sample
+from segkit.data.reader import Reader
 from segkit.data.window_names import window_of
 from segkit.devices import default_device
 from segkit.model import Segmenter
@@ -15,8 +18,10 @@ from segkit.recipe import DataRecipe, ModelRecipe
 from segkit.task import Task
 from segkit.training.losses import build_loss
 from segkit.training.optimizer import create_optimizer
+from segkit.workers import loader_workers
 
 STEPS = 4  # timed, after one that warms up
+LOOKED_AT = 8  # pictures that crops are cut of
 
 
 @reused_memory()
@@ -66,3 +71,26 @@ def crops_per_second(
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - began)
     return batch / median(seconds[1:])
+
+
+def crops_cut_per_second(
+    folder: DatasetFolder, samples: Sequence[Sample], data: DataRecipe, *, held: bool, device: torch.device
+) -> float:
+    """How many crops a second the processes that read cut and augment: a GPU may be faster than they are.
+
+    Args:
+        folder, samples: the dataset and its pictures, of which a few are looked at.
+        data: how they are read and cut.
+        held: whether all pictures fit into memory, so that they are decoded before.
+        device: what is trained on.
+    """
+    reader = Reader(channels=data.channels, window=window_of(data.window))
+    chosen = list(samples)[:: -(-len(samples) // LOOKED_AT)]
+    dataset = SegmentationDataset(folder, chosen, reader, crop=data.crop, augment="medium", cache=held)
+    count = STEPS * len(dataset)
+    began = time.perf_counter()
+    for number in range(count):
+        item = dataset[number // len(dataset), number % len(dataset)]
+    taken = time.perf_counter() - began
+    size = sum(value.nbytes for value in item.values() if isinstance(value, torch.Tensor))
+    return count / taken * max(1, loader_workers("auto", device, 8 * size))

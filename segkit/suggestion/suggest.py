@@ -11,15 +11,17 @@ import torch
 
 import segkit
 from segkit.cores import cores
+from segkit.data.dataset import CACHE_BYTES
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
+from segkit.devices import default_device
 from segkit.errors import DataError, UsageError
-from segkit.files import atomic_path
+from segkit.files import write_whole
 from segkit.precision import fastest
 from segkit.recipe import DataRecipe, ModelRecipe, Recipe
 from segkit.recipe_file import load_recipe
 from segkit.suggestion.choices import Device, choose
 from segkit.suggestion.facts import Facts, measure
-from segkit.suggestion.speed import crops_per_second
+from segkit.suggestion.speed import crops_cut_per_second, crops_per_second
 from segkit.suggestion.text import to_yaml
 
 BUSY = 1.5  # processes that want to run, for each core
@@ -51,8 +53,7 @@ class Suggestion:
         if path.exists() and not overwrite:
             raise UsageError(f"{path}: there already; choose another name with -o, or say --overwrite")
         try:
-            with atomic_path(path) as temporary:
-                temporary.write_text(self.text, encoding="utf-8")
+            write_whole(path, self.text)
         except OSError as error:
             raise UsageError(f"{path}: can't be written ({error.strerror or error})") from None
         return load_recipe(path)
@@ -83,9 +84,14 @@ def suggest(data: str | Path, *, hours: float = 1.0) -> Suggestion:
     device: Device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def speed(model: ModelRecipe, settings: DataRecipe, batch: int) -> float:
-        return crops_per_second(
+        trained = crops_per_second(
             model, settings, classes=folder.classes, task=folder.task, background=folder.background, batch=batch
         )
+        if device == "cpu" or facts.volumes is not None:  # the loader is the faster one, or its slices lie ready
+            return trained
+        height, width = facts.median
+        held = facts.pictures * height * width * (facts.channels + 1) < CACHE_BYTES
+        return min(trained, crops_cut_per_second(folder, samples, settings, held=held, device=default_device()))
 
     choices = choose(
         facts,

@@ -63,7 +63,7 @@ class WeightAverage:
 
     def state_dict(self) -> dict[str, Any]:
         """``decay``, ``updates`` and the averaged tensors by name, for a checkpoint."""
-        averages = {name: average.clone() for name, average in self._averages.items()}
+        averages = {name: average.to("cpu", copy=True) for name, average in self._averages.items()}
         return {"decay": self.decay, "updates": self.updates, "averages": averages}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -104,7 +104,7 @@ class KeepBest(L.Callback):
             state = module.network.state_dict()
             if all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
                 self.score = module.score[1]
-                self.weights = {name: tensor.detach().clone() for name, tensor in state.items()}
+                self.weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Score and weights, for a checkpoint."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segkit.artifact import DESCRIPTION
 from segkit.errors import DataError, ModelError, RecipeError, UsageError
-from segkit.files import atomic_path, exclusive, move, remove_temporary
+from segkit.files import exclusive, move, remove_temporary, write_whole
 from segkit.recipe_file import load_as
 from segkit.sections import RunRecipe
 
@@ -131,8 +131,7 @@ def new_run(out: Path, recipe: RunRecipe, digest: str) -> RunDirectory:
         out.mkdir(parents=True, exist_ok=True)
         hidden = out / f".{uuid4().hex}"
         hidden.mkdir()
-        with atomic_path(hidden / "recipe.yaml") as temporary:
-            temporary.write_text(recipe.to_yaml(), encoding="utf-8")
+        write_whole(hidden / "recipe.yaml", recipe.to_yaml())
         _write_state(hidden / CHECKPOINTS / STATE, _State(data=digest))
         for number in itertools.count(1):
             directory = out / (recipe.name if number == 1 else f"{recipe.name}-{number}")
@@ -197,5 +196,4 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
 
 
 def _write_state(path: Path, state: _State) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(state.model_dump_json(indent=2), encoding="utf-8")
+    write_whole(path, state.model_dump_json(indent=2))

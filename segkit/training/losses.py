@@ -93,7 +93,7 @@ def create(
     for key, value in options.items():
         if key not in defaults:
             raise RecipeError(f"loss.{name}.{key}: no such option{nearest(key, ['weight', *defaults])}")
-        if key in ("include_background", "per_image"):
+        if "bool" in str(accepted[key].annotation):
             if not isinstance(value, bool):
                 raise RecipeError(f"loss.{name}.{key}: {value!r}; expected true or false")
         elif value is not None or defaults[key] is not None:

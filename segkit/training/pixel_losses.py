@@ -100,7 +100,8 @@ def one_against_rest(
     share_yes, share_no = counted * truth, counted * (1 - truth)
     if class_weights is not None:
         weights = class_weights.to(logits)
-        no_weights, yes_weights = (weights[:1], weights[1:]) if logits.shape[1] == 1 else (weights, weights)
+        of_both = logits.shape[1] == 1 and len(weights) == 2
+        no_weights, yes_weights = (weights[:1], weights[1:]) if of_both else (weights, weights)
         share_yes, share_no = share_yes * yes_weights.view(1, -1, 1, 1), share_no * no_weights.view(1, -1, 1, 1)
     return ratio(share_yes * yes + share_no * no, share_yes + share_no)
 

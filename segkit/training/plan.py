@@ -320,6 +320,8 @@ def data_digest(plans: Sequence[Plan], folder: DatasetFolder, teacher: AnyModel 
         digest.update(_said_by(teacher).encode())
     for plan in plans:
         digest.update(repr((plan.mean, plan.std)).encode())
+        if plan.depth:
+            digest.update(repr((plan.encoding, folder.depth_format, folder.alignment)).encode())
         start = Path(plan.member.model.start or "") / DESCRIPTION
         if plan.member.model.start is not None and start.is_file():
             digest.update(start.read_bytes())

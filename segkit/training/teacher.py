@@ -16,9 +16,8 @@ from segkit.data.masks import IGNORE, Ids
 from segkit.data.reader import PICTURES
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
-from segkit.evaluation.report import check_fit
 from segkit.files import atomic_path
-from segkit.prediction.of_sample import predict_sample
+from segkit.prediction.of_sample import check_fit, predict_sample
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.sources import expand
 from segkit.recipe import TeacherRecipe

@@ -56,7 +56,7 @@ def within_limits(batch: int) -> Iterator[None]:
     except RuntimeError as error:
         if "does not have a deterministic implementation" in str(error):
             raise RecipeError(f"train.deterministic: this GPU can't ({one_line(error)}); leave it out") from error
-        if "DataLoader worker" in str(error):
+        if "DataLoader worker (pid" in str(error):  # not what one raised, which is said to be in a worker, too
             raise RecipeError(
                 f"train.workers: a process that reads was ended ({one_line(error)}), most often for want of memory "
                 "that processes share; set train.workers=0, or give a container more (docker run --shm-size=2g)"

@@ -23,12 +23,15 @@ class Quality(BaseModel):
         centre, scale: of each sign, by which it is brought to mean 0 and deviation 1.
         slopes, intercept: of the brought ones.
         errors: true minus predicted Dice of images that were held out of each fit, rising.
+        shares: of all units, the next one among them, that may lie below each error: those that do, an image as the
+            part of its unit that it is, and the next.
         cut: the predicted Dice from which on a prediction is accepted; None: none ever is.
         accepted: share of the held-out images that it accepts.
         worse: share of those accepted whose Dice is not good; None where none is accepted.
         correlation: Pearson's, of the same predictions with the truth.
         mean_error: mean absolute error of the same.
         images: how many.
+        units: how many patients, or other groups, they are of; themselves where they are in none.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -38,12 +41,14 @@ class Quality(BaseModel):
     slopes: list[float]
     intercept: float
     errors: list[float]
+    shares: list[float]
     cut: float | None
     accepted: float
     worse: float | None
     correlation: float | None
     mean_error: float
     images: int
+    units: int
 
     def predicted(self, signs: Array) -> float:
         """The Dice to expect, 0..1."""
@@ -51,13 +56,15 @@ class Quality(BaseModel):
         return float(np.clip(self.intercept + brought @ np.array(self.slopes), 0, 1))
 
     def bound(self, signs: Array, risk: float) -> float:
-        """A Dice that at most a share ``risk`` of all images stay below theirs: conformal, for exchangeable images.
+        """A Dice that about a share ``risk`` of all images stay below theirs, for units that are exchangeable.
 
         The prediction plus the error of that rank among the errors on held-out images (Papadopoulos et al., ECML 2002,
-        with errors of cross-validation as in Vovk, 2015); 0 where there are too few of them for so small a risk.
+        with errors of cross-validation as in Vovk, 2015, for which it holds about, not surely); 0 where there are too
+        few units for so small a risk. Images of one patient, alike as they are, count as one together (as in Dunn,
+        Wasserman and Ramdas, JASA 2023).
         """
-        rank = int(np.floor(risk * (len(self.errors) + 1)))
-        return 0.0 if rank < 1 else float(np.clip(self.predicted(signs) + self.errors[rank - 1], 0, 1))
+        allowed = np.flatnonzero(np.array(self.shares) <= risk + 1e-9)
+        return 0.0 if not len(allowed) else float(np.clip(self.predicted(signs) + self.errors[allowed[-1]], 0, 1))
 
 
 def fit_quality(
@@ -69,8 +76,8 @@ def fit_quality(
     of at most ten fits, each without a tenth of the units.
 
     Accepted are as many of the held-out images, those with the highest predicted Dice, as leave (worse + 1) /
-    (accepted + 1) at ``risk`` or below. The added image makes up for the cut being chosen on the same ones, as in
-    knockoff+ (Barber and Candès, Annals of Statistics, 2015).
+    (accepted + 1) at ``risk`` or below, counted in units, of which each image is a part. The added one makes up for the
+    cut being chosen on the same ones, as in knockoff+ (Barber and Candès, Annals of Statistics, 2015).
 
     Args:
         names: of the signs.
@@ -87,7 +94,11 @@ def fit_quality(
         out = np.isin(units, order[start::count])
         centre, scale, slopes, intercept = _ridge(signs[~out], dice[~out])
         held[out] = np.clip(intercept + (signs[out] - centre) / scale @ slopes, 0, 1)
-    errors = np.sort(dice - held)
+    _, own, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    parts = 1 / sizes[own]  # of its unit, each image
+    rising = np.argsort(dice - held, kind="stable")
+    errors, parts_below = (dice - held)[rising], parts[rising].cumsum() - parts[rising]
+    shares = (1 + parts_below) / (len(sizes) + 1)
     varied = len(dice) > 1 and np.std(held) > 0 and np.std(dice) > 0
     centre, scale, slopes, intercept = _ridge(signs, dice)
     ranks = np.linspace(0, len(errors) - 1, min(len(errors), MOST_KEPT)).astype(int)
@@ -98,27 +109,29 @@ def fit_quality(
         slopes=slopes.tolist(),
         intercept=intercept,
         errors=errors[ranks].tolist(),
-        **_accepted(held, dice, good, risk),
+        shares=shares[ranks].tolist(),
+        **_accepted(held, dice, parts, good, risk),
         correlation=float(np.corrcoef(held, dice)[0, 1]) if varied else None,
         mean_error=float(np.abs(errors).mean()),
         images=len(dice),
+        units=len(sizes),
     )
 
 
-def _accepted(held: Array, dice: Array, good: float, risk: float) -> dict[str, Any]:
+def _accepted(held: Array, dice: Array, parts: Array, good: float, risk: float) -> dict[str, Any]:
     """``cut``, ``accepted`` and ``worse`` of held-out predictions."""
     order = np.argsort(-held, kind="stable")
-    predicted, bad = held[order], (dice[order] < good).cumsum()
+    predicted, bad = held[order], dice[order] < good
     last = np.append(predicted[1:] < predicted[:-1], True)  # equal predictions are accepted together
-    taken = np.arange(1, len(order) + 1)
-    allowed = np.flatnonzero(last & ((bad + 1) / (taken + 1) <= risk))
+    worse, taken = (parts[order] * bad).cumsum(), parts[order].cumsum()
+    allowed = np.flatnonzero(last & ((worse + 1) / (taken + 1) <= risk + 1e-9))
     if not len(allowed):
         return {"cut": None, "accepted": 0.0, "worse": None}
     place = int(allowed[-1])
     return {
         "cut": float(predicted[place]),
         "accepted": float((place + 1) / len(order)),
-        "worse": float(bad[place] / (place + 1)),
+        "worse": float(bad[: place + 1].mean()),
     }
 
 

@@ -26,7 +26,7 @@ class Trust:
 
     Attributes:
         predicted_dice: to expect of it, 0..1: the mean over the classes that it shows, or should.
-        bound: at most a share ``risk`` of all pictures have a Dice below their bound.
+        bound: about a share ``risk`` of all pictures have a Dice below their bound, see ``Quality.bound``.
         verdict: ``accept``, or ``review`` where the predicted Dice is below the judge's cut, or the picture is unlike
             those trained on.
         unlike: in what the picture is unlike them; empty where in nothing.

@@ -74,7 +74,8 @@ def test_single_maps_in_another_unit_are_named(deep, found):
         "depth_unlike": [
             f"depth/{cut}.png (its middle is 0.003 m, that of most 1 m)",
             f"depth/{metres}.npy (its middle is 0.001 m, that of most 1 m)",
-        ]
+        ],
+        "depth_coarse": [f"depth/{cut}.png (8 bits, in mm)"],
     }
     deep.describe(depth_unit="relative")
     assert found(deep.path) == {}
@@ -128,3 +129,30 @@ def test_advice_on_depth_is_a_sentence():
 def test_real_depth_has_nothing_wrong(shared, found, name):
     told = found(shared / name, notes=True)
     assert not {"no_depth_unit", "depth_scale", "nothing_measured", "unreadable", "depth_size", "no_depth"} & set(told)
+
+
+def test_distances_in_bytes_are_told(deep, found):
+    for name in (*deep.train, *deep.val, *deep.test):
+        deep.write(f"depth/{name}.png", np.full((64, 64), 2, np.uint8))
+    deep.describe(depth_unit="m")
+    assert set(found(deep.path)) == {"depth_coarse"}
+    deep.describe(depth_unit="relative")
+    assert found(deep.path) == {}
+
+
+def test_values_at_the_end_of_the_type_are_told_unless_they_are_invalid(deep, found):
+    saturated = METRE.copy()
+    saturated[:3] = 65535
+    deep.write(f"depth/{deep.train[0]}.png", saturated)
+    assert set(found(deep.path)) == {"depth_saturated"}
+    deep.describe(depth_unit="mm", depth_invalid=[0, 65535])
+    assert found(deep.path) == {}
+
+
+def test_depth_of_another_camera_that_misses_its_picture_is_told(deep, found):
+    camera = {"fx": 60, "fy": 60, "cx": 31.5, "cy": 31.5}
+    rig = {"intrinsics": camera, "depth_intrinsics": camera, "depth_to_colour": np.eye(4).tolist()}
+    deep.describe(**rig)
+    assert found(deep.path) == {}
+    deep.describe(**{**rig, "intrinsics": {**camera, "cx": 500}})
+    assert set(found(deep.path)) == {"depth_beside"}

@@ -60,7 +60,7 @@ def test_the_table_says_what_was_tried(model, discs):
     assert largest.split()[:3] == ["largest", "cell", "alone"]
     assert "  kept  mean Dice +" in largest
     assert lines[-2].startswith("kept: ")
-    assert lines[-1].startswith("Dice, mean over 10 cases: cell 0.")
+    assert lines[-1].startswith("Dice, mean over the 10 cases that it was chosen on: cell 0.")
 
 
 def test_a_judge_has_to_be_taught_again(model, discs):

@@ -6,8 +6,12 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 
+from segkit.classification import fusion
 from segkit.classification.fusion import fit_fusion, kept_temperature
 from segkit.errors import UsageError
+from segkit.fitting.heldout import with_members
+from segkit.fitting.temperature import together
+from segkit.statistics import probabilities_of, tempered
 
 
 def toy(noise=(2.0, 3.0, 4.0), classes=4, images=1500, seed=0):
@@ -140,3 +144,20 @@ def test_what_cannot_be_fitted_is_said_in_one_line(changes, message):
     given = {"logits": torch.zeros(2, 4, 3), "target": torch.tensor([0, 1, 2, 0]), **changes}
     with pytest.raises(UsageError, match=message):
         fit_fusion(given.pop("logits"), given.pop("target"), **given)
+
+
+def test_the_whole_s_temperature_comes_from_images_that_its_weights_were_not_fitted_on(monkeypatch):
+    logits, target = toy()
+    asked = []
+    plain = fusion._kept_temperature
+    monkeypatch.setattr(
+        fusion, "_kept_temperature", lambda blocks, places: asked.append(blocks) or plain(blocks, places)
+    )
+    found = fit_fusion(logits, target, weights="class", seed=3)
+    assert found.verdict.best != "plain"
+    blocks = fusion._blocks(probabilities_of(logits.movedim(2, 1), "multiclass"), target, 3)
+    blocks = [with_members(b, lambda i, said: tempered(said, found.temperatures[i], "multiclass")) for b in blocks]
+    seen = together(found.combination, blocks)
+    for ours, theirs in zip(asked[-1], seen, strict=True):
+        assert ours.members.shape == theirs.members.shape
+        assert not torch.equal(ours.members, theirs.members)

@@ -131,8 +131,8 @@ def test_what_cannot_be_read_is_an_error_in_its_place(tmp_path):
         (
             "bad.png: can't be decoded",
             "none.png: no such file",
-            "array 3: an array [2, 3, 4, 5]; expected [H, W] or [H, W, C]",
-            "array 4: an array of int64; expected uint8, uint16 or float in 0..1",
+            "array 3: got [2, 3, 4, 5]; expected a path, or an array [H, W] or [H, W, C]",
+            "array 4: the array is int64; expected uint8, uint16, or float in 0..1",
             "array 5: holds values that are not finite",
             "array 6: values run from 7 to 7",
             "array 7: the picture has 2 channels; the model takes 3",

@@ -16,6 +16,7 @@ from segkit.classification.scores import (
     nll,
     ranks,
     top_k,
+    wilson,
 )
 from segkit.errors import UsageError
 
@@ -127,3 +128,20 @@ def test_what_is_no_number_is_not_right():
     probabilities = np.array([[np.nan, np.nan, np.nan], [0.2, np.nan, 0.1], [0.2, 0.7, 0.1]])
     assert ranks(probabilities, np.array([0, 0, 1])).tolist() == [3, 1, 0]
     assert top_k(probabilities, np.array([0, 0, 1])) == pytest.approx(1 / 3)
+
+
+def test_shares_have_wilsons_interval():
+    assert wilson(20, 20) == pytest.approx([0.8389, 1], abs=1e-4)
+    assert wilson(0, 20) == pytest.approx([0, 0.1611], abs=1e-4)
+    assert wilson(81, 263) == pytest.approx([0.2553, 0.3662], abs=1e-4)  # Newcombe, Statistics in Medicine, 1998
+    assert (wilson(1, 1), wilson(0, 0)) == (None, None)
+    right = classification_scores(np.eye(2)[[0] * 20], np.zeros(20, np.int64), "ab")
+    assert right["intervals"]["top1"] == right["intervals"]["per_class"]["a"] == wilson(20, 20)
+
+
+def test_a_calibration_error_has_no_interval():
+    confidence = np.repeat([0.55, 0.65, 0.75, 0.85, 0.95], 20)
+    labels = np.concatenate([np.arange(20) >= right for right in (11, 13, 15, 17, 19)]).astype(np.int64)
+    found = classification_scores(np.stack([confidence, 1 - confidence], 1), labels, "ab")
+    assert found["ece"] == pytest.approx(0, abs=1e-12)
+    assert found["intervals"]["ece"] is None  # resampled ones would run from about 0.03 to 0.12

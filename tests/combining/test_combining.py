@@ -6,6 +6,7 @@ import torch
 
 from segkit import Ensemble, Predictor, Segmenter, combining, load, save
 from segkit.combining import Gate, LogitMean, Mean, Stack
+from segkit.combining.sums import Spread, Sums
 from segkit.errors import ModelError, UsageError
 from segkit.statistics import entropy, logits_of, probabilities_of, tempered
 
@@ -245,3 +246,31 @@ def test_equal_members_do_not_disagree_however_warm():
     part = members(1, 2)[0]
     found = Ensemble([part, part], temperature=1.25).statistics(IMAGE)
     assert found.mutual_information.max() < 1e-6
+
+
+def test_maps_that_are_one_members_each_are_nothing_to_disagree_on():
+    mean = Mean(2, 2, "multilabel", weights=[[1.0, 0.0], [0.0, 1.0]])
+    spread = Spread(mean)
+    for place, said in enumerate(([0.5, 0.0], [0.0, 0.5])):
+        spread.add(place, torch.tensor(said).view(1, 2, 1, 1), torch.zeros(1, 3, 1, 1))
+    found = spread.statistics(1.0)
+    assert found.probabilities.flatten().tolist() == [0.5, 0.5]
+    assert found.mutual_information.abs().max() < 1e-6
+    other = Spread(Mean(2, 2, "multilabel", weights=[[0.25, 0.75], [0.75, 0.25]]))
+    said = torch.tensor([[0.9, 0.2], [0.4, 0.7]])
+    for place in range(2):
+        other.add(place, said[place].view(1, 2, 1, 1), torch.zeros(1, 3, 1, 1))
+    weights = torch.tensor([[0.25, 0.75], [0.75, 0.25]])
+
+    def nats(p):
+        return torch.special.entr(p) + torch.special.entr(1 - p)
+
+    expected = (nats((weights * said).sum(0)) - (weights * nats(said)).sum(0)).mean()
+    torch.testing.assert_close(other.statistics(1.0).mutual_information.flatten()[0], expected)
+
+
+def test_classes_that_nobody_with_a_weight_names_are_equally_likely():
+    sums = Sums(Mean(2, 2, "multiclass", weights=[[1.0, 0.0], [0.0, 1.0]]))
+    for place, said in enumerate(([0.0, 1.0], [1.0, 0.0])):
+        sums.add(place, torch.tensor(said).view(1, 2, 1, 1), torch.zeros(1, 3, 1, 1))
+    assert sums.probabilities().flatten().tolist() == [0.5, 0.5]

@@ -257,3 +257,17 @@ def test_where_transformers_is_missing_it_is_said(monkeypatch, bert):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UsageError, match=r'pip install "segkit\[text\]"'):
         create_text("hugging_face", folder=str(bert))
+
+
+@pytest.mark.parametrize("key", ["backbone", "backbone_config", "use_timm_backbone"])
+def test_a_description_that_names_another_model_to_fetch_is_refused(key, transformers, bert):
+    description = create_text("hugging_face", folder=str(bert)).description()
+    description["config"] = {**description["config"], "inner": [{key: "hf-hub:somebody/s"}]}
+    with pytest.raises(ModelError, match="names another model to fetch; refused"):
+        rebuild_text(description)
+
+
+def test_transformers_of_before_are_told(monkeypatch, transformers, bert):
+    monkeypatch.setattr(transformers, "__version__", "4.57.1")
+    with pytest.raises(UsageError, match=r"need transformers 5 or newer, this is 4\.57\.1: pip install -U"):
+        create_text("hugging_face", folder=str(bert))

@@ -282,3 +282,13 @@ def test_real_depth_reads(shared, name, metric, low, high):
         measured = depth[..., 0][raw > 0]
         assert low <= measured.min() <= measured.max() <= high
         assert np.array_equal(np.rint(measured * (1000 if metric else 1)), raw[raw > 0])
+
+
+def test_no_numbers_where_nothing_is_measured_spoil_nothing():
+    depth = torch.rand(1, 2, 8, 8)
+    depth[:, 1] = 1
+    depth[0, 1, 2, 3] = 0
+    depth[0, 0, 2, 3] = 0
+    expected = zoomed_depth(depth, (3, 5), True)
+    depth[0, 0, 2, 3] = torch.nan
+    assert torch.equal(zoomed_depth(depth, (3, 5), True), expected)

@@ -175,3 +175,14 @@ def test_mistakes_are_explained(given, message):
 def test_other_channels_than_expected_are_told():
     with pytest.raises(ValueError, match="depth has 3 channels; expected 1 and the validity"):
         encoding("metres")(torch.zeros(1, 3, 4, 4))
+
+
+def test_what_lies_on_a_flat_table_is_seen_by_its_height_whatever_its_area():
+    depth = torch.ones(1, 2, 10, 10)
+    depth[:, 0] = 0.5
+    module = encoding("metres", per_picture=True)
+    assert module(depth)[:, 0].abs().max() == 0  # nothing on it
+    depth[0, 0, 0] = depth[0, 0, 1] = 0.45  # a fifth: the quartiles are the table's
+    found = module(depth)[0, 0]
+    assert found[5, 5] == 0
+    torch.testing.assert_close(found[0, 0].item(), -(5**0.5), atol=1e-3, rtol=0)  # 0.05 over 0.05 · √0.2

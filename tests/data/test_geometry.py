@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from medical.grids import random_grids
 
-from segkit.data.geometry import PLANES, Geometry
+from segkit.data.geometry import Geometry
+from segkit.data.slices import PLANES
 
 # Of each plane: where slices, rows and columns lead to. In RAS+, x grows to the right, y to the front, z to the top.
 LEFT, BACK, UP, DOWN = (-1, 0, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)
@@ -24,8 +25,7 @@ def test_slices_hang_as_radiologists_hang_them_however_the_voxels_are_stored(pla
         for axis, to in enumerate(HANGING[plane]):
             step = np.diff(hung, axis=axis).reshape(-1, 3).mean(axis=0)
             assert step @ to > 0
-        assert np.array_equal(turn.back(hung), points)
-        assert np.shares_memory(turn.back(hung), points)
+        assert np.shares_memory(hung, points)
 
 
 def test_each_axis_of_an_oblique_volume_is_that_which_it_is_closest_to():

@@ -292,3 +292,13 @@ def test_reading_names_the_file_that_does_not_fit(tmp_path):
     read = Reader(channels=3).read(tmp_path / "a.png")
     assert read.shape == (6, 8, 3)
     assert read[5, 7].tolist() == pytest.approx([47 / 255] * 3)
+
+
+def test_damaged_exif_says_nothing(tmp_path):
+    png = io.BytesIO()
+    Image.fromarray(COLOUR8).save(png, "png", exif=b"garbage!")
+    (tmp_path / "a.png").write_bytes(png.getvalue())
+    with Image.open(tmp_path / "a.png") as picture, pytest.raises(SyntaxError):
+        picture.getexif()
+    assert orientation_of(tmp_path / "a.png") == 1
+    assert np.array_equal(read_pixels(tmp_path / "a.png"), COLOUR8)

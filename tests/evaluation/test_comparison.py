@@ -1,6 +1,7 @@
 """Comparisons: the same images for all, each against the first, saved with each one's own report."""
 
 import csv
+import dataclasses
 import json
 import re
 
@@ -8,6 +9,7 @@ import pytest
 
 from segkit.artifact import load
 from segkit.errors import ModelError, UsageError
+from segkit.evaluation import comparison as module
 from segkit.evaluation.comparison import compare
 from segkit.evaluation.report import evaluate
 from segkit.evaluation.table import comparison_table
@@ -95,3 +97,10 @@ def test_what_can_not_be_compared(prepared):
     with pytest.raises(ModelError, match="no model there"):
         compare([masks, prepared / "nothing"], prepared / "cells", progress=lambda *call: scored.append(call))
     assert scored == []  # it is said before the first one is scored
+
+
+def test_models_that_are_scored_on_different_pixels_are_not_compared(prepared, comparison):
+    first, second = list(comparison.reports.values())[:2]
+    finer = dataclasses.replace(second, counts=16 * second.counts)
+    with pytest.raises(UsageError, match=r"are scored on different pixels, as at two resolutions"):
+        module._pair(first, finer)

@@ -15,8 +15,9 @@ from segkit.drawing.error_picture import FOUND, MISSED, NOTHING
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.evaluation.calibration import Calibration
+from segkit.evaluation.looks import probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics
-from segkit.evaluation.report import evaluate, probabilities_with_members
+from segkit.evaluation.report import evaluate
 from segkit.model import Segmenter
 from segkit.prediction.predictor import Predictor
 

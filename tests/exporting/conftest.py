@@ -50,7 +50,19 @@ def taught():
         *("foreground", "anything"),
     ]
     quality = {"signs": names, "centre": [0.0] * 8, "scale": [1.0] * 8, "slopes": [0.0] * 8, "intercept": 0.9}
-    figures = {"errors": [0.0], "cut": 0.5, "accepted": 1.0, "worse": 0.0, "correlation": None, "mean_error": 0.0}
+    figures = {
+        "errors": [0.0],
+        "shares": [0.5],
+        "cut": 0.5,
+        "accepted": 1.0,
+        "worse": 0.0,
+        "correlation": None,
+        "mean_error": 0.0,
+    }
     judge = {"ranges": [], "good": 0.8, "risk": 0.2, "disagrees": True}
     settings = {"tile": 48, "tta": None, "threshold": 0.99}
-    return {"quality": {**quality, **figures, "images": 20}, **judge, "settings": settings}
+    return {
+        "quality": {**quality, **figures, "mean_error": 0.0, "images": 20, "units": 20},
+        **judge,
+        "settings": settings,
+    }

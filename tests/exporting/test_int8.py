@@ -27,10 +27,11 @@ def test_its_cost_against_the_masks_of_a_dataset(quick, workplace, capsys):
 
 def test_of_plain_pictures_every_second_one_is_held_out_and_fp32_is_the_truth(quick, workplace, capsys):
     assert main([*PREDICT.split(), "--int8", "cells/images"]) == 0
-    opset, difference, score, speed = capsys.readouterr().out.splitlines()
+    opset, difference, outside, score, speed = capsys.readouterr().out.splitlines()
     assert opset.startswith("small.onnx: opset 18, ")
     assert opset.endswith(" MB, uint8 [batch, height, width, 3] → probabilities of cell")
     assert difference.startswith("largest difference from the model in float32, on 5 sizes: ")
+    assert outside == "not inside, for other programs to do: tiles of 48"
     assert score.startswith("int8: Dice of cell ")
     assert score.endswith("(+0.00 points, 2 held-out pictures)") or " against the labels in float32, 1.0000 in" in score
     assert speed.startswith("int8: ")

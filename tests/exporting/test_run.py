@@ -9,6 +9,7 @@ import torch
 
 import segkit
 from segkit import Ensemble, Segmenter
+from segkit.cli.main import main
 from segkit.errors import ModelError, UsageError
 
 SIZES = [(1, 33, 33), (2, 300, 301), (1, 97, 513), (3, 64, 96), (1, 35, 200)]
@@ -193,3 +194,15 @@ def test_sixteen_bits_with_a_window_inside(window, tmp_path):
     model = stem(window=window, in_channels=1)
     segkit.export(model, tmp_path / "m.onnx", pixels="uint16")
     assert largest_difference(tmp_path / "m.onnx", model, SIZES, np.uint16) < 1e-4
+
+
+def test_what_is_done_around_the_graph_is_said(tmp_path, capsys):
+    model = stem(mpp=0.5)
+    model.about = {"predict": {"tile": 64, "tta": "flip", "postprocess": {"holes": {"cell": "all"}}}}
+    segkit.save(model, tmp_path / "model")
+    assert main(["export", str(tmp_path / "model"), "-o", str(tmp_path / "a.pt2"), "--to", "torch-export"]) == 0
+    said = (
+        "not inside, for other programs to do: bringing pictures to 0.5 microns per pixel, tiles of 64, "
+        "the mean over views (flip), postprocessing"
+    )
+    assert said in capsys.readouterr().out.splitlines()

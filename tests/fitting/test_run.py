@@ -8,6 +8,7 @@ from segkit.data.folder import open_dataset
 from segkit.errors import ModelError, UsageError
 from segkit.fitting import heldout, learned, run
 from segkit.fitting.heldout import hold_out
+from segkit.labels import threshold_at
 from segkit.prediction.predictor import Predictor
 
 HOW = {"precision": "fp32"}
@@ -188,3 +189,27 @@ def test_scores_on_the_split_of_the_fit_say_so(spots, three):
     (note,) = evaluate(found.model, spots, "val", **HOW).metrics["notes"]
     assert note == "the ensemble's weights were fitted on split 'val' of spots: these scores favour it"
     assert evaluate(found.model, spots, "test", **HOW).metrics["notes"] == []
+
+
+def test_a_second_fit_moves_thresholds_from_where_they_began(spots, three):
+    three.about = {"predict": {"threshold": 0.4}}
+    first = fit(three, spots, weights="uniform", **HOW).model
+    assert first.about["predict"]["threshold"] == pytest.approx(threshold_at(0.4, first.temperature))
+    again = fit(Ensemble(list(first.members), names=first.names, temperature=0.5), spots, weights="uniform", **HOW)
+    assert again.model.temperature == pytest.approx(first.temperature, rel=0.2)
+    moved = Ensemble(list(first.members), names=first.names, temperature=0.5)
+    moved.about = {"predict": {"threshold": threshold_at(0.4, 0.5)}}
+    again = fit(moved, spots, weights="uniform", **HOW).model
+    assert again.about["predict"]["threshold"] == pytest.approx(threshold_at(0.4, again.temperature))
+
+
+def test_members_are_scored_at_the_threshold_from_before_the_whole_s_temperature(spots, three):
+    model = Ensemble(list(three.members), names=three.names, temperature=0.5)
+    model.about = {"predict": {"threshold": threshold_at(0.4, 0.5)}}
+    report = evaluate(model, spots, "val", **HOW)
+    for name, member in zip(three.names, three.members, strict=True):
+        alone = evaluate(member, spots, "val", threshold=0.4, **HOW).metrics
+        assert report.members[name]["pooled"] == alone["pooled"]
+    asked = evaluate(model, spots, "val", threshold=0.7, **HOW)
+    alone = evaluate(three.members[0], spots, "val", threshold=0.7, **HOW).metrics
+    assert asked.members[three.names[0]]["pooled"] == alone["pooled"]

@@ -9,7 +9,7 @@ import pytest
 from segkit.measuring import run_page
 from segkit.measuring.measures import measure
 from segkit.measuring.run_page import write_run_page
-from segkit.measuring.table import Case, figures
+from segkit.measuring.table import CaseMeasures, figures
 from segkit.prediction.writers import write_picture
 
 TRUST = {"predicted_dice": 0.9, "bound": 0.8, "verdict": "accept", "unlike": []}
@@ -37,14 +37,14 @@ class Nesting(HTMLParser):
 
 def case(folder, name, *, trust=TRUST, size=(60, 90), error=None, mask=None, **how):
     if error is not None:
-        return Case(name, error=error)
+        return CaseMeasures(name, error=error)
     mask = np.eye(6, dtype=np.uint8) if mask is None else mask
     probabilities = np.full((1, *mask.shape), 0.5, np.float32)
     found = measure(mask, probabilities, classes=["none", "lesion"], task="binary", background=0, spacing=(2, 2))
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     file = folder / f"{len(list(folder.iterdir()))} {len(name)}_preview.png"
     write_picture(file, picture)
-    return Case(name, figures(found), trust, preview=file, **how)
+    return CaseMeasures(name, figures(found), trust, preview=file, **how)
 
 
 def page(folder, cases, **how):

@@ -5,7 +5,7 @@ import numpy as np
 
 from segkit.data.geometry import Geometry
 from segkit.measuring.measures import measure
-from segkit.measuring.table import ALWAYS, COLUMNS, Case, columns_of, figures, rows_of, write_table
+from segkit.measuring.table import ALWAYS, COLUMNS, CaseMeasures, columns_of, figures, rows_of, write_table
 
 TRUST = {"predicted_dice": 0.91, "bound": 0.8, "verdict": "review", "unlike": ["darker than any"]}
 
@@ -62,9 +62,9 @@ def test_figures_of_volumes_by_what_is_known_of_them():
 def test_a_row_is_a_case_and_a_class_or_a_case_without_a_mask():
     rows = rows_of(
         [
-            Case("a", figures(found((4, 5))), TRUST, notes=("read twice",)),
-            Case("b", figures(found((4, 5)))),
-            Case("c", error="c: cut short"),
+            CaseMeasures("a", figures(found((4, 5))), TRUST, notes=("read twice",)),
+            CaseMeasures("b", figures(found((4, 5)))),
+            CaseMeasures("c", error="c: cut short"),
         ]
     )
     assert [(row["case"], row["class"]) for row in rows] == [
@@ -78,14 +78,14 @@ def test_a_row_is_a_case_and_a_class_or_a_case_without_a_mask():
 def test_what_is_not_known_of_a_class_is_said_in_its_row_alone():
     measures = figures(found((4, 5)))
     measures["cyst"]["notes"] = "too many pieces"
-    assert [row["notes"] for row in rows_of([Case("a", measures)])] == ["", "too many pieces"]
+    assert [row["notes"] for row in rows_of([CaseMeasures("a", measures)])] == ["", "too many pieces"]
 
 
 def test_the_files_hold_every_figure_and_say_what_it_is(tmp_path):
     cases = [
-        Case('a, "b"', figures(found((4, 5), spacing=(0.1, 0.3))), TRUST),
-        Case("täglich", figures(found((4, 5, 6)))),
-        Case("c", error="c: cut short\nin the middle"),
+        CaseMeasures('a, "b"', figures(found((4, 5), spacing=(0.1, 0.3))), TRUST),
+        CaseMeasures("täglich", figures(found((4, 5, 6)))),
+        CaseMeasures("c", error="c: cut short\nin the middle"),
     ]
     rows = rows_of(cases)
     paths = write_table(tmp_path, rows)
@@ -102,8 +102,8 @@ def test_the_files_hold_every_figure_and_say_what_it_is(tmp_path):
 
 def test_what_a_manifest_brings_back_gives_the_same_files(tmp_path):
     measures = figures(found((40, 50), spacing=(0.1, 0.3)))
-    write_table(tmp_path / "first", rows_of([Case("a", measures)]))
-    write_table(tmp_path / "again", rows_of([Case("a", json.loads(json.dumps(measures)))]))
+    write_table(tmp_path / "first", rows_of([CaseMeasures("a", measures)]))
+    write_table(tmp_path / "again", rows_of([CaseMeasures("a", json.loads(json.dumps(measures)))]))
     for name in ("measures.csv", "measures.json"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
@@ -111,7 +111,7 @@ def test_what_a_manifest_brings_back_gives_the_same_files(tmp_path):
 def test_every_key_has_its_column_and_a_table_of_nothing_has_headings(tmp_path):
     known = [found((4, 5)), found((4, 5), spacing=(1, 1)), found((4, 5, 6)), found((4, 5, 6), spacing=(1, 1, 1))]
     known += [found((4, 5, 6), geometry=Geometry((4, 5, 6), np.eye(4)))]
-    keys = {key for measures in known for row in rows_of([Case("a", figures(measures))]) for key in row}
+    keys = {key for measures in known for row in rows_of([CaseMeasures("a", figures(measures))]) for key in row}
     assert keys == set(COLUMNS)
     table, _ = write_table(tmp_path, [])
     assert table.read_text() == ",".join(ALWAYS) + "\n" or table.read_bytes() == (",".join(ALWAYS) + "\r\n").encode()

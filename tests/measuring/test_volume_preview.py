@@ -2,7 +2,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from segkit.data.geometry import PLANES, Geometry
+from segkit.data.geometry import Geometry
+from segkit.data.slices import PLANES
 from segkit.measuring import volume_preview
 from segkit.measuring.volume_preview import MARGIN, TALLEST, WIDTH, draw_volume_preview
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from segkit.errors import UsageError
 from segkit.model import Segmenter
-from segkit.prediction.bands import Batches, Strips, bands, tiled
+from segkit.prediction.at_once import AtOnce
+from segkit.prediction.bands import Strips, bands, tiled
 from segkit.prediction.tiles import bell, tile_origins
 
 sides = st.integers(1, 40)
@@ -158,7 +159,7 @@ def test_rows_are_read_once_from_the_top_down_and_never_more_than_a_tile_high():
         return image[:, :, top:bottom]
 
     strips = Strips((50, 12), 1, rows)
-    found = list(bands(torch.sigmoid, strips, tile=16, overlap=0.5, batches=Batches(4), tta=None))
+    found = list(bands(torch.sigmoid, strips, tile=16, overlap=0.5, batches=AtOnce(4), tta=None))
     assert [(a, b) for a, b in read if b - a > 16] == []
     assert [a for a, _ in read[1:]] == [b for _, b in read[:-1]]
     assert (read[0][0], read[-1][1]) == (0, 50)
@@ -173,8 +174,8 @@ def test_what_reading_raises_comes_through_and_no_thread_stays():
 
     before = threading.active_count()
     with pytest.raises(OSError, match="gone"):
-        list(bands(torch.sigmoid, Strips((32, 8), 1, rows), tile=8, overlap=0.5, batches=Batches(1), tta=None))
-    opened = bands(torch.sigmoid, Strips((8, 8), 1, rows), tile=4, overlap=0.5, batches=Batches(1), tta=None)
+        list(bands(torch.sigmoid, Strips((32, 8), 1, rows), tile=8, overlap=0.5, batches=AtOnce(1), tta=None))
+    opened = bands(torch.sigmoid, Strips((8, 8), 1, rows), tile=4, overlap=0.5, batches=AtOnce(1), tta=None)
     next(opened)
     opened.close()
     assert threading.active_count() == before
@@ -189,7 +190,7 @@ def test_out_of_memory_halves_the_batch_for_good():
             raise torch.OutOfMemoryError("no room")
         return x
 
-    batches, image = Batches(7), torch.rand(1, 1, 8, 48)  # eleven tiles
+    batches, image = AtOnce(7), torch.rand(1, 1, 8, 48)  # eleven tiles
     strips = Strips((8, 48), 1, lambda top, bottom: image[:, :, top:bottom])
     found = list(bands(small, strips, tile=8, overlap=0.5, batches=batches, tta=None))
     torch.testing.assert_close(found[0], image)

@@ -293,3 +293,29 @@ def test_what_depth_changed_is_outlined():
     outlined = (last == CHANGED).all(2)
     assert outlined.sum() == 8
     assert last[3, 3].tolist() == [0, 80, 0]
+
+
+def test_a_stream_may_say_what_its_depth_means(model):
+    predictor, rng = segkit.Predictor(model), np.random.default_rng(2)
+    frame, values = rng.integers(0, 256, (40, 30, 3), np.uint8), rng.integers(500, 3000, (40, 30)).astype(np.uint16)
+    metres = (values / 1000).astype(np.float32)
+    first, bare = predictor.stream([(frame, metres), (frame, None)], depth_format=DepthFormat(unit="m"))
+    assert np.array_equal(first.probabilities, predictor.predict(frame, depth=values).probabilities)
+    assert np.array_equal(bare.probabilities, predictor.predict(frame).probabilities)
+    with pytest.raises(UsageError, match="this model was trained on metres"):
+        next(predictor.stream([(frame, metres)], depth_format=DepthFormat(unit="relative")))
+
+
+def test_that_depth_was_left_out_is_told(model, pictures, capsys):
+    segkit.save(model, pictures / "model")
+    command = ["predict", str(pictures / "model"), str(pictures / "images/a"), "-o", str(pictures / "masks")]
+    assert main(command) == 0
+    assert "note: the model takes depth too (--depth FOLDER of pictures)" in capsys.readouterr().out
+    assert main([*command, "--depth", str(pictures / "depth")]) == 0
+    assert "takes depth too" not in capsys.readouterr().out
+
+
+def test_stems_are_the_same_however_letters_with_marks_are_written(pictures):
+    (pictures / "images/a/one.png").rename(pictures / "images/a/pru\u0308.png")
+    (pictures / "depth/one.png").rename(pictures / "depth/pr\u00fc.png")
+    assert depth_of_places(pictures, "a/pru\u0308.png") == ["pr\u00fc.png"]

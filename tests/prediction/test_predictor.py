@@ -1,5 +1,6 @@
 import math
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from segkit.drawing.overlay import draw_overlay
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, UsageError
 from segkit.model import Segmenter
-from segkit.precision import fastest
+from segkit.precision import fastest, whole_float32
 from segkit.prediction.predictor import Prediction, Predictor
 from segkit.statistics import PixelStatistics, entropy
 
@@ -573,18 +574,27 @@ def test_a_volume_asked_for_meanwhile_doesn_t_take_the_place_of_another(binary, 
     assert predictor.predict_case(Path("a")) == "of a"
 
 
-def test_float32_on_a_gpu_is_all_of_it(binary):
-    seen, plain = [], binary.statistics
+def test_float32_on_a_gpu_is_all_of_it():
+    gpu, before = torch.device("cuda"), torch.backends.cudnn.allow_tf32
+    assert before
+    first, second = whole_float32(gpu), whole_float32(gpu)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not torch.backends.cudnn.allow_tf32
+    second.__exit__(None, None, None)
+    assert torch.backends.cudnn.allow_tf32
+    with whole_float32(torch.device("cpu")):
+        assert torch.backends.cudnn.allow_tf32
 
-    def noting(image):
-        seen.append(torch.backends.cudnn.allow_tf32)
-        return plain(image)
 
-    binary.statistics = noting
-    before = torch.backends.cudnn.allow_tf32
+def test_whole_float32_is_asked_for_where_float32_is(binary, monkeypatch):
+    asked = []
+    monkeypatch.setattr("segkit.prediction.sweep.whole_float32", lambda device: asked.append(device) or nullcontext())
+    Predictor(binary, precision="bf16").predict(picture(8, 8))
+    assert asked == []
     Predictor(binary, precision="fp32").predict(picture(8, 8))
-    assert seen == [False]
-    assert torch.backends.cudnn.allow_tf32 == before
+    assert asked == [torch.device("cpu")]
 
 
 def test_a_model_from_elsewhere_with_kernels_of_volumes_and_a_smallest_image():
@@ -604,3 +614,9 @@ def test_a_model_from_elsewhere_with_kernels_of_volumes_and_a_smallest_image():
     image = torch.from_numpy(picture(120, 110)).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
         np.testing.assert_allclose(found.probabilities, model.probabilities(image)[0].numpy(), atol=1e-5)
+
+
+def test_more_classes_than_a_mask_holds_are_refused():
+    model = Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=255)
+    with pytest.raises(UsageError, match="this model has 255 classes; a mask holds 254 at most"):
+        Predictor(model)

@@ -130,3 +130,19 @@ def test_a_camera_may_fill_one_array_again_and_again(binary):
     found = list(Slow(binary, device="cpu").stream(camera()))
     for prediction, frame in zip(found, FRAMES, strict=True):
         np.testing.assert_array_equal(prediction.probabilities[0], frame[..., 0].astype(np.float32) / 255)
+
+
+def test_a_camera_that_stops_holds_nothing_up(binary, monkeypatch):
+    monkeypatch.setattr("segkit.prediction.stream.LEAVING", 0.05)
+    goes_on = threading.Event()
+
+    def camera():
+        yield FRAMES[0]
+        goes_on.wait()
+
+    stream = Predictor(binary, device="cpu").stream(camera())
+    assert next(stream).name == "frame_000000"
+    began = time.perf_counter()
+    stream.close()
+    assert time.perf_counter() - began < 2
+    goes_on.set()

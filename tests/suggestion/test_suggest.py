@@ -3,12 +3,15 @@
 import dataclasses
 
 import pytest
+import torch
 import yaml
 
+from segkit.data.folder import open_dataset
 from segkit.data.synthetic import draw_cells
 from segkit.errors import DataError, UsageError
-from segkit.recipe import Recipe
+from segkit.recipe import DataRecipe, Recipe
 from segkit.recipe_file import load_recipe
+from segkit.suggestion import speed
 from segkit.suggestion import suggest as module
 from segkit.suggestion.choices import choose
 from segkit.suggestion.facts import Facts
@@ -230,3 +233,25 @@ def test_errors(tmp_path, monkeypatch):
     (data / "dataset.yaml").write_text(yaml.safe_dump(description))
     with pytest.raises(DataError, match="no split 'train' with pictures in it"):
         suggest(data)
+
+
+@pytest.mark.parametrize(("cut", "crops"), [(40.0, 3120), (5.0, 780)])
+def test_on_a_gpu_the_slower_of_training_and_reading_fills_the_minutes(cut, crops, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(module.torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(module, "fastest", lambda _: "bf16")
+    monkeypatch.setattr(module, "crops_per_second", lambda *_, **__: 20.0)
+    monkeypatch.setattr(module, "crops_cut_per_second", lambda *_, held, **__: cut if held else 0.0)
+    data = draw_cells(tmp_path / "cells", images=8, size=64, splits=(0.5, 0.25, 0.25))
+    assert f"3 minutes at the speed measured here: {crops:,} crops" in suggest(data, hours=0.05).text
+
+
+def test_reading_is_timed_on_whole_items(tmp_path, monkeypatch):
+    folder = open_dataset(draw_cells(tmp_path / "cells", images=8, size=64, splits=(0.5, 0.25, 0.25)))
+    clock = iter([100.0, 102.0])
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(speed, "loader_workers", lambda *_: 3)
+    samples = folder.samples("train", "val")
+    data = DataRecipe(crop=32)
+    found = speed.crops_cut_per_second(folder, samples, data, held=True, device=torch.device("cpu"))
+    assert found == 4 * len(samples) / 2 * 3

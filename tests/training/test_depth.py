@@ -10,11 +10,12 @@ import torch
 import segkit
 from segkit.data.alignment import Alignment
 from segkit.data.camera import Intrinsics
+from segkit.data.depth_format import DepthFormat
 from segkit.data.synthetic import draw_cells
 from segkit.errors import DataError, RecipeError
 from segkit.recipe import Recipe
 from segkit.training.optimizer import parameter_groups
-from segkit.training.plan import build_segmenter, make_plans
+from segkit.training.plan import build_segmenter, data_digest, make_plans
 from segkit.training.run import _about as about_of
 from segkit.training.run import _notes as notes_of
 from segkit.training.run import train
@@ -295,3 +296,15 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path):
         SamplePictures.on_validation_end = original
     again = train(recipe_of(train=how), cells, out=tmp_path / "parts", resume=True, console=False)
     assert len(same(whole.model, again.model)) == len(whole.model.state_dict())
+
+
+def test_what_depth_means_is_part_of_the_data_that_a_run_began_with(cells):
+    folder = segkit.open_dataset(cells)
+    camera = Intrinsics(fx=60, fy=60, cx=24, cy=24)
+    rig = Alignment(depth_camera=camera, colour_camera=camera, motion=np.eye(4).tolist())
+    others = [replace(folder, depth_format=DepthFormat(unit="mm")), replace(folder, alignment=rig)]
+    for model, differ in ((BRIDGED, True), (MODEL, False)):
+        plans = make_plans(recipe_of(model), folder)
+        first = data_digest(plans, folder)
+        assert data_digest(plans, folder) == first
+        assert [data_digest(plans, other) != first for other in others] == [differ, differ]

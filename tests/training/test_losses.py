@@ -194,3 +194,12 @@ def test_class_weights_move_with_the_module_and_stay_out_of_its_state():
 def test_a_wrong_recipe_is_told_what_is_wrong(terms, options, message):
     with pytest.raises(RecipeError, match=message):
         build_loss(terms, **{"task": "multiclass", "classes": 3, **options})
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "bce", "focal"])
+def test_one_label_may_have_a_weight(name):
+    loss = build_loss({name: 1.0}, task="multilabel", classes=1, class_weights=[2.0])
+    plain = build_loss({name: 1.0}, task="multilabel", classes=1)
+    logits, target = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+    assert plain(logits, target) > 0.1
+    assert loss(logits, target).item() == pytest.approx(plain(logits, target).item())

@@ -75,7 +75,7 @@ sys.exit(main(words))
 
 IN_THE_THIRD_EPOCH = ("segkit.training.module", "TrainingModule", "training_step", 6)
 IN_THE_SECOND_MEMBER = ("segkit.training.progress", "EpochTable", "on_train_epoch_end", 4)
-WHILE_A_MODEL_IS_SAVED = ("segkit.artifact.saving", "", "write", 1)
+WHILE_A_MODEL_IS_SAVED = ("segkit.artifact.saving", "", "write_whole", 1)
 OTHERS = (
     ("segkit.training.module", "TrainingModule", "training_step", 1),
     ("segkit.training.module", "TrainingModule", "validation_step", 4),

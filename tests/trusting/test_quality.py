@@ -91,3 +91,24 @@ def test_equal_predictions_are_accepted_together():
 def test_it_is_kept_as_text():
     quality = fitted(*made(30))
     assert Quality.model_validate_json(quality.model_dump_json()) == quality
+
+
+def test_images_of_one_patient_promise_no_more_than_one():
+    signs, dice = made(100)[0], np.full(100, 0.9)
+    alone = fitted(signs, dice, good=0.8, risk=0.05)
+    assert (alone.cut, alone.units, alone.accepted) == (pytest.approx(0.9), 100, 1.0)
+    assert alone.bound(signs[0], 0.05) == pytest.approx(0.9)
+    patients = fitted(signs, dice, np.arange(5).repeat(20), good=0.8, risk=0.05)
+    assert (patients.cut, patients.units, patients.images) == (None, 5, 100)
+    assert patients.bound(signs[0], 0.05) == 0  # with five patients nothing is known of one in twenty
+    assert patients.bound(signs[0], 0.2) == pytest.approx(0.9)
+    assert fitted(signs, dice, np.arange(5).repeat(20), good=0.8, risk=0.2).cut is not None
+
+
+def test_a_patient_with_many_images_counts_as_one_with_few():
+    signs, dice = np.zeros((40, 3)), np.array([0.5] * 30 + [0.9] * 10)
+    units = np.array([0] * 30 + list(range(1, 11)))
+    errors = fitted(signs, dice, units)
+    assert errors.shares[0] == pytest.approx(1 / 12)  # nothing lies below, but the next unit may
+    steps = np.diff(errors.shares)
+    assert sorted(set(steps.round(6))) == [round(1 / 30 / 12, 6), round(1 / 12, 6)]
