@@ -173,7 +173,7 @@ def test_rounding_below_zero_is_none():
 
 
 def test_a_graph_made_for_one_image_is_asked_for_each(tmp_path):
-    convolution = nn.Conv2d(3, 1, 3, padding=1)
+    convolution = nn.Conv2d(3, 1, 3, padding=1).eval()
     path = tmp_path / "one.onnx"
     torch.onnx.export(convolution, (torch.zeros(1, 3, 8, 9),), path, dynamo=True, verbose=False)
     image = torch.rand(3, 3, 8, 9)

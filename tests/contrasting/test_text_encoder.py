@@ -267,7 +267,7 @@ def test_a_description_that_names_another_model_to_fetch_is_refused(key, transfo
         rebuild_text(description)
 
 
-def test_transformers_of_before_are_told(monkeypatch, transformers, bert):
-    monkeypatch.setattr(transformers, "__version__", "4.57.1")
+def test_transformers_of_before_are_told(monkeypatch, bert):
+    monkeypatch.setattr(sys.modules["transformers"], "__version__", "4.57.1")  # imported lazily
     with pytest.raises(UsageError, match=r"need transformers 5 or newer, this is 4\.57\.1: pip install -U"):
         create_text("hugging_face", folder=str(bert))
