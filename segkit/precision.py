@@ -7,6 +7,8 @@ from typing import Literal
 
 import torch
 
+from segkit.backbones.linear import has_onednn
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
 _lock = RLock()
@@ -19,8 +21,9 @@ def fastest(device: torch.device) -> Precision:
     A CPU without bfloat16 instructions emulates them: exact enough, but slower than float32.
     """
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device.type == "cpu":
+        with torch.cuda.device(device):  # which of several is asked
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if has_onednn(device):  # what computes with those instructions
         found = torch.cpu.get_capabilities()
         return "bf16" if any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else "fp32"
     return "fp32"

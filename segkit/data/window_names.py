@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-from segkit.data.reader import Window
-
 NamedWindow = Literal["brain", "subdural", "stroke", "lung", "mediastinum", "abdomen", "liver", "bone"]
 """A window of CT."""
 
@@ -18,10 +16,3 @@ NAMED: dict[NamedWindow, tuple[float, float]] = {
     "bone": (-500, 1300),
 }
 """Hounsfield units that become 0 and 1."""
-
-
-def window_of(named: Window | NamedWindow | None) -> Window | None:
-    """The window that a recipe means: a name's, or as it stands."""
-    if named is None or isinstance(named, tuple) or named in ("picture", "file"):
-        return named
-    return NAMED[named]  # type: ignore[index]  # `in` narrows no literals

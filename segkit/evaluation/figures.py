@@ -25,7 +25,7 @@ def reliability_diagram(curves: Mapping[str, Sequence[Mapping[str, Any]]], acros
         across, up: what the axes are.
     """
     width, side, low = 420, 300, 84
-    x, y = _scale(0, 1, LEFT, width - RIGHT), _scale(0, 1, TOP + side, TOP)
+    x, y = _Scale(0, 1, LEFT, width - RIGHT), _Scale(0, 1, TOP + side, TOP)
     parts = [_grid(x, y, ticks=_ticks(0, 1)), _line([(x(0), y(0)), (x(1), y(1))], "ideal")]
     for i, (name, bins) in enumerate(curves.items()):
         total = sum(each["pixels"] for each in bins) or 1
@@ -43,7 +43,7 @@ def reliability_diagram(curves: Mapping[str, Sequence[Mapping[str, Any]]], acros
     bins = next(iter(curves.values()))
     total = sum(each["pixels"] for each in bins) or 1
     base = TOP + side + 30 + low
-    height = _scale(math.log10(FEWEST_SHOWN), 0, base, base - low)
+    height = _Scale(math.log10(FEWEST_SHOWN), 0, base, base - low)
     for share, label in ((1e-4, "0.01 %"), (1e-2, "1 %"), (1, "100 %")):
         level = height(math.log10(share))
         parts.append(_segment(LEFT, level, width - RIGHT, level, "grid") + _words((LEFT - 5, level + 4), label, "end"))
@@ -68,7 +68,7 @@ def threshold_curves(curves: Mapping[str, Sequence[Sequence[float]]], marks: Map
     width, side = 420, 240
     dice = [point[1] for curve in curves.values() for point in curve]
     up = _ticks(min(dice, default=0), max(dice, default=1))
-    x, y = _scale(0, 1, LEFT, width - RIGHT), _scale(up[0], up[-1], TOP + 36 + side, TOP + 36)
+    x, y = _Scale(0, 1, LEFT, width - RIGHT), _Scale(up[0], up[-1], TOP + 36 + side, TOP + 36)
     parts = [_grid(x, y, ticks=_ticks(0, 1), up=up)]
     for i, curve in enumerate(curves.values()):
         parts.append(f'<g class="s{i}">{_line([(x(t), y(d)) for t, d in curve], "line")}</g>')
@@ -92,7 +92,7 @@ def risk_coverage(curves: Mapping[str, Sequence[Sequence[float]]]) -> str:
     """
     width, side = 420, 240
     up = _ticks(0, max(risk for curve in curves.values() for _, risk in curve))
-    x, y = _scale(0, 1, LEFT, width - RIGHT), _scale(up[0], up[-1], TOP + side, TOP)
+    x, y = _Scale(0, 1, LEFT, width - RIGHT), _Scale(up[0], up[-1], TOP + side, TOP)
     parts = [_grid(x, y, ticks=_ticks(0, 1), up=up)]
     for i, curve in enumerate(curves.values()):
         parts.append(f'<g class="s{i % SHADES}">{_line([(x(c), y(risk)) for c, risk in curve], "line")}</g>')
@@ -109,7 +109,7 @@ def score_histogram(scores: Sequence[float], of: str) -> str:
     counts, edges = np.histogram(scores, bins=30, range=(low, high))
     most, step = int(counts.max()), max(1, round(_round_up(int(counts.max()) / 4)))
     top = -(-most // step) * step
-    x, y = _scale(low, high, LEFT, width - RIGHT), _scale(0, top, TOP + side, TOP)
+    x, y = _Scale(low, high, LEFT, width - RIGHT), _Scale(0, top, TOP + side, TOP)
     parts = [_grid(x, y, ticks=ticks, up=range(0, top + 1, step))]
     for count, start, end in zip(counts.tolist(), edges[:-1], edges[1:], strict=True):
         if count:
@@ -138,7 +138,7 @@ def interval_chart(rows: Sequence[tuple[str, float | None, Sequence[float] | Non
     ends += [0.0] * zero
     ticks = _ticks(min(ends, default=0), max(ends, default=1))
     base = TOP + row * len(rows)
-    x, y = _scale(ticks[0], ticks[-1], name, width - figures), _scale(0, 1, base, TOP)
+    x, y = _Scale(ticks[0], ticks[-1], name, width - figures), _Scale(0, 1, base, TOP)
     parts = [_grid(x, y, ticks=ticks, up=())]
     if zero:
         parts.append(_segment(x(0), TOP, x(0), base, "ideal"))
@@ -162,7 +162,7 @@ def pair_chart(pairs: Sequence[tuple[str, float, float]], across: str, up: str) 
     scores = [score for _, *both in pairs for score in both]
     ticks = _ticks(min(scores, default=0), max(scores, default=1))
     low, high = ticks[0], ticks[-1]
-    x, y = _scale(low, high, LEFT, width - RIGHT), _scale(low, high, TOP + side, TOP)
+    x, y = _Scale(low, high, LEFT, width - RIGHT), _Scale(low, high, TOP + side, TOP)
     dots = "".join(
         f'<circle class="hollow" cx="{x(a):.1f}" cy="{y(b):.1f}" r="4"><title>{html.escape(name)}: {a:.4f}, {b:.4f}'
         "</title></circle>"
@@ -178,7 +178,7 @@ def pair_chart(pairs: Sequence[tuple[str, float, float]], across: str, up: str) 
     return _svg(width, TOP + side + 48, f"{up} against {across}", parts)
 
 
-class _scale:  # noqa: N801 - used as a function: it maps a value to a place
+class _Scale:
     """A linear map from values to places."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
@@ -189,7 +189,7 @@ class _scale:  # noqa: N801 - used as a function: it maps a value to a place
         return self.start + (value - self.low) * self.step
 
 
-def _grid(x: _scale, y: _scale, *, ticks: Sequence[float], up: Sequence[float] | None = None) -> str:
+def _grid(x: _Scale, y: _Scale, *, ticks: Sequence[float], up: Sequence[float] | None = None) -> str:
     """Lines and figures at the ticks: across below the plot, up on its left."""
     (left, right), (bottom, top) = x.ends, y.ends
     lines = [

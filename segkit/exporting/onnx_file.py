@@ -62,7 +62,7 @@ def image_graph(blendable: Blendable, reader: Reader) -> Any:
 def pixel_graph(image_graph: Any, reader: Reader, pixels: PixelType, tempering: Tempering | None) -> Any:
     """The same between the reader's scaling and the temperature: pixels, and depth if taken, in, probabilities out."""
     scaling = _translated(Scaling(reader, pixels), [example_pixels(reader, pixels)], [PIXELS], IMAGE, heights=[1])
-    whole = _joined(scaling, _tempered(image_graph, tempering), "reader/", 0, IMAGE)
+    whole = _joined(_tempered(image_graph, tempering), IMAGE, "reader/", before=scaling)
     _name_sizes(whole.graph.input[0])
     return whole
 
@@ -81,27 +81,25 @@ def _tempered(image_graph: Any, tempering: Tempering | None) -> Any:
         batch, height, width = EXAMPLE
         even = torch.full((batch, said.type.tensor_type.shape.dim[1].dim_value, height, width), 0.5)
         after = _translated(tempering, [even], [BLENDABLE], PROBABILITIES, heights=[2])
-        whole = _joined(image_graph, after, "temperature/", 1, BLENDABLE)
+        whole = _joined(image_graph, BLENDABLE, "temperature/", after=after)
     said.name = PROBABILITIES
     whole.graph.output[0].CopyFrom(said)
     return whole
 
 
-def _joined(first: Any, second: Any, prefix: str, small: int, between: str) -> Any:
-    """Two graphs as one, by the value ``between`` them; ``small`` (0 or 1) says which of them is put around a model.
+def _joined(model: Any, between: str, prefix: str, *, before: Any = None, after: Any = None) -> Any:
+    """A model's graph with a small one before or after it, by the value ``between`` them.
 
-    Names inside that one get the prefix. Its sizes were named apart from those of the model's graph, and would be taken
-    for the same ones, so that nothing of them is kept.
+    Names inside the small one get the prefix. Its sizes were named apart from those of the model's graph, and would be
+    taken for the same ones, so that nothing of them is kept.
     """
     onnx, _ = require_onnx()
-    pair = [first, second]
-    model = pair[1 - small].graph
-    added = onnx.compose.add_prefix(pair[small], prefix, rename_inputs=False, rename_outputs=False)
-    added.ir_version = pair[1 - small].ir_version
-    del added.graph.value_info[:]
-    value = next(value for value in (*model.input, *model.output) if value.name == between)
-    (added.graph.output if small == 0 else added.graph.input)[0].CopyFrom(value)
-    pair[small] = added
+    small = onnx.compose.add_prefix(before or after, prefix, rename_inputs=False, rename_outputs=False)
+    small.ir_version = model.ir_version
+    del small.graph.value_info[:]
+    value = next(value for value in (*model.graph.input, *model.graph.output) if value.name == between)
+    (small.graph.output if before else small.graph.input)[0].CopyFrom(value)
+    pair = (small, model) if before else (model, small)
     whole = onnx.compose.merge_models(*pair, [(between, between)], name="segkit", producer_name="segkit")
     if all(known.name != between for known in whole.graph.value_info):
         whole.graph.value_info.append(value)  # its type, for who enters or leaves the graph there

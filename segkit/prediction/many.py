@@ -234,7 +234,7 @@ class _Line:
         ):
             for entry, done, scratch in written:
                 if scratch is not None:
-                    rmtree(scratch, ignore_errors=True)  # on Windows not before: it keeps files that are mapped
+                    rmtree(scratch, ignore_errors=True)
                 yield entry, done
 
     def _read(self, source: Source) -> _Step:
@@ -298,7 +298,7 @@ class _Line:
         return height * width * 4 * (self.predictor.model.maps + 3) > self.predictor.limit
 
     def _write(self, step: _Step) -> tuple[Entry, bool, Path | None]:
-        """The entry, whether an earlier run had done it, and a folder that nobody needs any more."""
+        """The entry, whether an earlier run had done it, and on Windows a folder to remove when its maps are closed."""
         if step.done is not None:
             return step.done, True, None
         start = time.perf_counter()
@@ -348,7 +348,7 @@ class _Line:
             trust=trust,
         )
         self.manifest.append(entry)
-        return entry, False, step.scratch
+        return entry, False, step.scratch if WINDOWS else None
 
     def _left_over(self, source: Source) -> list[Path]:
         """What an earlier run wrote of a source and this one doesn't, as it was left."""

@@ -113,7 +113,8 @@ class Prediction:
 
         With the overlay goes a picture of the depth and what it changed, where ``without_depth`` is known.
 
-        :mod:`segkit.prediction.writers` lists the names and formats. What is there under these names is replaced.
+        :mod:`segkit.prediction.writers` lists the names and formats; what is there under these names is replaced. A
+        volume's have its own format and geometry, as :mod:`segkit.medical.writing` says.
 
         Raises:
             UsageError: ``disagreement`` of a single model, a class name that can't name a file, or no room or right to
@@ -127,7 +128,7 @@ class Prediction:
             given_path(folder, "folder"),
             self.name,
             kinds,
-            suffix=self.source.suffix if self.source else "",
+            suffix=self._suffix,
             task=self.task,
             classes=self.classes,
             maps=len(self.probabilities),
@@ -136,6 +137,11 @@ class Prediction:
             with writing_to(paths[kind][0]):
                 self._write(kind, paths[kind])
         return [path for kind in kinds for path in paths[kind]]
+
+    @property
+    def _suffix(self) -> str:
+        """Of the file that it was made of, which outputs follow."""
+        return self.source.suffix if self.source else ""
 
     def _write(self, kind: str, paths: tuple[Path, ...]) -> None:
         largest = maximum_entropy(self.task, len(self.probabilities))

@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 from segkit.data.cases import Case
 from segkit.data.suffixes import DICOM, suffix_of
 from segkit.data.volume import Volume
-from segkit.errors import UsageError
-from segkit.files import writing_to
-from segkit.given_path import given_path
 from segkit.measuring.volume_preview import draw_volume_preview
 from segkit.medical.writing import suffix_for, write_labels, write_map
-from segkit.prediction.prediction import Prediction, output_kinds
+from segkit.prediction.prediction import Prediction
 from segkit.prediction.volume_maps import tall
-from segkit.prediction.writers import output_paths, write_picture
+from segkit.prediction.writers import write_picture
 from segkit.trusting.verdict import Trust
 
 MAPS = ("labels", "probabilities", "entropy", "disagreement")
@@ -74,39 +71,9 @@ class VolumePrediction(Prediction):
             located=self.volume.located,
         )
 
-    def save(
-        self,
-        folder: str | Path,
-        *,
-        overlay: bool = False,
-        probability: bool = False,
-        entropy: bool = False,
-        disagreement: bool = False,
-    ) -> list[Path]:
-        """Write the mask in the input's format and geometry, and what else is asked for; return the paths.
-
-        :mod:`segkit.medical.writing` says which formats these are.
-
-        Raises:
-            UsageError: ``disagreement`` of a single model, a class name that can't name a file, or no room or right to
-                write there.
-        """
-        kinds = output_kinds(overlay=overlay, probability=probability, entropy=entropy, disagreement=disagreement)
-        if disagreement and self.disagreement is None:
-            raise UsageError("disagreement is between the members of an ensemble; this model has none")
-        paths = output_paths(
-            given_path(folder, "folder"),
-            self.name,
-            kinds,
-            suffix=suffix_for(self.volume),
-            task=self.task,
-            classes=self.classes,
-            maps=len(self.probabilities),
-        )
-        for kind in kinds:
-            with writing_to(paths[kind][0]):
-                self._write(kind, paths[kind])
-        return [path for kind in kinds for path in paths[kind]]
+    @property
+    def _suffix(self) -> str:
+        return suffix_for(self.volume)
 
     def _write(self, kind: str, paths: tuple[Path, ...]) -> None:
         maps: dict[str, NDArray[Any] | None] = {

@@ -10,9 +10,9 @@ from segkit.allocator import reused_memory
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.reader import Reader
-from segkit.data.window_names import window_of
 from segkit.devices import default_device
 from segkit.model import Segmenter
+from segkit.model_arguments import given_window
 from segkit.precision import fastest
 from segkit.recipe import DataRecipe, ModelRecipe
 from segkit.task import Task
@@ -43,7 +43,7 @@ def crops_per_second(
         classes=classes,
         task=task,
         background=background,
-        window=window_of(data.window),
+        window=given_window(data.window),
         mean=(0.5,) * data.channels,
         std=(0.25,) * data.channels,
         auxiliary=model.auxiliary,
@@ -84,7 +84,7 @@ def crops_cut_per_second(
         held: whether all pictures fit into memory, so that they are decoded before.
         device: what is trained on.
     """
-    reader = Reader(channels=data.channels, window=window_of(data.window))
+    reader = Reader(channels=data.channels, window=given_window(data.window))
     chosen = list(samples)[:: -(-len(samples) // LOOKED_AT)]
     dataset = SegmentationDataset(folder, chosen, reader, crop=data.crop, augment="medium", cache=held)
     count = STEPS * len(dataset)

@@ -19,11 +19,10 @@ from segkit.data.listing import entries
 from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.data.slices import Slices
-from segkit.data.window_names import window_of
 from segkit.ensemble import Ensemble
 from segkit.errors import DataError, ModelError, RecipeError, UsageError
 from segkit.model import Segmenter
-from segkit.model_arguments import grids
+from segkit.model_arguments import given_window, grids
 from segkit.onnx_model import OnnxModel
 from segkit.recipe import Member, MemberRecipe, Recipe, TrainRecipe
 from segkit.second_modality import COLOUR, depth_from_colour
@@ -357,7 +356,7 @@ def _reader(member: Member, folder: DatasetFolder) -> Reader:
     if volumes and member.model.depth is not None:
         raise RecipeError(f"{member.name}: depth is of pictures, but {folder.path} has volumes; leave model.depth out")
     slices = (data.slices or Slices()) if volumes else None
-    window = window_of(data.window)
+    window = given_window(data.window)
     return Reader(channels=data.channels, window=window, slices=slices, mpp=data.mpp)
 
 
