@@ -30,7 +30,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from segkit.data.depth import PER_METRE, stored_values
+from segkit.data.depth import stored_values
+from segkit.data.depth_format import values_per_metre
 from segkit.data.listing import by_stem
 from segkit.data.masks import IGNORE, read_values
 from segkit.data.reader import PICTURES, read_pixels
@@ -123,10 +124,10 @@ def check_unit(files: Sequence[Path], unit: str) -> None:
     """Raise DataError where rooms would be smaller or larger than rooms are: a unit isn't told by the files."""
     values = np.concatenate([stored_values(file)[::4, ::4].ravel() for file in files[:: -(-len(files) // 20)]])
     measured = values[values > 0]
-    middle = float(np.median(measured)) if measured.size else 0.0
-    if not ROOM[0] <= middle / PER_METRE[unit] <= ROOM[1]:
+    middle = float(np.median(measured)) / (values_per_metre(unit) or 1) if measured.size else 0.0
+    if not ROOM[0] <= middle <= ROOM[1]:
         raise DataError(
-            f"{files[0].parent}: half of what is measured is nearer than {middle / PER_METRE[unit]:.3g} m, if values "
+            f"{files[0].parent}: half of what is measured is nearer than {middle:.3g} m, if values "
             f"are in {unit}; that is no room: give the right --unit, or export depth as 16-bit values"
         )
 

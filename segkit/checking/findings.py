@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from segkit.data.depth_format import UNITS
+
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
@@ -189,7 +191,7 @@ KINDS: dict[str, Kind] = {
     "no_depth_unit": Kind(
         "warning",
         "depth maps of which nothing says what their values mean",
-        "Add 'depth_unit:' with mm, m, 0.1mm, disparity or relative; until then no model can be given depth.",
+        f"Add 'depth_unit:' with {UNITS}; until then no model can be given depth.",
     ),
     "depth_scale": Kind(
         "warning",

@@ -62,7 +62,7 @@ def fuse(
 
     Args:
         members: trained classifiers of the dataset's classes, by name.
-        data: the dataset.
+        data: the dataset, as :func:`segkit.labelled.opening.open_labelled` makes it of a path.
         ways: which.
         split: what weights and temperatures are fitted on, and the joint head's epoch is chosen by; no member was
             trained on it.

@@ -7,7 +7,11 @@ import typer
 from segkit.cli.options import print_json
 from segkit.cli.train import Overrides, Recipe
 
-app = typer.Typer(help="Show a recipe in full, or the schema of all recipes.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show a recipe in full, or the schema of all recipes.",
+    no_args_is_help=True,
+    epilog="Example: segkit config show demo",
+)
 
 
 @app.command(epilog="Example: segkit config show demo train.epochs=50")

@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Put trained models together as one, fit how they are combined, and look into an ensemble. "
     "'segkit ensemble MODEL... -o OUT' is short for 'segkit ensemble build MODEL... -o OUT'.",
     no_args_is_help=True,
+    epilog="Example: segkit ensemble runs/demo/model --fit cells -o fitted",
 )
 
 
@@ -210,7 +211,7 @@ def soup(
 def inspect(
     model: Annotated[Path, typer.Argument(help="A saved ensemble.")],
     data: Annotated[Path | None, typer.Argument(help="A dataset's folder, to count on.")] = None,
-    split: Annotated[str, typer.Option(help="Which pictures.")] = "test",
+    split: Annotated[str, typer.Option(help="Which pictures; several splits are joined by +.")] = "test",
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder for the figures, and for the agreement as a picture.")
     ] = None,

@@ -28,7 +28,7 @@ def evaluate(
         typer.Argument(metavar="MODEL", help="A saved model, or a folder of masks to score; several are compared."),
     ],
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The dataset's folder, after the models.")],
-    split: Annotated[str, typer.Option(help="Which pictures.")] = "test",
+    split: Annotated[str, typer.Option(help="Which pictures; several splits are joined by +.")] = "test",
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Folder for index.html, the figures as JSON, CSV and text, and errors/."),

@@ -30,7 +30,8 @@ def postprocess(
     """Try what may be done to a model's masks, and keep with the model what helps.
 
     Smoothing, a threshold by class, the largest part alone, a smallest size and holes are tried in this order. Each is
-    kept only if the mean Dice over the cases rises and no class's falls. segkit predict and evaluate then do the same.
+    kept only if the mean Dice over the cases rises, no class's falls, and more than half of the cases that change get
+    better, two at least, also those that its value wasn't chosen on. segkit predict and evaluate then do the same.
     """
     from segkit.artifact import check_place, load_segmentation, save
     from segkit.choosing.run import fit_postprocessing

@@ -4,7 +4,7 @@ import logging
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -61,8 +61,10 @@ def predict(
         typer.Option(metavar="FOLDER", help="The pictures' depth, or the second modality that the model takes."),
     ] = None,
     depth_unit: Annotated[
-        Literal["mm", "m", "0.1mm", "relative"] | None,
-        typer.Option(help="What the values in these files mean; normally what they meant in training."),
+        str | None,
+        typer.Option(
+            metavar="UNIT", help="Unit of these files, mm, m, 0.1mm, … or relative; normally that of training."
+        ),
     ] = None,
     mpp: Annotated[
         float | None,
@@ -79,7 +81,7 @@ def predict(
     ] = None,
     compile_model: Annotated[
         bool,
-        typer.Option("--compile", help="Compile the model first: up to a minute, that some hundred tiles pay back."),
+        typer.Option("--compile", help="Compile the model first: seconds to two minutes, that some hundred tiles pay back."),
     ] = False,
     offload: Annotated[
         bool, typer.Option("--offload", help="Keep one member of an ensemble on the GPU at a time.")
@@ -201,10 +203,14 @@ def predict(
 
 def _meaning(predictor: "Predictor", unit: str | None) -> "DepthFormat | None":
     """What values of depth mean where their unit is given; what says "not measured" is the same as in training."""
+    from segkit.data.depth_format import DepthFormat, values_per_metre
+
     learnt = predictor.model.reader.depth
     if unit is None or learnt is None:
         return None
-    return learnt.model_copy(update={"unit": unit, "focal_baseline": None})
+    if unit != "relative" and values_per_metre(unit) is None:
+        raise UsageError(f"--depth-unit {unit}: expected mm, m, so many of them such as 0.1mm, or relative")
+    return DepthFormat(unit=unit, invalid=learnt.invalid)
 
 
 def _predict_video(predictor: "Predictor", video: Path, out: Path, threshold: float | None, as_json: bool) -> None:

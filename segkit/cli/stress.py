@@ -14,7 +14,7 @@ EPILOG = "Example: segkit stress runs/demo/model cells --kind noise --kind blur 
 def stress(
     model: Annotated[Path, typer.Argument(help="A saved model.")],
     data: Annotated[Path, typer.Argument(help="The dataset's folder.")],
-    split: Annotated[str, typer.Option(help="Which pictures.")] = "test",
+    split: Annotated[str, typer.Option(help="Which pictures; several splits are joined by +.")] = "test",
     kinds: Annotated[
         list[str] | None, typer.Option("--kind", help="fgsm, noise, blur, contrast or jpeg; all by default.")
     ] = None,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.claims import LIMIT, Claim, check_claim
-from segkit.data.depth_format import DepthFormat
+from segkit.data.depth_format import DepthFormat, values_per_metre
 from segkit.data.reader import read_pixels
 from segkit.data.suffixes import TIFF
 from segkit.errors import DataError
@@ -24,8 +24,6 @@ DEPTHS = (".png", *TIFF, ".npy")
 
 FARTHEST = 1e5
 """Metres; what is farther is no distance but a renderer's sky, or a value of another unit."""
-
-PER_METRE = {"m": 1, "mm": 1_000, "0.1mm": 10_000}
 
 
 def read_depth(path: str | Path, depth_format: DepthFormat, *, limit: int = LIMIT) -> Depth:
@@ -63,8 +61,8 @@ def measured_depth(values: NDArray[Any], depth_format: DepthFormat, name: str | 
     measured = np.asarray(~_is_invalid(values, depth_format.invalid).all(axis=2))
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         # In float64: after one more rounding, to float32, quotients of float32 numbers are still the nearest ones.
-        if depth_format.unit in PER_METRE:
-            found = values.astype(np.float64) / PER_METRE[depth_format.unit]
+        if per_metre := values_per_metre(depth_format.unit):
+            found = values.astype(np.float64) / per_metre
         elif depth_format.focal_baseline is not None:
             found = depth_format.focal_baseline / values.astype(np.float64)
         else:

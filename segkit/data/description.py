@@ -230,12 +230,6 @@ def _explain(problem: ErrorDetails) -> str:
     if problem["type"] == "value_error" and not key:
         return message
     if problem["type"] == "literal_error":
-        return f"{key}: {problem['input']!r} is not known{_nearest_value(key, str(problem['input']))}"
+        return f"{key}: {problem['input']!r} is not known{nearest(str(problem['input']), get_args(Task))}"
     shown = repr(problem["input"])
     return f"{key}: {message[0].lower()}{message[1:]}" + (f" (found {shown})" if len(shown) <= 60 else "")
-
-
-def _nearest_value(key: str, value: str) -> str:
-    if key == "task":
-        return nearest(value, ("binary", "multilabel", "multiclass"))
-    return f"; there are: {', '.join(get_args(Unit))}"  # a unit that looks like another one is not meant by it

@@ -12,7 +12,7 @@ from segkit.data.alignment import Alignment, aligned
 from segkit.data.camera import Intrinsics
 from segkit.data.coding import Coding, background_of, find_coding, task_of
 from segkit.data.depth import DEPTHS, Depth, read_depth, stored_values
-from segkit.data.depth_format import DepthFormat
+from segkit.data.depth_format import UNITS, DepthFormat
 from segkit.data.description import Colour, Description, read_description
 from segkit.data.listing import by_stem, entries, is_volume
 from segkit.data.mask_on_picture import on_picture, resized_mask, size_in_words
@@ -218,8 +218,8 @@ class DatasetFolder:
             return 1
         if self.depth_format is None:
             raise DataError(
-                f"{self.path / 'dataset.yaml'}: nothing says what the values in depth/ mean; add 'depth_unit:' with "
-                "mm, m, 0.1mm, disparity or relative"
+                f"{self.path / 'dataset.yaml'}: nothing says what the values in depth/ mean; add 'depth_unit:' "
+                f"with {UNITS}"
             )
         return 1 if self.depth_format.metric else int(stored_values(self._first_depth).shape[2])
 

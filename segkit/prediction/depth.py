@@ -97,8 +97,8 @@ def check_meaning(meaning: object, reader: Reader) -> None:
             f"depth_format={meaning!r}: expected a segkit.data.depth_format.DepthFormat, such as DepthFormat(unit='mm')"
         )
     if meaning.metric != reader.metric:
-        kind, units = ("metres", "m, mm or 0.1mm") if reader.metric else ("values in no unit", "relative")
-        raise UsageError(f"depth in {meaning.unit}: this model was trained on {kind}; say {units}, or nothing")
+        kind, unit = ("metres", "m, mm or the like") if reader.metric else ("values in no unit", "relative")
+        raise UsageError(f"depth in {meaning.unit}: this model was trained on {kind}; say {unit}, or nothing")
 
 
 def notes_on_alignment(model: Model) -> tuple[str, ...]:

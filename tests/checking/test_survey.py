@@ -16,7 +16,7 @@ def test_every_fault_of_the_description_is_told_and_the_rest_of_it_used(cells, f
     cells.describe(clases=["x"], depth_unit="cm", splits={"train": cells.train, "val": [], "test": cells.test})
     told = found(cells.path)
     assert told["description"] == [
-        "dataset.yaml (depth_unit: 'cm' is not known; there are: mm, m, 0.1mm, disparity, relative)",
+        "dataset.yaml (depth_unit: expected mm, m, so many of them such as 0.1mm, disparity or relative (found 'cm'))",
         "dataset.yaml (no key 'clases'; did you mean 'classes'?)",
     ]
     assert told["empty_split"] == ["val"]

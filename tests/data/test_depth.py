@@ -116,9 +116,24 @@ def test_one_map_in_mm_in_tenths_and_in_metres_gives_the_same_bits(values):
         assert np.array_equal(measured_depth(metres, METRES), expected)
 
 
+@pytest.mark.parametrize(
+    ("unit", "stored", "metres"),
+    [("0.2mm", 5000, 1.0), ("3.90625mm", 640, 2.5), ("2m", 3, 6.0), ("10mm", 150, 1.5), ("0.125m", 12, 1.5)],
+)
+def test_a_unit_may_be_so_many_millimetres_or_metres(unit: str, stored: int, metres: float):
+    values = np.full((2, 3), stored, np.uint16)
+    assert measured_depth(values, DepthFormat(unit=unit))[..., 0].tolist() == [[metres] * 3] * 2
+
+
+@pytest.mark.parametrize("unit", ["0mm", "0.0m", "-1mm", ".1mm", "1e3mm", "mm0.1", "1 mm", "nanmm", 5000, None, ["mm"]])
+def test_what_is_no_number_of_them_is_no_unit(unit: object):
+    with pytest.raises(UsageError, match=r"DepthFormat\.unit: expected mm, m, so many of them such as 0\.1mm"):
+        DepthFormat(unit=unit)
+
+
 def test_what_no_format_has_is_refused_in_one_line():
     said = (
-        "DepthFormat.unit: input should be 'mm', 'm', '0.1mm', 'disparity' or 'relative' (found 'cm')",
+        "DepthFormat.unit: expected mm, m, so many of them such as 0.1mm, disparity or relative (found 'cm')",
         "DepthFormat.invalid.0: input should be a finite number (found nan)",
         "DepthFormat.units: extra inputs are not permitted (found 'mm')",
     )

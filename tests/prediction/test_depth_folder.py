@@ -143,6 +143,8 @@ def test_a_unit_on_the_command_line_keeps_what_training_said_is_not_measured(pic
     for unit in ((), ("--depth-unit", "mm"), ("--depth-unit", "0.1mm")):
         assert main([*command, "-o", str(pictures / "masks"), *unit]) == 0
         assert "in depth nothing is measured, and so it counts as none (2 pictures)" in capsys.readouterr().out
+    assert main([*command, "-o", str(pictures / "masks"), "--depth-unit", "cm"]) == 2
+    assert "--depth-unit cm: expected mm, m, so many of them such as 0.1mm, or relative" in capsys.readouterr().err
 
 
 def test_a_stream_of_colour_and_depth(model):
@@ -176,7 +178,7 @@ def test_depth_that_does_not_fit_says_why(model, pictures):
             predictor.predict(picture, depth=array)
     with pytest.raises(UsageError, match="depth_format: says what the values of depth mean; give depth too"):
         predictor.predict(picture, depth_format=DepthFormat(unit="m"))
-    with pytest.raises(UsageError, match=r"trained on metres; say m, mm or 0\.1mm, or nothing"):
+    with pytest.raises(UsageError, match=r"trained on metres; say m, mm or the like, or nothing"):
         predictor.predict_files(
             pictures / "images", pictures / "n", depth=pictures / "depth", depth_format=DepthFormat(unit="relative")
         )
