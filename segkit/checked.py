@@ -5,8 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segkit.errors import UsageError
-
-LONGEST = 60  # characters of a value that is shown
+from segkit.one_line import found_there
 
 
 class Checked(BaseModel):
@@ -21,9 +20,7 @@ class Checked(BaseModel):
             fault = error.errors()[0]
             where = ".".join(map(str, (type(self).__name__, *fault["loc"])))
             message = fault["msg"].removeprefix("Value error, ")
-            shown = repr(fault["input"])
-            found = f" (found {shown})" if len(shown) <= LONGEST else ""
-            raise UsageError(f"{where}: {message[0].lower()}{message[1:]}{found}") from None
+            raise UsageError(f"{where}: {message[0].lower()}{message[1:]}{found_there(fault['input'])}") from None
 
     # Where such an object is a part of another one, or of a file, that one's error is told, with the way to the value.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]

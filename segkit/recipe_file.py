@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from segkit.errors import RecipeError, UsageError
 from segkit.nearest import nearest
+from segkit.one_line import found_there
 from segkit.recipe import Recipe
 from segkit.sections import RunRecipe
 from segkit.yaml_text import parse_keys, read_yaml
@@ -175,8 +176,7 @@ def _explain(where: str, error: ValidationError, kind: type[BaseModel]) -> str:
             elif problem["type"] == "string_pattern_mismatch":
                 marks = "'_', '-' and '.'" if "." in problem["ctx"]["pattern"] else "'_' and '-'"
                 message = f"expected letters, digits, {marks} alone, a letter or digit first"
-            shown = repr(problem["input"])
-            found = f" (found {shown})" if len(shown) <= 60 and problem["type"] != "value_error" else ""
+            found = found_there(problem["input"]) if problem["type"] != "value_error" else ""
             if key in lines:
                 lines[key] = f"{lines[key].removesuffix(found)}, or {message.removeprefix('Input should be ')}{found}"
             else:

@@ -49,7 +49,7 @@ def read_yaml(text: str, *, names: Container[str] = ()) -> Any:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if key.value in names:
-                    _as_written(value)
+                    _as_written(value, set())
         return None if node is None else loader.construct_document(node)
     finally:
         loader.dispose()
@@ -67,13 +67,16 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _as_written(node: yaml.Node) -> None:
+def _as_written(node: yaml.Node, seen: set[int]) -> None:
+    if id(node) in seen:  # a value that is used again by its name
+        return
+    seen.add(id(node))
     if isinstance(node, yaml.ScalarNode) and node.tag in NOT_TEXT:
         node.tag = TEXT
     elif isinstance(node, yaml.SequenceNode):
         for each in node.value:
-            _as_written(each)
+            _as_written(each, seen)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            _as_written(key)
-            _as_written(value)
+            _as_written(key, seen)
+            _as_written(value, seen)

@@ -2,7 +2,7 @@ import importlib
 
 import pytest
 
-from segkit.one_line import one_line, why_missing
+from segkit.one_line import found_there, one_line, why_missing
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,13 @@ def test_a_library_that_is_there_and_broken_is_not_said_to_be_missing(tmp_path, 
         "brokenlibrary": "can't be imported (DLL load failed)",
         "needsanother": "can't be imported (No module named 'nosuchlibraryatall')",
     }
+
+
+def test_what_was_found_is_shown_where_it_is_short():
+    assert found_there([1, "a"]) == " (found [1, 'a'])"
+    assert found_there("x" * 58) == f" (found '{'x' * 58}')"
+    assert found_there("x" * 59) == found_there(list(range(40))) == found_there({i: i for i in range(30)}) == ""
+    nested = [1] * 10
+    for _ in range(40):
+        nested = [nested] * 10
+    assert found_there(nested) == ""

@@ -31,3 +31,10 @@ def test_what_is_wrong_is_said_in_one_line(text, message):
 def test_keys_that_are_merged_in_are_not_there_twice():
     text = "base: &base {a: 1, b: 2}\nmore:\n  <<: *base\n  a: 3\n"
     assert read_yaml(text)["more"] == {"a": 3, "b": 2}
+
+
+def test_values_used_again_and_again_by_their_names_take_no_time():
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30)]
+    found = parse_keys("\n".join(lines), "x.yaml", "'a:'", DataError, names=[f"a{i}" for i in range(30)])
+    assert found["a1"] == [["1"] * 10] * 10

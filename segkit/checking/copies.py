@@ -34,7 +34,7 @@ class Copy:
 
 
 def look(picture: Grid) -> Grid:
-    """Return a picture's look, float32 [16, 16], from its grey values [H, W]; 0 everywhere in a flat picture."""
+    """Return a picture's look, float32 [16, 16], from its grey values [H, W]; 0 everywhere where there is none."""
     small = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     window = (AROUND, AROUND)
     difference = small - cv2.blur(small, window, borderType=cv2.BORDER_REFLECT)
@@ -42,11 +42,14 @@ def look(picture: Grid) -> Grid:
     floor = FLOOR * float(small.std())
     if floor <= 1e-6 * max(1.0, float(np.abs(small).max())):
         return np.zeros_like(small)
-    return np.asarray(difference / (contrast + floor), dtype=np.float32)
+    found = np.asarray(difference / (contrast + floor), dtype=np.float32)
+    return found if np.isfinite(found).all() else np.zeros_like(found)  # of values whose squares no float32 holds
 
 
-def near_copies(looks: Looks, groups: Sequence[int]) -> list[Copy]:
-    """Return the pairs of pictures from different groups that are nearly the same, as they lie or mirrored and turned.
+def near_copies(looks: Looks, groups: Sequence[int]) -> Iterator[Copy]:
+    """The pairs of pictures from different groups that are nearly the same, as they lie or mirrored and turned.
+
+    One after the other: of frames of a camera that stands still, all are like all.
 
     Args:
         looks: [N, 16, 16].
@@ -56,14 +59,12 @@ def near_copies(looks: Looks, groups: Sequence[int]) -> list[Copy]:
     group, total = np.asarray(groups), looks.sum(axis=0)
     common = total / len(looks) if len(looks) >= MANY else np.zeros_like(total)
     names = sorted(set(groups))
-    found: list[Copy] = []
     for i, first in enumerate(names):
         rows = seen[group[seen] == first]
         columns = seen[np.isin(group[seen], names[i + 1 :])]
         for a in range(0, len(rows), ROWS):
             for b in range(0, len(columns), COLUMNS):
-                found += _pairs(looks, rows[a : a + ROWS], columns[b : b + COLUMNS], total, common)
-    return found
+                yield from _pairs(looks, rows[a : a + ROWS], columns[b : b + COLUMNS], total, common)
 
 
 def _pairs(

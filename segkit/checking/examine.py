@@ -16,12 +16,16 @@ from segkit.checking.picture_facts import Grid, PictureFacts, grey_of, picture_f
 from segkit.checking.survey import Survey, reason
 from segkit.checking.volumes import VolumeFacts, off_grid, volume_facts
 from segkit.cores import cores
+from segkit.data.claims import LIMIT
 from segkit.data.folder import Sample
+from segkit.data.listing import is_volume
 from segkit.data.mask_on_picture import fit
 from segkit.data.masks import Values, read_values
 from segkit.data.reader import Pixels, orientation_of, read_pixels
+from segkit.data.suffixes import DICOM, suffix_of
 from segkit.errors import DataError
 from segkit.medical.reading import read_volume
+from segkit.medical.slide import slide_of
 
 if TYPE_CHECKING:
     from segkit.data.volume import Volume
@@ -56,7 +60,8 @@ def examine(seen: Survey, progress: Callable[[int, int], None] | None = None) ->
     """Return the facts of every picture, read side by side (decoding leaves Python free), few at a time."""
     samples = list(seen.samples.values())
     facts: list[Facts] = []
-    with ThreadPoolExecutor(min(8, cores())) as pool:
+    # A volume takes several times its file's size.
+    with ThreadPoolExecutor(1 if seen.has_volumes else min(8, cores())) as pool:
         for start in range(0, len(samples), AT_ONCE):
             for one in pool.map(lambda sample: facts_of(seen, sample), samples[start : start + AT_ONCE]):
                 facts.append(one)
@@ -86,14 +91,14 @@ def facts_of(seen: Survey, sample: Sample) -> Facts:
             continue
         file = mask.path
         try:
-            one, values = mask_facts(seen, sample, mask, size, inside)
+            one, values = mask_facts(seen, sample, mask, size, inside, volume)
         except DataError as error:
             fault = ("unreadable", seen.place(file, reason(error, file)))
             faults += [fault] if fault not in faults else []  # of one file with several classes once
             continue
         masks.append(one)
         layers.append(values)
-        if size is not None and not one.fits and volume is None:
+        if size is not None and not one.fits and (volume is None or (suffix_of(file) != DICOM and not is_volume(file))):
             faults.append(("size", seen.place(file, _sizes(one.size, size))))
     agrees = None
     # Compression draws boundaries of its own, and colours without a palette are no labels.
@@ -123,7 +128,9 @@ def _read(seen: Survey, file: Path, faults: list[Fault]) -> Pixels | None:
     try:
         return read_pixels(file)
     except DataError as error:
-        faults.append(("unreadable", seen.place(file, reason(error, file))))
+        slide = slide_of(file)
+        large = slide is not None and slide.levels[0].height * slide.levels[0].width * 3 > LIMIT
+        faults.append(("large" if large else "unreadable", seen.place(file, reason(error, file))))
         return None
 
 

@@ -188,6 +188,11 @@ KINDS: dict[str, Kind] = {
         "floating-point pictures that leave 0..1",
         "Set data.window in the recipe to their lowest and highest.",
     ),
+    "large": Kind(
+        "warning",
+        "slides that are too large to be looked at here",
+        "Training reads a coarser level of them, by data.mpp.",
+    ),
     "no_depth_unit": Kind(
         "warning",
         "depth maps of which nothing says what their values mean",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,18 @@ from segkit.checking.survey import LOSSY, Survey, reason
 from segkit.data.coding import background_of, named_classes, task_of
 from segkit.data.folder import Sample
 from segkit.data.listing import by_stem
-from segkit.data.mask_on_picture import fit
+from segkit.data.mask_on_picture import fit, of_level
 from segkit.data.masks import IGNORE, LOSSLESS, Values, ids_of_colours, in_colour, read_stored, whole_values
 from segkit.data.reader import Pixels, read_pixels
 from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
 from segkit.errors import DataError
+from segkit.medical.reading import read_volume
 from segkit.nearest import nearest
 
+if TYPE_CHECKING:
+    from segkit.data.volume import Volume
+
+AT_ONCE = 1 << 24  # pixels that are counted
 ALPHA = (4, 6)  # colour types of PNGs with transparency
 Fault = tuple[str, Place]
 
@@ -89,7 +95,12 @@ def mask_files(seen: Survey, sample: Sample) -> Iterator[MaskFile | Fault]:
 
 
 def mask_facts(
-    seen: Survey, sample: Sample, mask: MaskFile, size: tuple[int, int] | None, inside: NDArray[np.bool_] | None
+    seen: Survey,
+    sample: Sample,
+    mask: MaskFile,
+    size: tuple[int, int] | None,
+    inside: NDArray[np.bool_] | None,
+    volume: "Volume | None" = None,
 ) -> tuple[MaskFacts, Values]:
     """Return what a mask holds, and its values [H, W], turned with its picture where that makes the sizes agree.
 
@@ -99,13 +110,14 @@ def mask_facts(
         mask: where its mask is, or that of one class.
         size: the picture's (height, width), if it could be read.
         inside: the region of interest, if there is one.
+        volume: the picture's, if it is one and was read.
 
     Raises:
         DataError: the mask can't be read.
     """
     file, palette, strange = mask.path, seen.description.palette, np.empty(0, dtype=np.uint32)
     if suffix_of(file) == DICOM:
-        stored = segments(seen, sample, mask)
+        stored = segments(seen, read_volume(sample.image) if volume is None else volume, mask)
     else:
         stored = read_pixels(file, upright=False) if palette else read_stored(file)
     if sample.volume and stored.shape[2] != 1:
@@ -120,10 +132,11 @@ def mask_facts(
     if size is not None and not fits:
         with suppress(DataError):  # told by its size
             values, fits = fit(values, size, file, sample.image), True
-    counts = np.bincount(values.ravel())
+        fits = fits or of_level(values, sample.image)
+    counts = _counts(values)
     found = np.flatnonzero(counts)
     if inside is not None and inside.shape == values.shape:
-        counts = np.bincount(values[inside], minlength=len(counts))
+        counts = _counts(values, inside)
     facts = MaskFacts(
         file=file,
         label=mask.label,
@@ -140,15 +153,25 @@ def mask_facts(
     return facts, values
 
 
-def segments(seen: Survey, sample: Sample, mask: MaskFile) -> Pixels:
+def _counts(values: Values, inside: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+    """How many pixels of [H, W] have each value, some rows at a time: numpy counts in eight bytes a pixel."""
+    total = np.zeros(int(values.max(initial=0)) + 1, dtype=np.intp)
+    rows = max(1, AT_ONCE // values.shape[1])
+    for start in range(0, len(values), rows):
+        part = values[start : start + rows]
+        part = part.ravel() if inside is None else part[inside[start : start + rows]]
+        total += np.bincount(part, minlength=len(total))
+    return total
+
+
+def segments(seen: Survey, volume: "Volume", mask: MaskFile) -> Pixels:
     """Class ids [I · J, K, 1] of a DICOM Segmentation object on its volume's grid; of multilabel 0 and 1 of a class.
 
     Where no classes are named they are the object's own, so that what else is wrong with it is found.
     """
     from segkit.medical.dicom_seg_read import read_seg
-    from segkit.medical.reading import read_volume
 
-    volume, description = read_volume(sample.image), seen.description
+    description = seen.description
     if description.classes:
         classes = named_classes(description)
         task, background = task_of(description, classes), background_of(description, classes)

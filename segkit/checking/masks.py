@@ -13,6 +13,7 @@ from segkit.checking.mask_facts import MaskFacts
 from segkit.checking.survey import Survey, reason
 from segkit.data.coding import BY_NAME, Coding, background_of, check_named, decide_coding
 from segkit.data.masks import IGNORE, NO_CLASS, looks_interpolated, shown_values, strange_values
+from segkit.data.splits import purpose
 from segkit.data.suffixes import DICOM, suffix_of
 from segkit.errors import DataError
 
@@ -32,6 +33,9 @@ def decide(seen: Survey, facts: Sequence[Facts]) -> tuple[Coding | None, list[Fi
     whole = [BY_NAME if suffix_of(mask.file) == DICOM else mask.values for mask in masks if not mask.lossy]
     if not whole:  # what lossy masks were before
         whole = [_unblurred(mask) for mask in masks]
+    plain = [values for values in whole if set(values.tolist()) <= {0, IGNORE}]
+    if not seen.description.classes and 2 * len(plain) > len(whole):
+        whole = plain  # the others, smoothed or of something else, are told by their names
     try:
         check_named((mask.file for mask in masks), seen.description, seen.path / "masks")
         coding = decide_coding(whole, seen.description, seen.path / "masks")
@@ -62,8 +66,9 @@ def check_masks(seen: Survey, facts: Sequence[Facts], coding: Coding | None) -> 
     interpolated: list[Place] = []
     unknown: list[Place] = []
     mixed: list[Place] = []
-    # Whether 255 is ignored without having been named, so that in a mask of 0 and 255 alone it may be a slip.
-    unnamed = coding.table[IGNORE] == IGNORE and seen.description.ignore_index != IGNORE
+    # Whether 255 is ignored without having been named; of two classes, in a mask of 0 and 255, it may be a slip.
+    two = seen.description.task == "multilabel" or len(coding.classes) == 2
+    unnamed = two and coding.table[IGNORE] == IGNORE and seen.description.ignore_index != IGNORE
     for mask in masks:
         if mask.lossy or mask.colour:
             continue
@@ -146,7 +151,7 @@ def check_classes(seen: Survey, facts: Sequence[Facts], coding: Coding, pixels: 
     """Return which classes are missing where, and which pictures have none."""
     if any(mask.lossy or mask.colour for one in facts for mask in one.masks):
         return []  # then which classes there are isn't known
-    training = [split for split in seen.splits if split.startswith("train")]
+    training = [split for split in seen.splits if purpose(split) == 0]
     everywhere = sum(pixels.pixels.values(), np.zeros(len(coding.classes), dtype=np.int64))
     trained = sum((pixels.pixels[split] for split in training), np.zeros_like(everywhere))
     absent, elsewhere = [], []

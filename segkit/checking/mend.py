@@ -2,10 +2,11 @@
 
 import itertools
 import json
-import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,7 +28,7 @@ from segkit.data.mask_on_picture import fit
 from segkit.data.masks import Values, read_values
 from segkit.data.png import png_bytes
 from segkit.data.reader import Pixels, read_pixels
-from segkit.data.splits import SHARES, draw_splits, hashed_groups, purpose
+from segkit.data.splits import SHARES, draw_splits, each_once, hashed_groups
 from segkit.data.turned import turned_to_fit
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path, move, write_whole
@@ -59,11 +60,15 @@ def mend(
         DataError: the classes aren't known, so that no mask can be mended.
         UsageError: the folder has something in it, lies in the dataset, or can't be written.
     """
-    out, data = Path(out), report.evidence.seen.path
+    out, data = Path(out).resolve(), report.evidence.seen.path
     if report.evidence.coding is None:
         raise DataError(f"{data}: what the masks' values mean isn't known; mend dataset.yaml first")
-    if report.evidence.seen.has_volumes:
-        raise UsageError(f"{data}: has volumes, and pictures alone are mended; correct what is listed by hand")
+    volumes = [sample.image.name for sample in report.evidence.seen.samples.values() if sample.volume]
+    if volumes:
+        more = f" and {len(volumes) - 1} more" if len(volumes) > 1 else ""
+        raise UsageError(
+            f"{data}: has volumes ({volumes[0]}{more}), and pictures alone are mended; correct what is listed by hand"
+        )
     check_place(out, data)
     partial = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
@@ -73,7 +78,10 @@ def mend(
             out.rmdir()  # empty; a rename over it works on some systems only
         move(partial, out)
     except OSError as error:
-        raise UsageError(f"{out}: can't be written ({error.strerror or error}); nothing was left there") from error
+        why = error.strerror or error
+        if error.filename2 is None and Path(error.filename or out).is_relative_to(data):
+            raise DataError(f"{error.filename}: can't be read ({why}); nothing was left at {out}") from error
+        raise UsageError(f"{out}: can't be written ({why}); nothing was left there") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return changes
@@ -98,8 +106,7 @@ def _write(
             asked[name].add(repair.kind)
 
     replaced: set[Path] = {seen.path / "dataset.yaml"}
-    files = [Path(root) / name for root, _, names in os.walk(seen.path, followlinks=True) for name in names]
-    files = sorted(file for file in files if file.is_file() and not _hidden(file, seen.path))  # a link may lead nowhere
+    files = sorted(file for file in _files_in(seen.path, {seen.path.resolve()}) if file.is_file())
     steps = itertools.count(1)
 
     def step() -> None:
@@ -107,6 +114,7 @@ def _write(
             progress(next(steps), len(evidence.facts) + len(files))
 
     coloured: list[str] = []
+    lying: set[str] = set()
     for one in evidence.facts:
         kinds = asked[one.name]
         if seen.description.palette:  # which the copy doesn't have
@@ -114,27 +122,44 @@ def _write(
         mended = set() if "omit" in kinds else _mend_picture(evidence, one, kinds, folder)
         if mended is None:
             coloured.append(one.name)
+        elif "upright" in kinds - {"omit"} and seen.samples[one.name].image not in mended:
+            lying.add(one.name)
         replaced |= set(_files_of(evidence, one)) if mended is None or "omit" in kinds else mended
         replaced |= set(_depth_left_out(seen, one.name, kinds))
         step()
-    changes = list(repairs)
+    changes = [_without(repair, lying) if repair.kind == "upright" else repair for repair in repairs]
     if coloured:
         what = "pictures are left out whose masks have colours that are not in the palette"
         changes.append(Repair("omit", what, tuple(coloured)))
+    splits = mended_splits(evidence, changes)
+    empty = {split for split, stems in splits.items() if not stems}
+    changes = [_without(repair, empty) if repair.kind == "draw" else repair for repair in changes]
+    changes = [repair for repair in changes if repair.names]
     for file in files:
         target = folder / file.relative_to(seen.path)
         if file not in replaced and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
         step()
-    _write_description(evidence, folder, changes)
+    _write_description(evidence, folder, splits)
     log = [{"kind": repair.kind, "what": repair.what, "names": repair.names} for repair in changes]
     write_whole(folder / LOG, json.dumps({"changes": log}, indent=2, ensure_ascii=False) + "\n")
     return changes
 
 
-def _hidden(file: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(root).parts)
+def _files_in(folder: Path, above: set[Path]) -> Iterator[Path]:
+    """What isn't hidden in a folder and in those in it, links followed but for those to a folder that they are in."""
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            yield entry
+        elif (real := entry.resolve()) not in above:
+            yield from _files_in(entry, above | {real})
+
+
+def _without(repair: Repair, names: set[str]) -> Repair:
+    return replace(repair, names=tuple(name for name in repair.names if name not in names))
 
 
 def _files_of(evidence: Evidence, one: Facts) -> list[Path]:
@@ -177,10 +202,11 @@ def _mend_picture(evidence: Evidence, one: Facts, kinds: set[str], folder: Path)
                 return None
             if ids is not None:
                 write(mask.file, ids)
-    if "upright" in kinds:
+    if "upright" in kinds and all(mask.file in replaced for mask in one.masks):  # else its mask would lie as before
         write(sample.image, read_pixels(sample.image))
         if sample.roi is not None:
-            _write_upright(sample.roi, sample, one.picture.size, write)
+            with suppress(DataError):  # of another size, which the copy's check says again
+                _write_upright(sample.roi, sample, one.picture.size, write)
         if sample.depth is not None and "no_depth" not in kinds and seen.description.depth_to_colour is None:
             turned = _upright_depth(sample.depth, sample, one.picture.size)
             if turned is not None:
@@ -225,7 +251,7 @@ def _write_png(path: Path, pixels: Pixels | Values) -> None:
     write_whole(path, png_bytes(pixels, path))
 
 
-def _write_description(evidence: Evidence, folder: Path, repairs: Sequence[Repair]) -> None:
+def _write_description(evidence: Evidence, folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
     assert evidence.coding is not None
     given = evidence.seen.description
     values = {
@@ -236,7 +262,7 @@ def _write_description(evidence: Evidence, folder: Path, repairs: Sequence[Repai
         "ignore_index": given.ignore_index,
         "roi": given.roi,
         **given.model_dump(mode="json", include=set(ABOUT_DEPTH)),
-        "splits": {split: list(stems) for split, stems in mended_splits(evidence, repairs).items()},
+        "splits": {split: list(stems) for split, stems in splits.items()},
         "groups": {group: list(stems) for group, stems in given.groups.items()} or None,
     }
     with atomic_path(folder / "dataset.yaml") as path:
@@ -252,11 +278,7 @@ def mended_splits(evidence: Evidence, repairs: Sequence[Repair]) -> dict[str, tu
         names[repair.kind].update(repair.names)
     gone = names["drop"] | names["omit"]
     splits = {split: [s for s in stems if s not in gone] for split, stems in evidence.seen.splits.items()}
-    taken: set[str] = set()
-    for split in sorted(splits, key=purpose, reverse=True):
-        splits[split] = [stem for stem in splits[split] if stem not in taken]
-        taken.update(names["one_split"].intersection(splits[split]))
-    return _drawn(splits, names["draw"], gone, evidence)
+    return _drawn(each_once(splits, names["one_split"]), names["draw"], gone, evidence)
 
 
 def _drawn(

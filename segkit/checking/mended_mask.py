@@ -36,12 +36,12 @@ def mended_mask(
     ids = _ids(evidence, file, stored, repairs)
     if ids is None:
         return None
-    for repair in repairs:
-        if repair.startswith("turn "):
-            ids = np.ascontiguousarray(TURNINGS[repair.removeprefix("turn ")](ids), dtype=np.uint8)
     if ids.shape != size:
         with suppress(DataError):
             ids = fit(ids, size, file, sample.image)
+    for repair in repairs:  # which was judged of masks that lie as their pictures do
+        if repair.startswith("turn "):
+            ids = np.ascontiguousarray(TURNINGS[repair.removeprefix("turn ")](ids), dtype=np.uint8)
     if ids.shape != size and "resize" in repairs:
         ids = np.asarray(cv2.resize(ids, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
     if "move" in repairs and evidence.judgement.shift is not None:
@@ -77,7 +77,10 @@ def _ids(evidence: Evidence, file: Path, stored: Pixels, repairs: Collection[str
     lossy = file.suffix.lower() in LOSSY
     if "nearest" in repairs and (lossy or values.max(initial=0) <= IGNORE):
         meant = [value for value in range(256) if table[value] not in (NO_CLASS, IGNORE)]
-        if meant == [0, 1] and values.max(initial=0) > IGNORE // 2:  # it was of 0 and 255 before it was blurred
+        between = bool(((values > 31) & (values < 224)).any())
+        unsaid = evidence.seen.description.ignore_index != IGNORE
+        if meant == [0, 1] and unsaid and values.max(initial=0) > IGNORE // 2 and (lossy or between):
+            # It was of 0 and 255 before it was blurred.
             table, meant = np.repeat(np.array([0, 1], dtype=np.uint8), 128), [0, IGNORE]
         if lossy or IGNORE not in values or IGNORE in meant:
             table = _nearest(table, meant)

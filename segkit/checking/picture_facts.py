@@ -59,4 +59,6 @@ def grey_of(pixels: Pixels) -> Grid:
     """Return [H, W] float32, the luma of three channels and the mean of any other number."""
     if pixels.shape[2] == 3:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+    if pixels.shape[2] == 1:
+        return np.asarray(pixels[..., 0], dtype=np.float32)
     return np.asarray(pixels.mean(axis=2, dtype=np.float32))

@@ -93,18 +93,19 @@ def check_copies(seen: Survey, facts: Sequence[Facts]) -> list[Finding]:
             else:
                 again.append(Place(name, f"as {other}"))
 
-    near: dict[str, Place] = {}
+    near: dict[str, tuple[float, Place]] = {}  # of each picture, that which is most like it
     if read:
         looks = np.stack([picture.look for _, picture in read]).astype(np.float32)
         order = list(dict.fromkeys(split_of[name] for name, _ in read))
-        pairs = near_copies(looks, [order.index(split_of[name]) for name, _ in read])
-        for pair in sorted(pairs, key=lambda pair: -pair.correlation):
+        for pair in near_copies(looks, [order.index(split_of[name]) for name, _ in read]):
             (name, first), (other, second) = read[pair.first], read[pair.second]
-            if first.digest != second.digest:
-                near.setdefault(name, Place(name, f"in {split_of[name]}; {other} in {split_of[other]}"))
+            if first.digest != second.digest and (name not in near or near[name][0] < pair.correlation):
+                place = Place(name, f"in {split_of[name]}; {other} in {split_of[other]}")
+                near[name] = pair.correlation, place
     exact = {place.name for place in elsewhere}
+    most_alike = sorted(near, key=lambda name: -near[name][0])
     return [
         *finding("same_picture", elsewhere),
-        *finding("near_copy", [place for name, place in near.items() if name not in exact]),
+        *finding("near_copy", [near[name][1] for name in most_alike if name not in exact]),
         *finding("again", again),
     ]

@@ -8,11 +8,11 @@ from segkit.checking.alignment import TURNINGS, shift_in_words
 from segkit.checking.picture_facts import PictureFacts
 from segkit.checking.report import CheckReport, Evidence
 from segkit.data.masks import IGNORE
-from segkit.data.splits import purpose
+from segkit.data.splits import each_once, purpose
 
 FEWER = "Training, or failing that validation, gets fewer pictures"
 GUESS = "The edges say so, nothing else"
-LOST = ("splits", "groups", "background", "ignore_index", "roi")
+LOST = ("task", "splits", "groups", "background", "ignore_index", "roi")
 """Keys of dataset.yaml without which scores mean something else."""
 SAME_SHAPE = 0.02  # relative difference of two aspect ratios that are meant to be the same
 
@@ -46,17 +46,18 @@ def _safe(report: CheckReport) -> list[Repair]:
     exif = [one.name for one in facts if one.picture is not None and _can_be_turned(one.picture)]
     odd = [one.name for one in facts if any(mask.wide or mask.alpha for mask in one.masks)]
     masks = [one.name for one in facts if one.masks]
-    unused = _places(report, "no_picture", "no_mask", "no_roi")
+    unused, lost = _unused(report)
+    twice, which = _in_two_splits(report)
     return [
         Repair("description", "what is wrong in dataset.yaml is left out", *_left_out(report)),
         Repair("ids", "0 and 255 in masks become the class ids 0 and 1", tuple(masks if foreground else ())),
         Repair("ids", "colours in masks become class ids", tuple(masks if description.palette else ())),
         Repair("ids", "masks of 16 bits or with transparency become plain 8-bit masks", tuple(odd)),
         Repair("upright", "pictures are turned as their orientation tag says, and written as PNG", tuple(exif)),
-        Repair("drop", "names without a picture, a mask or a region of interest leave the splits", unused),
+        Repair("one_split", "names in two splits stay in the one for testing", twice, which),
+        Repair("drop", "names without a picture, a mask or a region of interest leave the splits", unused, lost),
         Repair("omit", "pictures with a file that can't be used are left out", _unreadable(evidence, depth=False)),
         Repair("no_depth", "depth maps that can't be used are left out", _unreadable(evidence, depth=True)),
-        Repair("one_split", "names in two splits stay in the one for testing", _places(report, "two_splits")),
         Repair("draw", "splits are drawn by a hash of the names", _to_draw(report)),
     ]
 
@@ -64,8 +65,14 @@ def _safe(report: CheckReport) -> list[Repair]:
 def _left_out(report: CheckReport) -> tuple[tuple[str, ...], str | None]:
     """The faults of dataset.yaml, and what to ask where keys go that say what is for testing, or belongs together."""
     details = [place.detail for found in report.findings if found.kind == "description" for place in found.places]
-    keys = sorted({key for detail in details for key in LOST if re.match(rf"{key}\b", detail)})
+    keys = sorted(set(map(_key_meant, details)) & set(LOST))
     return _places(report, "description"), f"{' and '.join(keys)} would be drawn or guessed anew" if keys else None
+
+
+def _key_meant(fault: str) -> str:
+    """The key of dataset.yaml that a fault is about: the one it begins with, or the one that a misspelt one was for."""
+    misspelt = re.match(r"no key .*; did you mean '(\w+)'", fault)
+    return misspelt[1] if misspelt else fault.partition(":")[0].partition(".")[0].partition("[")[0]
 
 
 def _to_draw(report: CheckReport) -> tuple[str, ...]:
@@ -74,6 +81,25 @@ def _to_draw(report: CheckReport) -> tuple[str, ...]:
     if not splits.get("train") and any(splits.values()):
         return ()
     return _places(report, "empty_split", "no_split")
+
+
+def _unused(report: CheckReport) -> tuple[tuple[str, ...], str | None]:
+    """Names in splits that nothing can be made of, and what to ask where nothing else is in a split."""
+    unused = _places(report, "no_picture", "no_mask", "no_roi")
+    emptied = [split for split, stems in report.evidence.seen.splits.items() if stems and set(stems) <= set(unused)]
+    return unused, f"Nothing is left of {' and '.join(emptied)}" if emptied else None
+
+
+def _in_two_splits(report: CheckReport) -> tuple[tuple[str, ...], str | None]:
+    """Names in two splits, and what to ask where those don't say which is for testing, or one would be left empty."""
+    splits, stems = report.evidence.seen.splits, _places(report, "two_splits")
+    kept = each_once(splits, stems)
+    emptied = [split for split in splits if splits[split] and not kept[split]]
+    if emptied:
+        return stems, f"Nothing is left of {' and '.join(emptied)}"
+    pairs = {place.detail for found in report.findings if found.kind == "two_splits" for place in found.places}
+    alike = [pair for pair in sorted(pairs) if len({purpose(split) for split in pair.split(" and ")}) == 1]
+    return stems, f"Which of {alike[0]} is for testing isn't known" if alike else None
 
 
 def _asked(report: CheckReport) -> list[Repair]:

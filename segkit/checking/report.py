@@ -10,6 +10,7 @@ from segkit.checking.alignment import Judgement
 from segkit.checking.examine import Facts
 from segkit.checking.findings import FIX, SEVERITIES, Finding, Severity
 from segkit.checking.masks import Shares
+from segkit.checking.picture_facts import PictureFacts
 from segkit.checking.survey import Survey
 from segkit.data.coding import Coding
 
@@ -100,7 +101,8 @@ class CheckReport:
     def _looked_at(self) -> list[str]:
         seen = self.looked_at
         splits = ", ".join(f"{split} {count:,}" for split, count in seen["splits"].items())
-        lines = [f"  {seen['pictures']:,} pictures ({splits}), {_listed(seen['sizes'])}, {_listed(seen['pixels'])}"]
+        sizes, pixels = _listed(seen["sizes"], "sizes"), _listed(seen["pixels"], "kinds of pixels")
+        lines = [f"  {seen['pictures']:,} pictures ({splits}), {sizes}, {pixels}"]
         if seen["depth"]:
             lines.append(f"  {_depth(seen['depth'])}")
         if seen["classes"]:
@@ -134,7 +136,7 @@ def look_back(seen: Survey, facts: list[Facts], pixels: Shares | None) -> dict[s
         "depth": _depth_looked_at(seen, facts),
         "splits": {split: len(stems) for split, stems in seen.splits.items()},
         "sizes": dict(Counter(_size(one) for one in facts if one.picture is not None).most_common()),
-        "pixels": dict(Counter(f"{one.dtype} in {one.channels} channel{'s' * (one.channels > 1)}" for one in read)),
+        "pixels": dict(Counter(_pixels(one) for one in read).most_common()),
         "classes": classes,
     }
 
@@ -165,9 +167,13 @@ def _depth(depth: dict[str, Any]) -> str:
     return f"{depth['maps']:,} with depth, {100 * depth['measured']:.0f} % of it measured{middle}"
 
 
-def _listed(counts: dict[str, int]) -> str:
+def _pixels(one: PictureFacts) -> str:
+    return f"{one.dtype} in {one.channels} channel{'s' * (one.channels > 1)}"
+
+
+def _listed(counts: dict[str, int], what: str) -> str:
     if not counts:
         return "none of them readable"
     if len(counts) > 3:
-        return f"{len(counts)} different sizes, mostly {next(iter(counts))}"
+        return f"{len(counts)} different {what}, mostly {next(iter(counts))}"
     return " and ".join(counts)

@@ -80,7 +80,8 @@ def survey(path: str | Path) -> Survey:
     found += listed
     splits = dict(description.splits)
     if not splits:
-        splits = draw_splits([stem for stem, sample in samples.items() if sample.mask], description.groups)
+        masked = [stem for stem, sample in samples.items() if sample.mask or stem in lossy]
+        splits = draw_splits(masked, description.groups)
         counts = ", ".join(f"{split} {len(stems)}" for split, stems in splits.items())
         decided.append(
             Place("splits", f"drawn by a hash of the {'groups' if description.groups else 'names'}: {counts}")
@@ -112,8 +113,8 @@ def _list_files(path: Path, description: Description) -> tuple[dict[str, Sample]
             return {}
         strange = list(listing.others)
         if folder.name == "masks":
-            lossy.update({entry.stem: entry for entry in strange if entry.suffix.lower() in LOSSY})
-            strange = [entry for entry in strange if entry not in lossy.values()]
+            lossy.update({stem_of(entry): entry for entry in strange if entry.suffix.lower() in LOSSY})
+            strange = [entry for entry in strange if entry.suffix.lower() not in LOSSY]
         if not listing.found and not (folder.name == "masks" and lossy):
             known = ", ".join(suffix for suffix in suffixes if suffix != SERIES)
             missing.append(Place(f"{folder.name}/", f"no files of a type that is read here: {known}"))
@@ -158,7 +159,11 @@ def _pairs(seen: Survey, *, drawn: bool) -> list[Finding]:
     known = [stem for stem in used if stem in seen.samples]
 
     def places(stems: Sequence[str]) -> list[Place]:
-        return [Place(stem, used[stem]) for stem in stems]
+        return [Place(stem, used[stem] + _hint(stem)) for stem in stems]
+
+    def _hint(stem: str) -> str:
+        bare = stem_of(Path(stem))
+        return f"; write {bare}" if stem not in seen.samples and bare in seen.samples else ""
 
     grouped = {stem: group for group, stems in seen.description.groups.items() for stem in stems}
     bare = [stem for stem in known if seen.samples[stem].mask is None and stem not in seen.lossy]

@@ -23,7 +23,7 @@ Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"] | None,
     typer.Option(help="Number format of the computation; auto: bf16 where it is native."),
 ]
-Batch = Annotated[int | None, typer.Option(help="Tiles computed at once; by their size and the device where it isn't given.")]
+Batch = Annotated[int | None, typer.Option(help="Tiles computed at once; normally by their size and the device.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 
 

@@ -81,7 +81,7 @@ def predict(
     ] = None,
     compile_model: Annotated[
         bool,
-        typer.Option("--compile", help="Compile the model first: seconds to two minutes, that some hundred tiles pay back."),
+        typer.Option("--compile", help="Compile first: some seconds to two minutes, that some hundred tiles pay back."),
     ] = False,
     offload: Annotated[
         bool, typer.Option("--offload", help="Keep one member of an ensemble on the GPU at a time.")

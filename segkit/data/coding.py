@@ -66,7 +66,7 @@ def decide_coding(masks: Iterable[NDArray[np.intp]], description: Description, f
         return _from_values(masks, folder)
     ids = 2 if description.task == "multilabel" else max(2, len(classes))
     names = named_classes(description)
-    if ids > 2 or description.ignore_index == IGNORE or not _only_0_and_255(masks):
+    if ids > 2 or description.ignore_index == IGNORE or not _only_0_and_255(masks, description.ignore_index):
         return Coding(names, _table(ids, description.ignore_index))
     table = _table(1, description.ignore_index)
     table[255] = 1
@@ -137,10 +137,11 @@ def _table(ids: int, ignore_index: int | None) -> Ids:
     return table
 
 
-def _only_0_and_255(masks: Iterable[NDArray[np.intp]]) -> bool:
+def _only_0_and_255(masks: Iterable[NDArray[np.intp]], ignored: int | None) -> bool:
+    """Whether some masks hold 255, and none any other value but 0 and what is to be ignored."""
     some = False
     for values in masks:
-        if not set(values.tolist()) <= {0, 255}:
+        if not set(values.tolist()) <= {0, 255, ignored}:
             return False
         some = some or 255 in values
     return some

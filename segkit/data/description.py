@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, get_args
 
 from pydantic import (
@@ -23,6 +23,7 @@ from segkit.data.camera import Intrinsics, Motion
 from segkit.data.depth_format import Unit
 from segkit.errors import DataError
 from segkit.nearest import nearest
+from segkit.one_line import found_there
 from segkit.task import Task
 from segkit.yaml_text import parse_keys
 
@@ -57,6 +58,25 @@ def _as_colour(value: object) -> object:
     raise ValueError("expected a colour, [red, green, blue] in 0..255 or '#rrggbb'")
 
 
+def _inside(folder: str) -> str:
+    path = PurePath(folder)
+    if not path.parts or ".." in path.parts or path.is_absolute() or path.drive:
+        raise ValueError("expected the name of a folder in the dataset's")
+    return folder
+
+
+def _apart(groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    group_of: dict[str, str] = {}
+    for group, stems in groups.items():
+        for stem in stems:
+            if group_of.setdefault(stem, group) != group:
+                raise ValueError(
+                    f"{stem} is in {group_of[stem]} and in {group}; a picture is in one group: join them, or leave it "
+                    "out of one"
+                )
+    return groups
+
+
 Stem = Annotated[str, BeforeValidator(_as_text)]
 Name = Annotated[str, AfterValidator(partial(unicodedata.normalize, "NFC"))]
 
@@ -75,10 +95,12 @@ class Description(BaseModel):
     )
     background: str | int | None = Field(default=None, description="the class, by name or id, that is background")
     splits: dict[str, tuple[Stem, ...]] = Field(default={}, description="stems of the pictures of each split")
-    groups: dict[Stem, tuple[Stem, ...]] = Field(
+    groups: Annotated[dict[Stem, tuple[Stem, ...]], AfterValidator(_apart)] = Field(
         default={}, description="stems that belong together, for example a patient's"
     )
-    roi: str | None = Field(default=None, description="folder of 0/1 masks; what lies outside is ignored")
+    roi: Annotated[str, AfterValidator(_inside)] | None = Field(
+        default=None, description="folder of 0/1 masks; what lies outside is ignored"
+    )
     palette: dict[str, Annotated[Colour, BeforeValidator(_as_colour)]] = Field(
         default={}, description="colour of each class in colour-coded masks; 'ignore' for pixels to ignore"
     )
@@ -229,7 +251,6 @@ def _explain(problem: ErrorDetails) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error" and not key:
         return message
-    if problem["type"] == "literal_error":
-        return f"{key}: {problem['input']!r} is not known{nearest(str(problem['input']), get_args(Task))}"
-    shown = repr(problem["input"])
-    return f"{key}: {message[0].lower()}{message[1:]}" + (f" (found {shown})" if len(shown) <= 60 else "")
+    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
+        return f"{key}: {problem['input']!r} is not known{nearest(problem['input'], get_args(Task))}"
+    return f"{key}: {message[0].lower()}{message[1:]}{found_there(problem['input'])}"

@@ -13,12 +13,15 @@ from segkit.errors import DataError
 
 def on_picture(ids: Ids, size: tuple[int, int], file: Path, image: Path) -> Ids:
     """Return a mask [..., H, W] on its picture's pixels; DataError where its size is none that the picture has."""
+    return resized_mask(ids, size) if of_level(ids, image) else fit(ids, size, file, image)
+
+
+def of_level(ids: NDArray[np.generic], image: Path) -> bool:
+    """Whether a mask [..., H, W] has the size of one of a slide's levels."""
     from segkit.medical.slide import slide_of
 
     slide = slide_of(image)
-    if slide is not None and ids.shape[-2:] in [(level.height, level.width) for level in slide.levels]:
-        return resized_mask(ids, size)
-    return fit(ids, size, file, image)
+    return slide is not None and ids.shape[-2:] in [(level.height, level.width) for level in slide.levels]
 
 
 def resized_mask(ids: Ids, size: tuple[int, int]) -> Ids:

@@ -21,6 +21,7 @@ Values = NDArray[np.integer]
 
 IGNORE = 255
 NO_CLASS = 254  # marks, in a table, a value that means nothing
+LARGEST_ID = 65535  # that a mask may hold
 
 LOSSLESS = (".png", *TIFF, ".bmp")
 """Suffixes of files that can be masks."""
@@ -59,7 +60,7 @@ def read_stored(path: Path) -> Pixels:
         try:
             with Image.open(path) as picture:
                 return np.asarray(picture)[..., None]
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
+        except Exception as error:  # what a broken PNG leads to is anyone's guess
             raise DataError(f"{path}: can't be decoded as a mask ({error})") from error
     grey = _read_grey(data)
     return grey[..., None] if grey is not None else read_pixels(path, upright=False)
@@ -85,7 +86,12 @@ def whole_values(pixels: Pixels, path: Path) -> Values:
     values = np.ascontiguousarray(pixels[..., 0])
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
-    whole = values.clip(0, 65535).astype(np.uint16)
+    if np.issubdtype(values.dtype, np.integer) and values.max(initial=0) > LARGEST_ID:
+        raise DataError(
+            f"{path}: the mask holds values up to {values.max()}; ids go to {LARGEST_ID}. Export ids of classes, not "
+            "of instances"
+        )
+    whole = values.clip(0, LARGEST_ID).astype(np.uint16)
     if (whole != values).any():
         raise DataError(f"{path}: the mask holds fractions or negative values; export class ids as whole numbers")
     return whole
@@ -111,10 +117,13 @@ def ids_of_colours(
 ) -> tuple[Ids, NDArray[np.uint32]]:
     """Return class ids [H, W] of a colour-coded mask [H, W, C], 254 where a colour means nothing, and those colours.
 
-    The colours are numbers 0xRRGGBB, each once. Raises DataError where the mask has not 8 bits a channel.
+    The colours are numbers 0xRRGGBB, each once. Raises DataError where the mask has not 8 bits a channel, or neither
+    one channel nor three.
     """
     if pixels.dtype != np.uint8:
         raise DataError(f"{path}: a colour-coded mask has 8 bits a channel, found {pixels.dtype}")
+    if pixels.shape[2] not in (1, 3):
+        raise DataError(f"{path}: a colour-coded mask has three channels, found {pixels.shape[2]}; export plain RGB")
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     codes: NDArray[np.uint32] = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
@@ -159,9 +168,10 @@ def strange_values(found: NDArray[np.integer], table: Ids) -> list[int]:
     return [int(value) for value in found if value > 255 or table[value] == NO_CLASS]
 
 
-def looks_interpolated(found: NDArray[np.generic], strange: list[int]) -> bool:
-    """Whether smoothing left values between the real ones: below the largest, and usually many."""
-    return max(strange) < found[-1] or len(strange) > 8
+def looks_interpolated(found: NDArray[np.integer], strange: list[int]) -> bool:
+    """Whether smoothing left values between the real ones: many, or some where there is nothing else but 0 and 255."""
+    ids = [value for value in found.tolist() if 0 < value < IGNORE and value not in strange]
+    return len(strange) > 8 or (not ids and max(strange) < found[-1])
 
 
 def _read_grey(data: bytes) -> Ids | None:

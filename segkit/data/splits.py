@@ -52,4 +52,14 @@ def overlaps(splits: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[
 
 def purpose(split: str) -> int:
     """Return 0 for training, 1 for validation, 2 for testing: what is in two splits is best kept in the higher."""
-    return {"train": 0, "val": 1}.get(split, 2)
+    return 0 if split.startswith("train") else 1 if split.startswith("val") else 2
+
+
+def each_once(splits: Mapping[str, Sequence[str]], stems: Iterable[str]) -> dict[str, list[str]]:
+    """Splits in which each of some stems is only in the one that is most for testing, or the first of such."""
+    found = {split: list(its) for split, its in splits.items()}
+    several, taken = set(stems), set[str]()
+    for split in sorted(found, key=purpose, reverse=True):
+        found[split] = [stem for stem in found[split] if stem not in taken]
+        taken.update(several.intersection(found[split]))
+    return found

@@ -1,6 +1,7 @@
 """What a recipe depends on, measured on a dataset: sizes, intensities, classes, objects, and which way is up."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from segkit.suggestion.volume_facts import VOLUMES, VolumeFacts, measure_volumes
 PICTURES = 200  # looked at, evenly spread; more don't change a choice
 UNLIKE = 3.0  # times as wide a range of intensities in some pictures as in others: no one window fits
 LEANING = 1.0  # a side is favoured where the mean difference of two halves is more than this many standard deviations
+SURE = 2.5  # and more than this many standard errors: a few pictures lean to one side by chance
 COMMON = 0.02  # of all pixels: what is rarer decides neither which way is up nor how fine the maps are
 STRAY = 0.001  # of the pixels outside a region of interest: less than that is marked by slips of the pen
 LEAN = 0.15  # of a class's pixels: a smaller mean difference is chance
@@ -118,7 +120,7 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
 def _look(folder: DatasetFolder, sample: Sample, reader: Reader) -> _Look:
     pixels: Pixels = folder.cases.picture(sample, reader) if sample.volume else read_pixels(sample.image)
     ids = folder.read_mask(sample, pixels.shape[:2])
-    layers = _layers(ids, len(folder.classes))
+    counts, widths, vertical, horizontal = zip(*_drawn(ids, len(folder.classes)), strict=True)
     low, high = np.percentile(pixels, PERCENTILES)
     return _Look(
         size=(pixels.shape[0], pixels.shape[1]),
@@ -126,10 +128,10 @@ def _look(folder: DatasetFolder, sample: Sample, reader: Reader) -> _Look:
         grey=_is_grey(pixels),
         type=str(pixels.dtype),
         window=(float(low), float(high)),
-        counts=np.array([np.count_nonzero(layer) for layer in layers], np.int64),
-        widths=tuple(width_of(layer) for layer in layers),
-        vertical=np.array([_lean(layer) for layer in layers]),
-        horizontal=np.array([_lean(layer.T) for layer in layers]),
+        counts=np.array(counts, np.int64),
+        widths=widths,
+        vertical=np.array(vertical),
+        horizontal=np.array(horizontal),
         blank_outside=None if sample.roi is None else _blank_outside(folder, sample, pixels),
     )
 
@@ -162,10 +164,15 @@ def width_of(layer: NDArray[np.bool_]) -> float:
     return float(4 * distance[layer].mean())
 
 
-def _layers(ids: Ids, classes: int) -> list[NDArray[np.bool_]]:
-    if ids.ndim == 3:
-        return [layer == 1 for layer in ids]
-    return [(ids == k) & (ids != IGNORE) for k in range(classes)]
+def _drawn(ids: Ids, classes: int) -> Iterator[tuple[int, float, float, float]]:
+    """Of each class its pixels, its width, and how it leans down and across; one map at a time, none of absent ones."""
+    present = np.bincount(ids.ravel(), minlength=256) if ids.ndim == 2 else None
+    for k in range(classes):
+        layer = ids[k] == 1 if present is None else ids == k if present[k] else None
+        if layer is None or not layer.any():
+            yield 0, float("nan"), 0.0, 0.0
+        else:
+            yield int(np.count_nonzero(layer)), width_of(layer), _lean(layer), _lean(layer.T)
 
 
 def _counting_for_width(counts: NDArray[np.int64], background: int | None) -> list[int]:
@@ -190,7 +197,8 @@ def _channels(looks: Sequence[_Look], samples: Sequence[Sample]) -> int:
 
 
 def _window(looks: Sequence[_Look], types: Sequence[str]) -> Window | None:
-    ranges = np.array([look.window for look in looks])
+    flat = all(look.window[0] == look.window[1] for look in looks)
+    ranges = np.array([look.window for look in looks if flat or look.window[0] < look.window[1]])
     narrow, wide = np.percentile(ranges[:, 1] - ranges[:, 0], (10, 90))
     if wide > UNLIKE * narrow:
         return "picture"
@@ -224,6 +232,9 @@ def _leans(leans: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
     common = counts.sum(0) > COMMON * counts.sum()
     for lean, count, counted in zip(leans.T, counts.T, common, strict=True):
         present = lean[count > 0]
-        if counted and len(present) > 1 and abs(present.mean()) > max(LEAN, LEANING * present.std()):
+        if not counted or len(present) < 2:
+            continue
+        spread = present.std() * max(LEANING, SURE / math.sqrt(len(present) - 1))
+        if abs(present.mean()) > max(LEAN, spread):
             return True
     return False

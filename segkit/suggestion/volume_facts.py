@@ -62,13 +62,14 @@ class VolumeFacts:
 
 
 def measure_volumes(folder: DatasetFolder, samples: Sequence[Sample]) -> VolumeFacts:
-    """The facts of a dataset's volumes, from at most 60 of them, evenly spread.
+    """The facts of the volumes among samples, from at most 60 of them, evenly spread.
 
     Raises:
         DataError: one that can't be read, or of a number of channels that differs from the others'.
     """
     steps, windows, lowest = [], [], []
     channels: dict[int, Sample] = {}
+    samples = [sample for sample in samples if sample.volume]
     for sample in samples[:: -(-len(samples) // VOLUMES)]:
         volume = folder.cases.volume(sample)
         turn = volume.geometry.turn("axial")  # slices, rows and columns: from bottom, front and right

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 
@@ -151,3 +152,71 @@ def test_masks_that_lie_wrong_are_a_warning(cells, found, turn):
         cells.write(f"masks/{name}.png", turn(cells.mask(name)))
     [place] = found(cells.path)["turned"]
     assert place.endswith("of 12 masks say so)")
+
+
+def test_an_id_too_many_beside_255_to_ignore_is_no_interpolation(cells, found):
+    name = cells.train[0]
+    mask = cells.mask(name)
+    mask[0, :4], mask[1] = 2, 255
+    cells.write(f"masks/{name}.png", mask)
+    assert set(found(cells.path)) == {"unknown_ids"}
+    plain = 255 * cells.mask(cells.train[1])
+    plain[0, :3] = 127
+    cells.write(f"masks/{cells.train[1]}.png", plain)
+    assert set(found(cells.path)) == {"unknown_ids", "interpolated"}
+
+
+def test_of_three_classes_255_alone_is_ignored_and_no_slip(cells, found):
+    cells.describe(classes=["background", "cell", "nucleus"])
+    for name in (*cells.train, *cells.val, *cells.test):
+        mask = cells.mask(name)
+        mask[:5] = 2
+        cells.write(f"masks/{name}.png", mask)
+    cells.write(f"masks/{cells.train[0]}.png", 255 * cells.mask(cells.train[0]))
+    assert "mixed_coding" not in found(cells.path)
+
+
+def test_255_is_foreground_beside_another_value_to_ignore(cells, found):
+    for name in (*cells.train, *cells.val, *cells.test):
+        mask = 255 * cells.mask(name)
+        mask[0] = 128
+        cells.write(f"masks/{name}.png", mask)
+    cells.describe(ignore_index=128)
+    assert found(cells.path) == {}
+
+
+def test_without_a_description_one_smoothed_mask_among_others_is_named(cells, found):
+    for name in (*cells.train, *cells.val, *cells.test):
+        cells.write(f"masks/{name}.png", 255 * cells.mask(name))
+    (cells.path / "dataset.yaml").unlink()
+    name = cells.train[0]
+    cells.write(f"masks/{name}.png", cv2.GaussianBlur(255 * cells.mask(name), (5, 5), 0))
+    told = found(cells.path)
+    assert "coding" not in told
+    assert [place.partition(" ")[0] for place in told["interpolated"]] == [f"masks/{name}.png"]
+
+
+def test_masks_that_can_not_be_read_as_what_they_are(cells, found):
+    first, second = cells.train[:2]
+    (cells.path / f"masks/{first}.png").unlink()
+    tifffile.imwrite(cells.path / f"masks/{first}.tif", cells.mask(second).astype(np.uint32) * 70_000)
+    told = found(cells.path)["unreadable"]
+    assert told == [
+        f"masks/{first}.tif (the mask holds values up to 70000; ids go to 65535. Export ids of classes, not of instances)"
+    ]
+    four = np.zeros((64, 64, 4), np.uint8)
+    tifffile.imwrite(cells.path / f"masks/{first}.tif", four, photometric="rgb", extrasamples=["unspecified"])
+    cells.describe(palette={"background": "#000000", "cell": [250, 10, 10]})
+    told = found(cells.path)["unreadable"]
+    assert f"masks/{first}.tif (a colour-coded mask has three channels, found 4; export plain RGB)" in told
+
+
+def test_a_mask_on_a_coarser_level_of_its_slide_fits(cells, found):
+    name = cells.train[0]
+    (cells.path / f"images/{name}.png").unlink()
+    image = cells.image(cells.train[1])
+    with tifffile.TiffWriter(cells.path / f"images/{name}.tif") as file:
+        file.write(image, subifds=1, tile=(16, 16), photometric="rgb")
+        file.write(image[::2, ::2], subfiletype=1, tile=(16, 16), photometric="rgb")
+    cells.write(f"masks/{name}.png", cells.mask(name)[::2, ::2])
+    assert "size" not in found(cells.path)

@@ -14,10 +14,11 @@ from segkit.checking import mend as mend_module
 from segkit.checking.mend import mend
 from segkit.checking.mended_mask import moved
 from segkit.checking.repairs import plan_repairs
+from segkit.cli.main import main
 from segkit.data.depth import stored_values
 from segkit.data.folder import open_dataset
 from segkit.data.masks import read_values
-from segkit.data.reader import read_pixels
+from segkit.data.reader import orientation_of, read_pixels
 from segkit.errors import DataError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -405,3 +406,106 @@ def test_without_knowing_the_classes_nothing_is_mended(cells, tmp_path):
     cells.describe(classes=["x", "x"])
     with pytest.raises(DataError, match=r"what the masks' values mean isn't known; mend dataset\.yaml first"):
         mend(segkit.check(cells.path), tmp_path / "copy", [])
+
+
+def test_an_id_too_many_beside_255_leaves_the_classes_as_they_are(cells, mended):
+    name = cells.train[0]
+    mask = cells.mask(name)
+    mask[0, :4], mask[1] = 2, 255
+    cells.write(f"masks/{name}.png", mask)
+    cells.describe(ignore_index=255)
+    copy, report, _ = mended()
+    assert report.findings == ()
+    expected = np.where(mask == 2, 255, mask)
+    assert np.array_equal(read_values(copy / f"masks/{name}.png"), expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "question"),
+    [
+        ({"split": {"train": ["a"]}, "splits": None}, "splits would be drawn or guessed anew"),
+        ({"task": "multi-label"}, "task would be drawn or guessed anew"),
+    ],
+)
+def test_a_misspelt_key_is_asked_about_as_the_right_one(cells, given, question):
+    cells.describe(**given)
+    (asked,) = (one for one in plan_repairs(segkit.check(cells.path)) if one.kind == "description")
+    assert asked.question == question
+
+
+@pytest.mark.parametrize(
+    ("more", "question"),
+    [
+        ({"training": 2}, "Which of train and training is for testing isn't known"),
+        ({"all": 8}, "Nothing is left of train"),
+        ({"extra": 1}, None),
+    ],
+)
+def test_names_in_two_splits_are_asked_about_where_the_splits_do_not_say(cells, more, question):
+    ((split, count),) = more.items()
+    cells.describe(splits={"train": cells.train, "val": cells.val, "test": cells.test, split: cells.train[:count]})
+    (asked,) = (one for one in plan_repairs(segkit.check(cells.path)) if one.kind == "one_split")
+    assert asked.question == question
+
+
+def test_names_with_their_suffix_empty_no_split_unasked(cells):
+    cells.describe(splits={"train": [f"{name}.png" for name in cells.train], "val": cells.val, "test": cells.test})
+    report = segkit.check(cells.path)
+    (found,) = (one for one in report.findings if one.kind == "no_picture")
+    assert found.places[0].detail == f"train; write {cells.train[0]}"
+    (asked,) = (one for one in plan_repairs(report) if one.kind == "drop")
+    assert asked.question == "Nothing is left of train"
+
+
+def test_a_picture_stays_as_it_lies_where_its_mask_can_not_be_turned(cells, mended):
+    name = cells.train[0]
+    image, mask = cells.image(name)[:48], cells.mask(name)[:48]
+    mask[0, 0] = 7
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(image)))
+    exif = stored.getexif()
+    exif[0x0112] = 6
+    stored.save(cells.path / f"images/{name}.png", exif=exif)
+    cells.write(f"masks/{name}.png", np.rot90(mask))
+    copy, report, _ = mended(yes=False)
+    assert {one.kind for one in report.findings} == {"unknown_ids", "exif"}
+    assert (copy / f"images/{name}.png").read_bytes() == (cells.path / f"images/{name}.png").read_bytes()
+    assert "upright" not in {row["kind"] for row in json.loads((copy / "mended.json").read_text())["changes"]}
+
+
+def test_a_region_of_another_size_does_not_stop_the_mending_of_others(cells, mended):
+    name = cells.train[0]
+    stored = Image.fromarray(cells.image(name))
+    exif = stored.getexif()
+    exif[0x0112] = 6
+    stored.save(cells.path / f"images/{name}.png", exif=exif)
+    for each in (*cells.train, *cells.val, *cells.test):
+        cells.write(f"fov/{each}.png", np.ones((64, 64)))
+    cells.write(f"fov/{name}.png", np.ones((20, 30)))
+    cells.describe(roi="fov")
+    copy, report, _ = mended(yes=False)
+    assert [one.kind for one in report.errors] == ["size"]
+    assert orientation_of(copy / f"images/{name}.png") == 1
+
+
+def test_a_copy_goes_into_the_folder_that_one_stands_in(cells, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["check", str(cells.path), "--fix", "."]) == 0
+    assert open_dataset(tmp_path / "here").samples("train")
+
+
+def test_links_that_go_round_are_followed_once(cells, mended):
+    (cells.path / "round").symlink_to(cells.path, target_is_directory=True)
+    (cells.path / "notes").mkdir()
+    (cells.path / "notes" / "a.txt").write_text("a")
+    (cells.path / "linked").symlink_to(cells.path / "notes", target_is_directory=True)
+    copy, _, _ = mended()
+    assert (copy / "linked/a.txt").read_text() == (copy / "notes/a.txt").read_text() == "a"
+    assert not (copy / "round").exists()
+
+
+def test_what_is_not_drawn_is_not_said_to_be(cells, mended):
+    cells.describe(splits={"train": cells.train[:1], "val": [], "test": []})
+    copy, _, _ = mended()
+    assert open_dataset(copy).splits == {"train": (cells.train[0],), "val": (), "test": ()}
+    assert "draw" not in {row["kind"] for row in json.loads((copy / "mended.json").read_text())["changes"]}

@@ -500,3 +500,25 @@ def test_a_folder_that_may_not_be_read_is_named(maker, monkeypatch):
     monkeypatch.setattr(type(path), "iterdir", refuse)
     with pytest.raises(DataError, match=r"images: can't be read \(Permission denied\)"):
         open_dataset(path)
+
+
+@pytest.mark.parametrize("roi", ["", ".", "../fov", "/fov", "fov/../.."])
+def test_a_region_s_folder_lies_in_the_dataset(maker, roi):
+    path = maker({"a": MASK, "b": MASK}, classes=["x", "y"], roi=roi, splits=SPLITS)
+    with pytest.raises(DataError, match="roi: expected the name of a folder in the dataset's"):
+        open_dataset(path)
+
+
+def test_a_picture_is_in_one_group(maker):
+    groups = {"p": ["a", "b"], "q": ["a"]}
+    path = maker({"a": MASK, "b": MASK}, classes=["x", "y"], splits=SPLITS, groups=groups)
+    with pytest.raises(DataError, match=r"groups: a is in p and in q; a picture is in one group: join them, or leave"):
+        open_dataset(path)
+
+
+def test_what_yaml_repeats_is_shown_as_little_as_it_takes(maker):
+    path = maker({"a": MASK, "b": MASK}, classes=["x", "y"], splits=SPLITS)
+    lines = ["- &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"- &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30)]
+    (path / "dataset.yaml").write_text("classes:\n" + "\n".join(lines))
+    assert all(len(fault) < 200 for fault in describe(path / "dataset.yaml")[1])

@@ -2,7 +2,7 @@ from hashlib import sha256
 
 import pytest
 
-from segkit.data.splits import Overlap, draw_splits, hashed_groups, overlaps, purpose
+from segkit.data.splits import Overlap, draw_splits, each_once, hashed_groups, overlaps, purpose
 
 
 def test_the_order_is_that_of_the_names_hashes_with_groups_together():
@@ -26,3 +26,9 @@ def test_what_two_splits_have_in_common():
 
 def test_tests_come_last_by_purpose():
     assert sorted(["test_rig_b", "val", "train", "test"], key=purpose) == ["train", "val", "test_rig_b", "test"]
+    assert [purpose(split) for split in ("training", "validation", "official_test")] == [0, 1, 2]
+
+
+def test_names_are_kept_once_where_they_are_most_for_testing():
+    splits = {"train": ["a", "b", "c"], "test": ["b", "d"], "test_b": ["d", "c"], "val": ["a"]}
+    assert each_once(splits, ["a", "b", "d"]) == {"train": ["c"], "test": ["b", "d"], "test_b": ["c"], "val": ["a"]}

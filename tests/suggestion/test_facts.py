@@ -147,3 +147,18 @@ def test_outside_a_region_of_interest_there_is_something_to_see_or_not(outside, 
 
 def test_without_regions_of_interest_there_is_no_outside(tmp_path):
     assert facts_of(write(tmp_path, [np.zeros((32, 32), np.uint8)], [np.eye(32, dtype=np.uint8)])).blank_outside is None
+
+
+@pytest.mark.parametrize(("pictures", "upright"), [(2, False), (4, True)])
+def test_a_few_pictures_lean_to_one_side_by_chance(tmp_path, pictures, upright):
+    masks = [np.zeros((60, 60), np.uint8) for _ in range(pictures)]
+    for i, mask in enumerate(masks):
+        mask[: 40 - 5 * i, :30] = 1  # above the middle by a quarter at least, 1 in the third and fourth
+        mask[:, 30:] = mask[:, :30]
+    assert facts_of(write(tmp_path, [np.zeros((60, 60), np.uint8)] * pictures, masks)).upright is upright
+
+
+def test_blank_pictures_say_nothing_of_the_range_of_others(tmp_path):
+    ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
+    pictures = [ramp] * 8 + [np.full((64, 64), 9, np.uint8)] * 2
+    assert facts_of(write(tmp_path, pictures, [np.eye(64, dtype=np.uint8)] * 10)).window is None
