@@ -200,10 +200,10 @@ def test_masks_that_can_not_be_read_as_what_they_are(cells, found):
     first, second = cells.train[:2]
     (cells.path / f"masks/{first}.png").unlink()
     tifffile.imwrite(cells.path / f"masks/{first}.tif", cells.mask(second).astype(np.uint32) * 70_000)
-    told = found(cells.path)["unreadable"]
-    assert told == [
-        f"masks/{first}.tif (the mask holds values up to 70000; ids go to 65535. Export ids of classes, not of instances)"
-    ]
+    (told,) = found(cells.path)["unreadable"]
+    assert told.startswith(
+        f"masks/{first}.tif (the mask holds values up to 70000; ids go to 65535. Export ids of classes"
+    )
     four = np.zeros((64, 64, 4), np.uint8)
     tifffile.imwrite(cells.path / f"masks/{first}.tif", four, photometric="rgb", extrasamples=["unspecified"])
     cells.describe(palette={"background": "#000000", "cell": [250, 10, 10]})
