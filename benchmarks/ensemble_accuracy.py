@@ -24,7 +24,6 @@ before it: the median of five, and the peak resident size. Each finished trainin
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -41,6 +40,7 @@ from whole_run import whole
 import segkit
 from segkit.data.masks import IGNORE
 from segkit.evaluation.intervals import multiplicities
+from segkit.files import write_whole
 from segkit.fitting.soup import soup
 from segkit.recipe import Recipe
 
@@ -283,14 +283,16 @@ def nll(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def cost(place: Path, image: Path) -> dict[str, float]:
-    predictor = segkit.Predictor(segkit.load(place))
+    predictor = segkit.Predictor(place)
     predictor.predict(image)
     times = []
     for _ in range(5):
         began = time.perf_counter()
         predictor.predict(image)
         times.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not ru_maxrss, which a process takes over from the one that started it.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
     return {"seconds an image": round(median(times), 3), "peak MiB": round(peak / 1024, 1)}
 
 
@@ -300,7 +302,7 @@ def read() -> dict[str, Any]:
 
 def write(key: str, row: dict[str, Any]) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({**read(), key: row}, indent=1) + "\n")
+    write_whole(RESULTS, json.dumps({**read(), key: row}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ and, where a system gives it, their spread:
 Systems take turns in every round; a time is the median over the rounds. Memory is the peak resident size of a fresh
 process, the smaller of two, above that with the members loaded and the picture there: ``MiB`` without what a system
 makes of the weights once (segkit folds BatchNorm, and keeps weights in bfloat16 where it computes in it), ``MiB with
-copies`` with that. About 20 minutes on two cores; results in ``benchmarks/results/ensemble_memory.json``. `pip install
+copies`` with that. About 20 minutes on two cores. A number of members that is in
+``benchmarks/results/ensemble_memory.json`` is not measured again. `pip install
 monai torch-uncertainty` first.
 """
 
@@ -43,6 +44,7 @@ from machine import machine
 from torch import Tensor, nn
 
 import segkit
+from segkit.files import write_whole
 
 RESULTS = Path(__file__).parent / "results" / "ensemble_memory.json"
 SIDE, CLASSES, PROCESSES = 512, 19, 2
@@ -60,12 +62,19 @@ def main() -> None:
         name, count = arguments.memory_of
         print(json.dumps(peak_above(name, int(count))))
         return
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text())["members"] if RESULTS.is_file() else {}
     for count in arguments.members:
-        rows[str(count)] = {"seconds": seconds_of(count, arguments.rounds), **memory_of(count)}
+        if str(count) not in rows:
+            rows[str(count)] = {"seconds": seconds_of(count, arguments.rounds), **memory_of(count)}
+            write_whole(RESULTS, json.dumps(summary(rows, arguments.rounds), indent=1) + "\n")
         print(count, json.dumps(rows[str(count)]), flush=True)
-    few, many = (str(each(arguments.members)) for each in (min, max))
-    results = {
+    print(json.dumps(summary(rows, arguments.rounds), indent=1))
+
+
+def summary(rows: dict[str, dict[str, Any]], rounds: int) -> dict[str, Any]:
+    """What is kept: each number of members, and how they stand to each other."""
+    few, many = (str(each(map(int, rows))) for each in (min, max))
+    return {
         "members": rows,
         f"memory of {many} over {few}": {
             name: round(rows[many]["MiB"][name] / rows[few]["MiB"][name], 3) for name in rows[few]["MiB"]
@@ -74,14 +83,12 @@ def main() -> None:
             count: {name: round(taken / row["seconds"]["segkit"], 3) for name, taken in row["seconds"].items()}
             for count, row in rows.items()
         },
-        "rounds": arguments.rounds,
+        "rounds": rounds,
         "picture": SIDE,
         "classes": CLASSES,
         "peers": {name: installed(name) for name in ("segmentation_models_pytorch", "monai", "torch-uncertainty")},
         "machine": machine(),
     }
-    print(json.dumps(results, indent=1))
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def seconds_of(count: int, rounds: int) -> dict[str, float]:

@@ -158,10 +158,12 @@ def together(
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reader)
-        with os.fdopen(writer, "w", buffering=1) as told:
-            run(place, good, arguments, range(first, last), told)
-        os._exit(0)
+        try:
+            os.close(reader)
+            with os.fdopen(writer, "w", buffering=1) as told:
+                run(place, good, arguments, range(first, last), told)
+        finally:
+            os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as lines:
         rows = [json.loads(line) for line in lines]

@@ -11,8 +11,10 @@ and augmented while it trains. The loops take turns; the figures are millisecond
 the rounds.
 
 Checkpoints, curves and sample pictures are rationed to ``rationed_at_most`` of the time together and don't come up in
-these short runs, so that share is added in the figures ``…_at_most``. Imports, building the model and saving it are
-not counted. The loader alone is timed on its own.
+these short runs, so that share is added in the figures ``…_at_most``. Nor does measuring BatchNorm's statistics,
+which is done once, before the last fifth of the epochs: ``norms_share`` is its time over that of all steps of the
+recipe's own number of epochs, on these pictures. Imports, building the model and saving it are not counted. The
+loader alone is timed on its own.
 
 About 20 minutes on two cores. A part whose result is in ``benchmarks/results/loop_speed.json`` is not run again;
 ``--tiny`` trains something small for seconds, to see that all of it runs, and prints without writing.
@@ -49,6 +51,7 @@ from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.module import AUXILIARY_WEIGHT, TrainingModule
 from segkit.training.plan import Plan, build_segmenter, make_plan
+from segkit.training.population import measure_norms, plain_batches
 
 RESULTS = Path(__file__).parent / "results" / "loop_speed.json"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -131,7 +134,9 @@ def draw_pictures(path: Path) -> Path:
 
 def loops(plan: Plan, folder: DatasetFolder, recipe: Recipe, place: Path, rounds: int) -> dict[str, Any]:
     """Milliseconds a step of the four loops, and what segkit's take more."""
-    held = replace(plan, dataset=Prepared(plan.dataset))
+    alone = plan.member.train.model_copy(update={"workers": 0})  # as the bare loop reads what is held
+    member = plan.member.model_copy(update={"train": alone})
+    held = replace(plan, member=member, dataset=Prepared(plan.dataset))
     steps = EPOCHS * (len(held.dataset) // plan.member.train.batch)
     seconds: dict[str, list[float]] = {}
     for number in range(rounds + 1):
@@ -145,10 +150,13 @@ def loops(plan: Plan, folder: DatasetFolder, recipe: Recipe, place: Path, rounds
                 seconds.setdefault(name, []).append(value / steps)
     batch = plan.member.train.batch
     rationed = 3 * allowance.SHARE
+    epochs = load_recipe("retina_ensemble").members()[plan.index].train.epochs
+    whole = epochs * (len(plan.dataset) // batch)  # steps
     over = {name: ratio(seconds["segkit"], seconds[name]) for name in ("bare", "bare_reusing_memory")}
     return {
         **{f"{name}_ms": round(1000 * median(each), 1) for name, each in seconds.items()},
         "rationed_at_most": rationed,
+        "norms_share": round(norms(plan, folder, epochs) / (whole * median(seconds["bare"])), 4),
         **{f"segkit_over_{name}": value for name, value in over.items()},
         **{f"segkit_over_{name}_at_most": round(value + rationed, 4) for name, value in over.items()},
         "with_loader_over_held_batches": ratio(seconds["segkit_with_loader"], seconds["segkit"]),
@@ -158,6 +166,20 @@ def loops(plan: Plan, folder: DatasetFolder, recipe: Recipe, place: Path, rounds
         "rounds": rounds,
         "precision": fastest(DEVICE),
     }
+
+
+def norms(plan: Plan, folder: DatasetFolder, epochs: int) -> float:
+    """Seconds of measuring BatchNorm's statistics anew, which a training of so many epochs does once."""
+    model = build_segmenter(plan, folder).to(DEVICE, memory_format=torch.channels_last)
+    batches = list(plain_batches(plan.dataset, plan.member.train.batch, epochs))
+    bf16 = fastest(DEVICE) == "bf16"
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with torch.autocast(DEVICE.type, torch.bfloat16) if bf16 else nullcontext():
+            measure_norms(model, batches)
+        taken.append(time.perf_counter() - began)
+    return median(taken)
 
 
 def ratio(of: list[float], to: list[float]) -> float:

@@ -39,6 +39,9 @@ SUBJECTS = {
     "segkit/evaluation/scores.py": ["tests/evaluation/test_scores.py", "tests/evaluation/test_metrics.py"],
     "segkit/evaluation/calibration.py": ["tests/evaluation/test_calibration.py", "tests/evaluation/test_metrics.py"],
     "segkit/evaluation/selective.py": ["tests/evaluation/test_selective.py"],
+    "segkit/evaluation/intervals.py": ["tests/evaluation/test_intervals.py"],
+    "segkit/evaluation/pairing.py": ["tests/evaluation/test_pairing.py"],
+    "segkit/evaluation/thresholds.py": ["tests/evaluation/test_thresholds.py"],
     "segkit/prediction/tiles.py": ["tests/prediction/test_tiles.py", "tests/prediction/test_bands.py"],
     "segkit/prediction/bands.py": ["tests/prediction/test_bands.py", "tests/prediction/test_tiles.py"],
     "segkit/prediction/views.py": ["tests/prediction/test_views.py"],
@@ -49,6 +52,10 @@ SUBJECTS = {
     "segkit/combining/logit_mean.py": ["tests/combining", "tests/test_ensemble.py"],
     "segkit/combining/stack.py": ["tests/combining", "tests/test_ensemble.py"],
     "segkit/combining/sums.py": ["tests/combining", "tests/test_ensemble.py"],
+    "segkit/fitting/judge.py": ["tests/fitting/test_judge.py"],
+    "segkit/fitting/temperature.py": ["tests/fitting/test_temperature.py"],
+    "segkit/fitting/weights.py": ["tests/fitting/test_weights.py"],
+    "segkit/trusting/quality.py": ["tests/trusting/test_quality.py"],
     "necks/bridges/attention.py": ["tests/necks/test_bridges.py"],
     "necks/bridges/concat.py": ["tests/necks/test_bridges.py"],
     "necks/bridges/gated.py": ["tests/necks/test_bridges.py"],
@@ -98,19 +105,24 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(1)
+        keys, sound = [], set()
         for subject, number in sorted(drawn):
             changed, line, what = mutant(subject, number)
             key = f"{subject}:{line} {what} #{number}"
+            keys.append(key)
             if key in rows:
                 continue
+            if subject not in sound:
+                check_sound(Path(folder), subject, 5 * arguments.seconds)
+                sound.add(subject)
             began = time.monotonic()
             outcome = run(Path(folder), subject, changed, arguments.seconds)
             rows[key] = {"outcome": outcome, "seconds": round(time.monotonic() - began, 1)}
             print(f"{outcome:9} {rows[key]['seconds']:5} s  {key}", flush=True)
             arguments.results.parent.mkdir(parents=True, exist_ok=True)
             arguments.results.write_text(json.dumps(rows, indent=1) + "\n")
-    survivors = [key for key, row in rows.items() if row["outcome"] == "survived"]
-    print(f"{len(rows)} mutants, {len(survivors)} survived")
+    now = [rows[key] for key in keys]
+    print(f"{len(now)} mutants, {sum(row['outcome'] == 'survived' for row in now)} survived")
 
 
 def places() -> list[tuple[str, int]]:
@@ -202,11 +214,22 @@ def run(folder: Path, subject: str, text: str, seconds: int) -> str:
     place.write_text(text, encoding="utf-8")
     child = os.fork()
     if child == 0:
-        os._exit(_tests(folder, SUBJECTS[subject]))
+        code = 1
+        try:
+            code = _tests(folder, SUBJECTS[subject])
+        finally:
+            os._exit(code)
     try:
         return _waited(child, seconds)
     finally:
         place.write_text(kept, encoding="utf-8")
+
+
+def check_sound(folder: Path, subject: str, seconds: int) -> None:
+    """Stop where the tests of a file fail as it is, or look at another copy of it: every mutant would seem noticed."""
+    outcome = run(folder, subject, (ROOT / subject).read_text(encoding="utf-8"), seconds)
+    if outcome != "survived":
+        sys.exit(f"{subject}: its tests ({', '.join(SUBJECTS[subject])}) don't pass without a change: {outcome}")
 
 
 def _waited(child: int, seconds: int) -> str:
@@ -224,7 +247,10 @@ def _waited(child: int, seconds: int) -> str:
 def _tests(folder: Path, tests: list[str]) -> int:
     """The exit code of the tests, in this process."""
     import pytest
+    from hypothesis import settings
 
+    settings.register_profile("mutants", derandomize=True, database=None)  # the same examples each time, none kept
+    settings.load_profile("mutants")
     os.chdir(ROOT)
     sys.dont_write_bytecode = True
     sys.path[:] = [str(folder), *(entry for entry in sys.path if Path(entry).resolve() != ROOT)]

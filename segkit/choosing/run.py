@@ -14,7 +14,7 @@ from segkit.choosing.choice import Case, Choice, Trial, choose, passes
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.scores import written
-from segkit.fitting.seen import check_unseen, kept_with
+from segkit.evaluation.seen import check_unseen_pictures, kept_with
 from segkit.memory import share_of_memory
 from segkit.postprocessing.settings import CHOSEN_ON, EVERY
 from segkit.postprocessing.targets import Spacing
@@ -102,8 +102,7 @@ def fit_postprocessing(
     """
     folder = open_dataset(data)
     check_fit(model, folder)
-    for name, about in kept_with(model).items():
-        check_unseen(name, about, folder.name, split)
+    check_unseen_pictures(kept_with(model), folder, split)
     samples = folder.samples(*split.split("+"))
     predictor = Predictor(model, postprocess=None, **how)
     looks = _Looks(predictor, folder, samples, limit, progress)

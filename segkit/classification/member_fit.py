@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from segkit.classification.classifier import Classifier
 from segkit.errors import ModelError, UsageError
-from segkit.fitting.seen import check_unseen
+from segkit.evaluation.seen import check_unseen
 from segkit.labelled.images import LabelledImages
 
 

@@ -16,6 +16,7 @@ from segkit.classification.score_table import classification_table
 from segkit.classification.scores import classification_scores, ranks
 from segkit.classification.worst import SHOWN, WorstImage, draw_worst
 from segkit.errors import DataError, ModelError
+from segkit.evaluation.seen import trained_splits
 from segkit.files import atomic_path, write_whole
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
@@ -219,7 +220,7 @@ def _seen_before(about: Mapping[str, Any], images: LabelledImages, split: str) -
     notes = []
     asked = set(split.split("+"))
     trained, fitted = about.get("trained_on", {}), about.get("fitted_on", {})
-    if trained.get("dataset") == images.name and asked & set(str(trained.get("splits", "")).split(", ")):
+    if asked & set(trained_splits(about, images.name)):
         notes.append(
             f"the model was trained on split {split!r} of {images.name}: these scores say little about new images"
         )

@@ -30,13 +30,13 @@ from segkit.evaluation.looks import Tally, looks_of_masks, looks_of_model
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report_page import report_page
 from segkit.evaluation.scores import image_score_name, image_scores
+from segkit.evaluation.seen import seen_before
 from segkit.evaluation.selective import Selective
 from segkit.evaluation.surface import SurfaceDistances
 from segkit.evaluation.table import score_table
 from segkit.evaluation.worst import Example, Worst
 from segkit.files import atomic_path, write_whole
 from segkit.labels import threshold_at
-from segkit.postprocessing.settings import CHOSEN_ON
 from segkit.prediction.of_sample import check_fit
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import Kept, is_kept, settings_for
@@ -187,7 +187,7 @@ def evaluate(
             settings["postprocess"] = labelling.steps.described()
         notes = [
             *_without_depth(source, samples, left_out=not depth),
-            *_seen_before(source, folder, split, threshold_from),
+            *seen_before(source, folder, samples, split, threshold_from),
         ]
         if threshold_from is not None and labelling.steps is not None and labelling.steps.smoothing:
             raise UsageError(
@@ -306,36 +306,6 @@ def _without_depth(model: AnyModel, samples: Sequence[Sample], *, left_out: bool
     if left_out:
         return ["the model takes depth, which is left out"]
     return [f"the model takes depth; {bare} of the {len(samples)} images have none and are predicted without"]
-
-
-def _seen_before(model: AnyModel, folder: DatasetFolder, split: str, threshold_from: str | None) -> list[str]:
-    """What makes scores look better than they will be: the model was trained on the pictures that are used here."""
-    notes = []
-    splits = split.split("+")
-    for key, what in (("fitted_on", "the ensemble's weights were fitted"), (CHOSEN_ON, "the steps after were chosen")):
-        known = model.about.get(key, {})
-        if known.get("dataset") == folder.name and set(str(known.get("split")).split("+")) & set(splits):
-            notes.append(f"{what} on split {split!r} of {folder.name}: these scores favour it")
-    trained = model.about.get("trained_on", {})
-    if trained.get("dataset") != folder.name:
-        return notes
-    names = str(trained.get("splits", "")).split(", ")
-    if set(splits) & set(names):
-        notes.append(
-            f"the model was trained on split {split!r} of {folder.name}: these scores say little about new images"
-        )
-    chosen = str(trained.get("chosen_on", "")).split(", ")
-    if set(splits) & set(chosen):
-        notes.append(
-            f"the model's weights were chosen by their score on split {split!r} of {folder.name}: these scores favour "
-            "them"
-        )
-    if threshold_from in names:
-        notes.append(
-            f"the model was trained on split {threshold_from!r} of {folder.name}: the threshold chosen there fits what "
-            "it has seen, not new images"
-        )
-    return notes
 
 
 def _same_groups(shared: list[str], chosen_on: str, split: str) -> list[str]:

@@ -36,12 +36,14 @@ def assemble(paths: Sequence[str | Path], of: Of = "probabilities") -> Ensemble:
 def common_about(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How to predict, from what is kept with the first; what all were trained on together, where that was one dataset.
 
+    What is done to the first one's masks afterwards was found for its own and is left out.
+
     Args:
         members: ``about`` of each.
     """
     about: dict[str, Any] = {}
     if "predict" in members[0]:
-        about["predict"] = members[0]["predict"]
+        about["predict"] = {**members[0]["predict"], "postprocess": None}
     trained = [member.get("trained_on", {}) for member in members]
     datasets = {each.get("dataset") for each in trained}
     if len(datasets) == 1 and None not in datasets:
@@ -69,7 +71,8 @@ def loaded(paths: Sequence[str | Path]) -> dict[str, Segmenter]:
         if isinstance(model, Ensemble):
             inner = cast("list[Segmenter]", list(model.members))
             for member in inner:
-                member.about = {**without_judge(model.about), **member.about}
+                of_all = {key: value for key, value in without_judge(model.about).items() if key != "fitted_on"}
+                member.about = {**of_all, **member.about}
             found = dict(zip(model.names, inner, strict=True))
         elif isinstance(model, Segmenter):
             found = {name_of(path): model}

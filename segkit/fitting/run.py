@@ -12,10 +12,10 @@ from segkit.data.folder import open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.intervals import units_of
+from segkit.evaluation.seen import check_unseen_pictures, looked_at
 from segkit.fitting.heldout import HeldOut, hold_out, windows, with_members
 from segkit.fitting.judge import Fit, Verdict, judge
 from segkit.fitting.scores import member_scores
-from segkit.fitting.seen import check_unseen, looked_at
 from segkit.fitting.temperature import crossed, kept_temperature, temperature_of
 from segkit.fitting.ways import Of, Shape, Weights, ways_to_fit
 from segkit.labels import threshold_at
@@ -93,8 +93,8 @@ def fit(
         raise UsageError(
             f"weights={weights!r}: looks at the pixels around each, of pictures alone; take member or class"
         )
-    for name, model in (("the ensemble", ensemble), *zip(ensemble.names, ensemble.members, strict=True)):
-        check_unseen(name, cast("Segmenter", model).about, folder.name, split)
+    known = dict(zip(ensemble.names, (cast("Segmenter", member).about for member in ensemble.members), strict=True))
+    check_unseen_pictures({"the ensemble": ensemble.about, **known}, folder, split)
     segmenters = cast("list[Segmenter]", list(ensemble.members))
     bare = Ensemble(segmenters, names=ensemble.names)
     bare.about = _thresholds_moved(ensemble.about, 1 / ensemble.temperature, bare.task)  # of an earlier fit
@@ -107,7 +107,6 @@ def fit(
 
     pictures = hold_out(bare, predictor, folder, samples, seed=seed, progress=tell)
     units = units_of(folder, samples)[0].tolist()
-    known = dict(zip(ensemble.names, (cast("Segmenter", member).about for member in ensemble.members), strict=True))
     notes = [note for note in (*looked_at(known, folder.name, split), windows(pictures)) if note]
     log_loss = build_loss({"cross_entropy": 1.0}, task=folder.task, classes=len(folder.classes))
     objective = build_loss({"cross_entropy": 1.0, "dice": 1.0}, task=folder.task, classes=len(folder.classes))

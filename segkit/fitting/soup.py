@@ -16,7 +16,8 @@ from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.errors import ModelError, UsageError
 from segkit.evaluation.metrics import headline
 from segkit.evaluation.report import evaluate
-from segkit.fitting.seen import check_unseen
+from segkit.evaluation.seen import check_unseen_pictures
+from segkit.fitting.assemble import common_about
 from segkit.model import Segmenter
 from segkit.prediction.of_sample import check_fit
 from segkit.prediction.settings import settings_for
@@ -73,9 +74,9 @@ def soup(
     """
     folder = open_dataset(data)
     _check_related(models, folder.name)
-    for name, model in models.items():
+    for model in models.values():
         check_fit(model, folder)
-        check_unseen(name, model.about, folder.name, split)
+    check_unseen_pictures({name: model.about for name, model in models.items()}, folder, split)
     steps = count(1)
 
     def score_of(model: Segmenter, name: str) -> tuple[str, float]:
@@ -95,7 +96,10 @@ def soup(
         if value >= whole:
             kept, whole, best = [*kept, name], value, mixed
     on = {"dataset": folder.name, "split": split, "soup_of": kept}
-    best.about = {**without_judge(models[order[0]].about), "metrics": {}, "fitted_on": on}
+    trained = common_about([models[name].about for name in kept]).get("trained_on", {})
+    about = without_judge(models[order[0]].about)
+    about |= {"trained_on": {**about.get("trained_on", {}), **trained}, "metrics": {}, "fitted_on": on}
+    best.about = about
     return Soup(best.eval(), tuple(kept), scores, what, whole)
 
 

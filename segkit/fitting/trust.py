@@ -15,7 +15,7 @@ from segkit.errors import DataError, UsageError
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.metrics import SegmentationMetrics
 from segkit.evaluation.scores import mean_of_defined, overlap_scores
-from segkit.fitting.seen import check_unseen, kept_with, looked_at
+from segkit.evaluation.seen import check_unseen_pictures, kept_with, looked_at, trained_splits
 from segkit.prediction.of_sample import check_fit, predict_sample, seen_of
 from segkit.prediction.predictor import Predictor
 from segkit.recipe import PredictRecipe
@@ -80,8 +80,7 @@ def trust(
     folder = open_dataset(data)
     check_fit(model, folder)
     known = kept_with(model)
-    for name, about in known.items():
-        check_unseen(name, about, folder.name, split)
+    check_unseen_pictures(known, folder, split)
     samples = folder.samples(*split.split("+"))
     familiar = _trained_on(known.values(), folder)
     steps, total = count(1), len(samples) + len(familiar)
@@ -138,13 +137,8 @@ def trust(
 
 def _trained_on(known: Iterable[Mapping[str, Any]], folder: DatasetFolder) -> Sequence[Sample]:
     """The pictures that the model, or a member, was trained on, if they are in this dataset."""
-    splits: dict[str, None] = {}
-    for about in known:
-        trained = about.get("trained_on", {})
-        if trained.get("dataset") == folder.name:
-            splits |= dict.fromkeys(
-                split for split in str(trained.get("splits", "")).split(", ") if split in folder.splits
-            )
+    named = (split for about in known for split in trained_splits(about, folder.name))
+    splits = dict.fromkeys(split for split in named if split in folder.splits)
     return folder.samples(*splits) if splits else []
 
 

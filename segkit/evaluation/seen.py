@@ -1,0 +1,131 @@
+"""What models have seen of the pictures that something is fitted on, or that they are scored on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from segkit.artifact import AnyModel
+from segkit.data.folder import DatasetFolder, Sample
+from segkit.ensemble import Ensemble
+from segkit.errors import UsageError
+from segkit.model import Segmenter
+from segkit.postprocessing.settings import CHOSEN_ON
+
+BY_HEART = "what is fitted there favours whoever learnt it by heart; name a split that no model has seen"
+
+
+def trained_splits(about: Mapping[str, Any], dataset: str) -> list[str]:
+    """The splits of a dataset that a model was trained on, by what is kept with it."""
+    trained = about.get("trained_on", {})
+    return str(trained.get("splits", "")).split(", ") if trained.get("dataset") == dataset else []
+
+
+def trained_stems(about: Mapping[str, Any], folder: DatasetFolder) -> set[str]:
+    """The pictures of a dataset that a model was trained on, by the splits that it has now."""
+    return {stem for split in trained_splits(about, folder.name) for stem in folder.splits.get(split, ())}
+
+
+def check_unseen(name: str, about: Mapping[str, Any], dataset: str, split: str) -> None:
+    """Raise UsageError where a model, by what is kept with it, was trained on the split, or on one of several."""
+    seen = trained_splits(about, dataset)
+    for each in split.split("+"):
+        if each in seen:
+            raise UsageError(f"{name} was trained on split {each!r} of {dataset}: {BY_HEART}")
+
+
+def check_unseen_pictures(known: Mapping[str, Mapping[str, Any]], folder: DatasetFolder, split: str) -> None:
+    """Raise UsageError where a model was trained on the split, or on pictures of it that another split has too.
+
+    Args:
+        known: what is kept with each model, by name.
+        folder: the dataset.
+        split: what is to be fitted on; several are joined by ``+``.
+    """
+    for name, about in known.items():
+        check_unseen(name, about, folder.name, split)
+        for each in split.split("+"):
+            shared = sorted(trained_stems(about, folder).intersection(folder.splits.get(each, ())))
+            if shared:
+                raise UsageError(
+                    f"{name} was trained on {len(shared)} of the pictures in split {each!r} of {folder.name}, for "
+                    f"example {shared[0]}, which is in another split too: {BY_HEART}"
+                )
+
+
+def seen_before(
+    model: AnyModel, folder: DatasetFolder, samples: Sequence[Sample], split: str, threshold_from: str | None
+) -> list[str]:
+    """What makes scores look better than they will be: the model, or a member, knows the pictures that are used here.
+
+    Args:
+        model: that is scored.
+        folder: the dataset.
+        samples: its pictures that are scored.
+        split: how they are called; several are joined by ``+``.
+        threshold_from: the split that the threshold is chosen on.
+    """
+    notes = []
+    for key, what in (("fitted_on", "the ensemble's weights were fitted"), (CHOSEN_ON, "the steps after were chosen")):
+        known = model.about.get(key, {})
+        if known.get("dataset") == folder.name and set(str(known.get("split")).split("+")) & set(split.split("+")):
+            notes.append(f"{what} on split {split!r} of {folder.name}: these scores favour it")
+    whole, *parts = kept_with(model).items()
+    of_whole = list(_seen_by(whole[1], folder, samples, split, threshold_from))
+    notes += [f"the model{note}" for note in of_whole]
+    for name, about in parts:
+        of_part = _seen_by(about, folder, samples, split, threshold_from)
+        notes += [f"member {name}{note}" for note in of_part if note not in of_whole]
+    return notes
+
+
+def _seen_by(
+    about: Mapping[str, Any], folder: DatasetFolder, samples: Sequence[Sample], split: str, threshold_from: str | None
+) -> Iterator[str]:
+    """The same of one model, by what is kept with it, to stand behind what it is called."""
+    names, splits = trained_splits(about, folder.name), split.split("+")
+    learnt, scored = trained_stems(about, folder), {sample.name for sample in samples}
+    chosen_on = str(about.get("trained_on", {}).get("chosen_on", "")).split(", ")
+    if set(splits) & set(names):
+        yield f" was trained on split {split!r} of {folder.name}: these scores say little about new images"
+    elif shared := learnt & scored:
+        of = f"{len(shared)} of these {len(scored)} images"
+        yield f" was trained on {of}, which another split has too: these scores say little about new images"
+    elif groups := [group for group, stems in folder.groups.items() if learnt & set(stems) and scored & set(stems)]:
+        yield f" was trained on other images of {len(groups)} of the groups, such as {groups[0]}: these scores favour it"
+    if names and set(splits) & set(chosen_on):
+        yield f"'s weights were chosen by their score on split {split!r} of {folder.name}: these scores favour them"
+    if threshold_from in names:
+        yield (
+            f" was trained on split {threshold_from!r} of {folder.name}: the threshold chosen there fits what it has "
+            "seen, not new images"
+        )
+
+
+def looked_at(known: Mapping[str, Mapping[str, Any]], dataset: str, split: str) -> list[str]:
+    """What is to be said where weights were chosen, or something was fitted, on the split that is to be fitted on.
+
+    Args:
+        known: what is kept with each model, by name.
+        dataset, split: what is to be fitted on.
+    """
+    asked = set(split.split("+"))
+    notes = []
+    for name, about in known.items():
+        trained, fitted = about.get("trained_on", {}), about.get("fitted_on", {})
+        chosen = [split for split in str(trained.get("chosen_on", "")).split(", ") if split in asked]
+        if trained.get("dataset") == dataset and chosen:
+            notes.append(
+                f"{name}: its weights were chosen by their score on {chosen[0]!r}, where it now looks a "
+                "little better than it is; with train.keep=last, or on another split, it doesn't"
+            )
+        if fitted.get("dataset") == dataset and set(str(fitted.get("split")).split("+")) & asked:
+            notes.append(
+                f"{name} itself was fitted on split {split!r}, where it now looks a little better than it is: take "
+                "another split where there is one"
+            )
+    return notes
+
+
+def kept_with(model: AnyModel) -> dict[str, Mapping[str, Any]]:
+    """What is kept with the model, and with each of its members."""
+    members = zip(model.names, model.members, strict=True) if isinstance(model, Ensemble) else ()
+    return {"the model": model.about, **{name: cast("Segmenter", member).about for name, member in members}}
