@@ -68,7 +68,7 @@ h1 { font-size: clamp(1.7rem, 4.5vw, 2.5rem); line-height: 1.15; letter-spacing:
 h2 { font-size: 1.2rem; margin: 3rem 0 .8rem; letter-spacing: -.01em; }
 h3 { font-size: .95rem; margin: 0 0 .7rem; display: flex; flex-wrap: wrap; gap: 0 .8rem; align-items: baseline; }
 a { color: var(--accent); }
-h1, h2, h3, p, dt, dd, figcaption, footer { overflow-wrap: anywhere; }
+h1, h2, h3, p, li, dt, dd, figcaption, footer, .scores th { overflow-wrap: anywhere; }
 p { max-width: 46rem; margin: 0 0 1rem; } .lead { font-size: 1.1rem; } small, .soft { color: var(--soft); }
 h3 small { font-weight: 400; font-size: .85rem; }
 .card, article { background: var(--card); border: 1px solid var(--line); border-radius: 12px; }

@@ -83,6 +83,10 @@ def fuse(
     """
     names, models = tuple(members), list(members.values())
     _check(members, data, ways, split, views)
+    if "early" in ways and set(split.split("+")) & set(train.split("+")):
+        raise UsageError(
+            f"split={split!r}, train={train!r}: the joint head's epoch is chosen on other images than it learns"
+        )
     passes = 1 + (views if augment is not None else 0)  # over the training images
     total = len(data.indices(*split.split("+")))
     if "early" in ways:
@@ -120,6 +124,11 @@ def fuse(
             if fusion.verdict is not None:
                 how["kept"] = fusion.verdict.best != "plain"
         model.about = {**common_about([each.about for each in models]), "fitted_on": {**fitted_on, **how}}
+        if way == "early":
+            trained = model.about.get("trained_on", {"dataset": data.name})
+            if trained["dataset"] == data.name:
+                splits = dict.fromkeys([*filter(None, trained.get("splits", "").split(", ")), *train.split("+")])
+                model.about["trained_on"] = {**trained, "splits": ", ".join(splits)}
         found[way] = Fused(model.eval(), scores, (f"{way}: {note}",) if note else ())
     return found
 

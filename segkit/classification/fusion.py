@@ -68,8 +68,8 @@ def fit_fusion(
     """Fit how members are combined, as :func:`segkit.fit` does for masks, by the log loss.
 
     Members come first to temperatures of their own. How strongly fitted weights are drawn toward equal ones is chosen
-    by cross-validation over the images, and so is whether they are kept at all. At last the whole comes to a
-    temperature. A temperature is kept if it lowers the log loss of images it wasn't fitted on.
+    by cross-validation over the images, and so is whether they, or those by score, are kept at all. At last the whole
+    comes to a temperature. A temperature is kept if it lowers the log loss of images it wasn't fitted on.
 
     Args:
         logits: what each member says of each image, float [M, N, K].
@@ -98,17 +98,25 @@ def fit_fusion(
     combination: Combination = shape.mean(of=of)
     verdict: Verdict | None = None
     ways: dict[str, Fit] = {}
-    if weights == "score":
-        combination = shape.mean(of=of, weights=scores if any(scores) else None)
-    elif weights != "uniform":
-        fitted = partial(_weighted, by_map=weights == "class", shape=shape, of=of, tempered=temperature)
-        ways |= {f"shrinkage {each:g}": partial(fitted, shrinkage=each) for each in SHRINKAGES}
+    if weights != "uniform":
+        if weights == "score":
+            ways |= {"score": partial(_by_score, shape=shape, of=of)}
+        else:
+            fitted = partial(_weighted, by_map=weights == "class", shape=shape, of=of, tempered=temperature)
+            ways |= {f"shrinkage {each:g}": partial(fitted, shrinkage=each) for each in SHRINKAGES}
         temper = _temperature if temperature else None
         verdict = judge(combination, ways, blocks, places, LOG_LOSS, temper=temper, seed=seed)
         combination = combination if verdict.best == "plain" else ways[verdict.best](blocks)
     refit = ways[verdict.best] if verdict is not None and verdict.best != "plain" else lambda _: combination
     whole = _kept_temperature(crossed(refit, blocks, places, seed=seed), places) if temperature else 1.0
     return Fusion(combination, tuple(temperatures), whole, tuple(scores), verdict)
+
+
+def _by_score(blocks: Sequence[Block], shape: Shape, of: Of) -> Combination:
+    """The mean with weights in proportion to each member's top-1 on the blocks; equal ones where all are wrong."""
+    members, target = _rows(blocks)
+    scores = (members.argmax(1) == target).double().mean(1).tolist()
+    return shape.mean(of=of, weights=scores if any(scores) else None)
 
 
 def kept_temperature(logits: Tensor, target: Tensor, *, seed: int = 0) -> float:

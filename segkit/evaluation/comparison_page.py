@@ -9,7 +9,7 @@ from segkit.evaluation.figures import interval_chart, pair_chart
 from segkit.evaluation.report_page import notes_card, score_table
 from segkit.evaluation.score_rows import score_rows, title_line
 from segkit.evaluation.scores import written
-from segkit.evaluation.table import comparison_remarks
+from segkit.evaluation.table import comparison_remarks, notes_of_several
 from segkit.page import document
 
 Metrics = Mapping[str, Any]
@@ -26,12 +26,12 @@ def comparison_page(models: Mapping[str, Metrics], pairs: Mapping[str, Metrics])
         f'<a href="model_{i}/index.html">Its own report</a></dd>'
         for i, (name, each) in enumerate(models.items(), start=1)
     )
-    notes = {note: None for each in models.values() for note in each["notes"]}
+    notes = notes_of_several({letters[name]: each for name, each in models.items()})
     body = [
         f"<h1>{len(models)} models on {escape(metrics['data'])}</h1>",
         "".join(f"<p class=lead>{escape(_lead(letters[first], letters[name], p))}</p>" for name, p in pairs.items()),
         f"<dl>{keys}</dl>",
-        notes_card(list(notes)),
+        notes_card(notes),
         *(part for name, pair in pairs.items() for part in _pair(letters[first], letters[name], pair)),
         "<h2>Scores of each</h2>",
         score_table({letters[name]: each for name, each in models.items()}, score_rows(metrics)),
@@ -51,7 +51,8 @@ def _lead(a: str, b: str, pair: Metrics) -> str:
         return f"{what}: {a} and {b} are equal."
     said = f"{what}: {b} is {abs(difference):.4f} {'above' if difference > 0 else 'below'} {a}"
     if interval is None:
-        return f"{said}; of one {pair['unit']} nothing more can be said."
+        few = f"one {pair['unit']}" if pair["units"] == 1 else f"so few {pair['unit']}s that hold it"
+        return f"{said}; of {few} nothing more can be said."
     within = f"{said} ({interval[0]:+.4f} to {interval[1]:+.4f} with 95 % confidence, p = {row['p']:.4f})"
     verdict = (
         "" if interval[0] > 0 or interval[1] < 0 else ". The interval holds 0: these images don't show which is better"

@@ -16,6 +16,7 @@ from segkit.data.picture import open_picture
 from segkit.data.reader import orientation_of
 from segkit.data.suffixes import DICOM, VOLUMES, as_there, suffix_of
 from segkit.errors import DataError
+from segkit.medical.slide import slide_of
 from segkit.task import Task
 
 
@@ -27,16 +28,29 @@ def given_masks(masks: Path, folder: DatasetFolder, samples: list[Sample]) -> It
     this folder by itself: they may be 0 and 255 where the dataset's own are ids.
 
     Raises:
-        DataError: a sample has no mask, or one of another size, or with values that are no class.
+        DataError: a sample has no mask, or one of another size (of a picture of known resolution: of another shape),
+            or with values that are no class.
     """
     found = [replace(sample, mask=_find(masks, sample, folder.task), roi=None) for sample in samples]
     reading = _coded(folder, [sample.mask for sample in found if sample.mask is not None])
 
     def read() -> Iterator[list[NDArray[np.uint8]]]:
         for given, true in zip(found, samples, strict=True):
-            yield [reading.read_mask(given, _size(folder, true))]
+            size, stored = _size(folder, true), reading.read_mask(given)
+            kept = stored.shape[-2:] == size or (not true.volume and _zoomed(stored, size, true.image))
+            yield [stored if kept else reading.read_mask(given, size)]
 
     return read()
+
+
+def _zoomed(ids: NDArray[np.uint8], size: tuple[int, int], image: Path) -> bool:
+    """Whether a mask [..., H, W] is of its picture at another resolution, of a picture whose resolution is known.
+
+    That is what a model writes which was shown it so.
+    """
+    (height, width), slide = ids.shape[-2:], slide_of(image)
+    across = abs(height * size[1] - width * size[0])  # half a pixel for each side's rounding
+    return slide is not None and slide.said_by is not None and 2 * across <= size[0] + size[1]
 
 
 def _size(folder: DatasetFolder, sample: Sample) -> tuple[int, int]:

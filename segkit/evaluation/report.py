@@ -149,7 +149,7 @@ def evaluate(
         ModelError: the model draws no masks, is of other classes than the dataset, or gives values that are not finite.
         DataError: a picture or mask that can't be used.
         UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning;
-            ``surface`` is no distance, or MONAI isn't installed.
+            of a model that smooths, or keeps thresholds of its classes where none is given; ``surface`` is no distance, or MONAI isn't installed.
     """
     check_draws_masks(model)
     folder = open_dataset(data)
@@ -193,6 +193,11 @@ def evaluate(
             raise UsageError(
                 "the model smooths probabilities before a threshold (predict.postprocess), which a chosen one wouldn't "
                 "be for: leave --threshold-from out, and choose it by segkit postprocess"
+            )
+        if threshold_from is not None and labelling.steps is not None and labelling.steps.thresholds:
+            raise UsageError(
+                "the model keeps thresholds of its classes (predict.postprocess), so there is no one to hold a chosen "
+                f"one against: say which (threshold, --threshold {threshold:g}), or leave --threshold-from out"
             )
         temperature = predictor.temperature if is_kept(asked) else 1.0
         of_members = threshold_at(threshold, 1 / temperature)  # theirs are before the whole's

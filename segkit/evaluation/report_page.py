@@ -31,6 +31,7 @@ from segkit.page import ERROR_LEGEND, UNCERTAINTY_LEGEND, document, figure
 
 Metrics = Mapping[str, Any]
 
+DRAWN = 6  # lines in a plot, as many as there are colours
 RIGHT_OR_WRONG = """<li><i style="background:#e8e8e8"></i>right</li>
 <li><i style="background:#d55e00"></i>another class</li>"""
 
@@ -148,13 +149,16 @@ def _calibration(models: Mapping[str, Metrics]) -> list[str]:
     most = metrics["task"] == "multiclass"
     across = "probability of the class predicted" if most else "probability of the foreground"
     up = "share that is right" if most else "share that is foreground"
-    diagram = reliability_diagram(dict(list(curves.items())[:6]), across, up)
+    diagram = reliability_diagram(dict(list(curves.items())[:DRAWN]), across, up)
     first = next(iter(curves))
+    what += _first_of(len(curves))
     caption = (
         f"{what} On the dashed line probabilities mean what they say; below it they are too high. Hollow dots stand "
         f"for less than 0.01 % of the pixels. Below: the share of pixels of each probability ({first}, logarithmic)."
     )
-    legend = "".join(f'<li><i class="key s{i}"></i>{escape(label)}</li>' for i, label in enumerate(list(curves)[:6]))
+    legend = "".join(
+        f'<li><i class="key s{i}"></i>{escape(label)}</li>' for i, label in enumerate(list(curves)[:DRAWN])
+    )
     return [
         "<h2>Calibration</h2>",
         f"<div class='card chart'><figure>{diagram}</figure><figure><ul class=legend>{legend}</ul>"
@@ -163,16 +167,21 @@ def _calibration(models: Mapping[str, Metrics]) -> list[str]:
     ]
 
 
+def _first_of(count: int) -> str:
+    """That of many lines the first are drawn; nothing where all are."""
+    return f" The first {DRAWN} of {count} are drawn." if count > DRAWN else ""
+
+
 def _selective(models: Mapping[str, Metrics]) -> list[str]:
     metrics = next(iter(models.values()))
     if metrics["selective"] is None or not metrics["selective"]["curve"]:
         return []
-    curves = {label: each["selective"]["curve"] for label, each in list(models.items())[:6]}
+    curves = {label: each["selective"]["curve"] for label, each in list(models.items())[:DRAWN]}
     legend = "".join(f'<li><i class="key s{i}"></i>{escape(label)}</li>' for i, label in enumerate(curves))
     caption = (
         "Pixels in the order of their entropy, the most certain first: the share of errors among as many of them as "
         "coverage says. A line that stays low and rises only at its right end knows where it is wrong."
-    )
+    ) + _first_of(len(models))
     return [
         "<h2>Errors and uncertainty</h2>",
         f"<div class='card chart'><figure>{risk_coverage(curves)}</figure><figure><ul class=legend>{legend}</ul>"
@@ -277,6 +286,8 @@ def _worst(metrics: Metrics, worst: Sequence[Example]) -> list[str]:
         return []
     by = metrics["worst"]["by"]
     legend = ERROR_LEGEND if metrics["background"] is not None or metrics["task"] == "multilabel" else RIGHT_OR_WRONG
+    if metrics["task"] == "multiclass":
+        legend = legend.replace("but missed", "but missed or taken for another class")
     legend += UNCERTAINTY_LEGEND if "uncertainty" in worst[0].pictures else ""
     legend += '<li><i style="background:#787878"></i>not counted</li>'
     articles = []

@@ -9,7 +9,7 @@ from segkit.evaluation.scores import CLASS_SCORES, PER_IMAGE
 Metrics = Mapping[str, Any]
 Path = tuple[str, ...]
 
-MEANS = ("mean_iou", "mean_dice")
+MEANS = {"mean_iou": "mean IoU", "mean_dice": "mean Dice"}
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,19 @@ class ScoreRow:
 
 def score_rows(metrics: Metrics) -> list[ScoreRow]:
     """The scores of a whole model, the headline first: the binary task's foreground, otherwise means over classes."""
-    if metrics["task"] == "binary":
-        return class_rows(metrics, metrics["classes"][1])
     defined = metrics["definitions"]
+    if metrics["task"] == "binary":
+        means = [
+            ScoreRow(f"{name} with background, pooled", defined[key], ("pooled", key)) for key, name in MEANS.items()
+        ]
+        return [*class_rows(metrics, metrics["classes"][1]), *means]
     rows = []
     for suffix, what in (("_without_background", " without background"), ("", "")):
         if suffix and metrics["background"] is None:
             continue
         named = what or (" with background" if metrics["background"] is not None else "")
         for key in MEANS:
-            name = f"{'mean IoU' if key == 'mean_iou' else 'mean Dice'}{named}, pooled"
+            name = f"{MEANS[key]}{named}, pooled"
             definition = defined[key + suffix] if metrics["background"] is not None else defined[key].split(",")[0]
             rows.append(ScoreRow(name, definition, ("pooled", key + suffix)))
     return [*rows, ScoreRow("pixel accuracy", defined["pixel_accuracy"], ("pooled", "pixel_accuracy"))]

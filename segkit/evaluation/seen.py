@@ -90,7 +90,7 @@ def _seen_by(
         of = f"{len(shared)} of these {len(scored)} images"
         yield f" was trained on {of}, which another split has too: these scores say little about new images"
     elif groups := [group for group, stems in folder.groups.items() if learnt & set(stems) and scored & set(stems)]:
-        yield f" was trained on other images of {len(groups)} of the groups, such as {groups[0]}: these scores favour it"
+        yield f" was trained on other images of {len(groups)} groups, such as {groups[0]}: these scores favour it"
     if names and set(splits) & set(chosen_on):
         yield f"'s weights were chosen by their score on split {split!r} of {folder.name}: these scores favour them"
     if threshold_from in names:

@@ -30,6 +30,9 @@ MEANS: dict[str, Column] = {
 }
 
 
+WITH_BACKGROUND = {"mean_dice": "Dice", "mean_iou": "IoU"}
+
+
 def score_table(metrics: Metrics, members: Mapping[str, Metrics]) -> str:
     """Title, one row a class (binary: one row a model), and the members below, as text without a final newline."""
     lines = [line for line in (title_line(metrics), settings_line(metrics)) if line]
@@ -39,6 +42,8 @@ def score_table(metrics: Metrics, members: Mapping[str, Metrics]) -> str:
         first = "ensemble" if members else foreground
         rows = [_class_row(name, each, foreground) for name, each in {first: metrics, **members}.items()]
         lines += ["", *_table(foreground, columns, rows)]
+        both = ", ".join(f"{name} {written(metrics['pooled'][key])}" for key, name in WITH_BACKGROUND.items())
+        lines += ["", f"mean of {' and '.join(metrics['classes'])}: {both}"]
     else:
         rows = [_class_row(name, metrics, name) for name in metrics["classes"]]
         lines += ["", *_table("class", columns, rows)]
@@ -140,9 +145,18 @@ def comparison_table(models: Mapping[str, Metrics], pairs: Mapping[str, Metrics]
             for row in (heads, *rows)
         ]
         lines += ["", *comparison_remarks(pair)]
-    notes = {f"note: {note}": None for each in models.values() for note in each["notes"]}
+    notes = [f"note: {note}" for note in notes_of_several(models)]
     lines += ["", *notes] if notes else []
     return "\n".join(lines)
+
+
+def notes_of_several(models: Mapping[str, Metrics]) -> list[str]:
+    """What is to be said of models on the same images, each note once, with the models that it is of if not of all."""
+    notes: dict[str, list[str]] = {}
+    for name, each in models.items():
+        for note in each["notes"]:
+            notes.setdefault(note, []).append(name)
+    return [note if len(of) == len(models) else f"{', '.join(of)}: {note}" for note, of in notes.items()]
 
 
 def comparison_remarks(pair: Metrics) -> list[str]:

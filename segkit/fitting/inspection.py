@@ -13,6 +13,7 @@ from segkit.combining import Combination
 from segkit.combining.sums import Sums
 from segkit.data.folder import open_dataset
 from segkit.ensemble import Ensemble
+from segkit.errors import UsageError
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.files import write_whole
 from segkit.fitting.agreement import agreement, draw_agreement
@@ -23,6 +24,8 @@ from segkit.labels import at_temperature, labels_of
 from segkit.prediction.of_sample import check_fit
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import settings_for
+
+WORDS = {"logit_mean": "mean of logits"}  # of combinations whose names are none
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Inspection:
     def table(self) -> str:
         """The same as text."""
         temperatures, temperature = self.temperatures
-        lines = [f"{len(self.names)} members, combined by {self.combination.replace('_', ' of ')}"]
+        lines = [f"{len(self.names)} members, combined by {WORDS.get(self.combination, self.combination)}"]
         if temperature != 1:
             lines[0] += f", temperature {temperature:.3f}"
         if self.score is not None:
@@ -133,6 +136,7 @@ def inspect(
     Raises:
         ModelError: the ensemble is of other classes than the dataset.
         DataError: a picture or mask that can't be used.
+        UsageError: volumes, of a gate or a stack.
     """
     combination = ensemble.combination
     table = combination.options().get("weights")
@@ -153,7 +157,13 @@ def inspect(
         if progress is not None:
             progress(next(done), len(samples), name)
 
-    pictures = hold_out(ensemble, Predictor(ensemble, **how), folder, samples, progress=tell)
+    if combination.name in ("gate", "stack") and any(sample.volume for sample in samples):
+        raise UsageError(f"a {combination.name} looks at the pixels around each, of pictures alone; name no volumes")
+    predictor = Predictor(ensemble, **how)
+    pictures = hold_out(ensemble, predictor, folder, samples, progress=tell)
+    notes = [windows(pictures)]
+    if predictor.postprocess is not None:
+        notes.append("figures are of masks before what the model does to them afterwards (predict.postprocess)")
     everyone = range(len(ensemble.members))
     alone, score = member_scores(ensemble, pictures)
     return Inspection(
@@ -168,7 +178,7 @@ def inspect(
             },
             "agreement": agreement(ensemble, pictures),
             "on": f"{split} of {folder.name}",
-            "note": windows(pictures) or None,
+            "note": "; ".join(filter(None, notes)) or None,
         }
     )
 

@@ -160,6 +160,11 @@ def fit(
         notes.append(
             "the whole's temperature changes what smoothing makes of the probabilities: run segkit postprocess again"
         )
+    thresholds = predictor.postprocess is not None and predictor.postprocess.thresholds
+    if whole != 1 and bare.task == "multiclass" and thresholds:
+        notes.append(
+            "the whole's temperature changes which pixels reach their classes' thresholds: run segkit postprocess again"
+        )
     return Fitted(model, verdict, scores, score, tuple(notes))
 
 

@@ -22,6 +22,7 @@ from segkit.model import Segmenter
 from segkit.prediction.of_sample import check_fit
 from segkit.prediction.settings import settings_for
 from segkit.training.population import learning_norms, measure_norms, plain_batches
+from segkit.training.rounding import is_rounded, round_weights
 from segkit.trusting.verdict import without_judge
 
 BATCH, EPOCHS, CROP = 8, 100, 256  # of the crops that statistics are measured on
@@ -151,7 +152,10 @@ def _average(models: Sequence[Segmenter], folder: DatasetFolder) -> Segmenter:
                 norm.requires_grad_(False)  # which keeps its statistics
         measure_norms(mixed, plain_batches(dataset, BATCH, EPOCHS))
         mixed.requires_grad_(True)
-    return mixed.eval()
+    mixed.eval()
+    if all(map(is_rounded, models)):
+        round_weights(mixed)
+    return mixed
 
 
 def _equal_norms(models: Sequence[Segmenter]) -> set[str]:

@@ -233,7 +233,10 @@ class _Scoring:
 
     def result(self, kinds: Sequence[str], on: str) -> Robustness:
         """The curves."""
-        if ("fgsm" in kinds and ("fgsm", 0, self.names[0]) not in self._metrics) or not self._metrics:
+        if "fgsm" in kinds and ("fgsm", 0, self.names[0]) not in self._metrics:
+            kinds = [kind for kind in kinds if kind != "fgsm"]
+            on += " (no fgsm: nothing counts in the middle of any, so there is nothing to attack there)"
+        if not kinds or not self._metrics:
             raise DataError(f"{on}: nothing counts in the middle of any picture, so there is nothing to attack there")
         what = headline(next(iter(self._metrics.values())).compute())[0]
         curves: Curves = {

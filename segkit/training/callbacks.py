@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from segkit.data.dataset import SegmentationDataset
+from segkit.model import Segmenter
 from segkit.training.allowance import Allowance
 from segkit.training.module import TrainingModule
 from segkit.training.network_module import NetworkModule
@@ -39,7 +41,8 @@ class Thaw(L.Callback):
     """Let what is frozen learn after a share of the epochs."""
 
     def __init__(self, share: float, epochs: int) -> None:
-        self.first = math.ceil(round(share * epochs, 9))  # 0.07 * 100 is a little more than 7
+        # 0.07 * 100 is a little more than 7; the last epoch is thawed at least.
+        self.first = min(math.ceil(round(share * epochs, 9)), epochs - 1)
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Thaw the whole model, in every one of these epochs, as a resumed run begins anywhere."""
@@ -68,11 +71,19 @@ class FixedNorms(L.Callback):
         norms = learning_norms(module.segmenter)
         if trainer.current_epoch == self.first and norms:
             with trainer.precision_plugin.forward_context():
-                measure_norms(module.segmenter, plain_batches(self._dataset, self._batch, self._epochs))
+                self._measure(module.segmenter)
             if module.average is not None:
                 module.average.take_statistics(module.segmenter)
         for norm in norms:
             norm.eval()
+
+    def _measure(self, segmenter: Segmenter) -> None:
+        batches = partial(plain_batches, self._dataset, self._batch, self._epochs)
+        try:
+            measure_norms(segmenter, batches())
+        except torch.OutOfMemoryError:  # of batches that are larger than those of training
+            torch.cuda.empty_cache()
+            measure_norms(segmenter, (part for images in batches() for part in images.split(self._batch)))
 
 
 class AveragedValidation(L.Callback):

@@ -127,9 +127,9 @@ def new_run(out: Path, recipe: RunRecipe, digest: str) -> RunDirectory:
     Raises:
         UsageError: the folder can't be made.
     """
+    hidden = out / f".{uuid4().hex}"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        hidden = out / f".{uuid4().hex}"
         hidden.mkdir()
         write_whole(hidden / "recipe.yaml", recipe.to_yaml())
         _write_state(hidden / CHECKPOINTS / STATE, _State(data=digest))
@@ -145,6 +145,8 @@ def new_run(out: Path, recipe: RunRecipe, digest: str) -> RunDirectory:
                     raise
     except OSError as error:
         raise UsageError(f"{out}: can't make the run's folder ({error.strerror}); choose another --out") from None
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)  # which is the run's folder by now, or nothing
     return RunDirectory(directory)
 
 
@@ -162,7 +164,10 @@ def unfinished_run(out: Path, recipe: RunRecipe) -> RunDirectory:
         raise UsageError(f"nothing to resume: {found}; leave --resume out to start a new run")
     differences = []
     for run in unfinished:
-        difference = _difference(load_as(type(recipe), run / "recipe.yaml"), recipe)
+        try:
+            difference = _difference(load_as(type(recipe), run / "recipe.yaml"), recipe)
+        except RecipeError as error:  # of another command, or another version's
+            difference = str(error)
         if difference is None:
             return RunDirectory(run)
         differences.append(difference)

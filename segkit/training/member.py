@@ -20,6 +20,7 @@ from segkit.data.folder import DatasetFolder
 from segkit.devices import default_device
 from segkit.errors import RecipeError, SegkitError
 from segkit.model import Segmenter
+from segkit.one_line import one_line
 from segkit.recipe import PredictRecipe
 from segkit.training.callbacks import (
     AveragedValidation,
@@ -35,7 +36,7 @@ from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.module import TrainingModule
 from segkit.training.optimizer import counted
-from segkit.training.plan import OWN, Plan, build_segmenter
+from segkit.training.plan import NORMALISATION, OWN, Plan, build_segmenter
 from segkit.training.progress import Bar, EpochTable
 from segkit.training.rounding import round_weights
 from segkit.training.samples import draw_samples, to_show
@@ -166,10 +167,11 @@ def train_members(
             raise _as_raised(error) from None
         finally:
             torch.use_deterministic_algorithms(deterministic_before)
+        complete = not stop.requested  # what is asked for from here on finds nothing to stop
         faults = [trainee.finish(low=precision == "bf16") for trainee in trainees]
     spent = time.perf_counter() - began + trainees[0].table.resumed_at
     return [
-        Trained(trainee.segmenter.eval(), spent / 60 / len(plans), not stop.requested, trainee.ancestor, fault)
+        Trained(trainee.segmenter.eval(), spent / 60 / len(plans), complete, trainee.ancestor, fault)
         for trainee, fault in zip(trainees, faults, strict=True)
     ]
 
@@ -227,8 +229,8 @@ def _trainee(plan: Plan, folder: DatasetFolder, predict: PredictRecipe, place: P
     def draw() -> None:
         try:
             draw_samples(segmenter, folder, shown, predict, place.folder / "samples")
-        except (OSError, SegkitError, torch.OutOfMemoryError) as error:  # to look at: it must not cost the model
-            log.say(f"sample pictures not drawn: {error}")
+        except Exception as error:  # whatever it is: they are to look at, and must not cost the model
+            log.say(f"sample pictures not drawn: {one_line(error)}")
 
     best = KeepBest() if train.keep == "best" else None
     table = EpochTable(
@@ -276,10 +278,10 @@ def _as_raised(error: SegkitError) -> SegkitError:
 
 
 def _digest(segmenter: Segmenter) -> str:
-    """Sixteen hexadecimal digits of the weights, but of those that every training draws anew."""
+    """Sixteen hexadecimal digits of the weights, but of those that every training draws or measures anew."""
     digest = hashlib.sha256()
     for name, tensor in sorted(segmenter.state_dict().items()):
-        if name.startswith(OWN):
+        if name.startswith((*OWN, *NORMALISATION)):
             continue
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

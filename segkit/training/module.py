@@ -1,11 +1,13 @@
 """One segmenter being trained: its step, its loss, its validation score."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segkit.data.batches import joined
+from segkit.data.masks import IGNORE
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.labels import labels_of
 from segkit.model import Segmenter
@@ -46,16 +48,31 @@ class TrainingModule(NetworkModule):
                 (main, *auxiliary), spread = model.forward_with_spread(batch["image"], batch["depth"])
             else:
                 main, *auxiliary = model.forward_levels(batch["image"], batch["depth"])
-        target, weight = batch["target"], batch["weight"]
-        if model.output_size is not None:
-            target, weight = coarse_target(target, model.output_size, model.task, len(model.classes))
-        further = () if beside is None else (beside,)
-        loss: Tensor = self.loss(main, target, weight, *further)
-        for logits in auxiliary:
-            loss = loss + AUXILIARY_WEIGHT / len(auxiliary) * self.loss(logits, target, weight, *further)
+        loss = self._against(main, batch, batch["target"], beside)
+        for place, logits in enumerate(auxiliary, start=1):
+            target, also = batch["target"], beside
+            if model.depth_auxiliary and place == len(auxiliary):  # which says nothing of pictures without depth
+                without = ~(batch["depth"][:, -1] > 0).flatten(1).any(1)
+                target, also = _ignored(target, without), None if also is None else _ignored(also, without)
+            loss = loss + AUXILIARY_WEIGHT / len(auxiliary) * self._against(logits, batch, target, also)
         if spread is not None and beside is not None:
             loss = loss + spread_loss(spread, beside)
         return loss
+
+    def _against(self, logits: Tensor, batch: dict[str, Any], target: Tensor, beside: Tensor | None) -> Tensor:
+        """The loss of some logits against a target on the pixels' grid."""
+        model, weight = self.segmenter, batch["weight"]
+        if model.output_size is not None:
+            target, weight = coarse_target(target, model.output_size, model.task, len(model.classes))
+        loss: Tensor = self.loss(logits, target, weight, *(() if beside is None else (beside,)))
+        return loss
+
+    def clipped_together(self) -> Iterator[Iterable[nn.Parameter]]:
+        """All but the second head's, and those: it must not move what it only reads."""
+        spread = [] if self.segmenter.spread is None else list(self.segmenter.spread.parameters())
+        apart = set(spread)
+        yield [parameter for parameter in self.segmenter.parameters() if parameter not in apart]
+        yield spread
 
     def on_after_batch_transfer(self, batch: dict[str, Any], _index: int) -> dict[str, Any]:
         """Put the images into the memory layout that convolutions are fastest in."""
@@ -71,7 +88,8 @@ class TrainingModule(NetworkModule):
         """Count one whole picture."""
         assert self._metrics is not None
         recipe = self.predict_recipe
-        probabilities = tiled(self.segmenter.probabilities, joined(batch), tile=recipe.tile, overlap=recipe.overlap)
+        with fitting_sizes(1, "larger crops (data.crop)"):
+            probabilities = tiled(self.segmenter.probabilities, joined(batch), tile=recipe.tile, overlap=recipe.overlap)
         for name, maps, target in zip(batch["name"], probabilities.cpu().numpy(), batch["target"], strict=True):
             self._metrics.update(name, labels_of(maps, self.segmenter.task, recipe.threshold), target.cpu().numpy())
 
@@ -86,3 +104,8 @@ class TrainingModule(NetworkModule):
         self.score = name, float(value)
         self.scored_epoch = self.trainer.current_epoch
         return self.score[1]
+
+
+def _ignored(maps: Tensor, pictures: Tensor) -> Tensor:
+    """Maps [B, ...] with nothing that counts in some pictures, bool [B]."""
+    return maps.masked_fill(pictures.view(-1, *[1] * (maps.ndim - 1)), IGNORE)

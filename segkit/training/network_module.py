@@ -1,6 +1,6 @@
 """One network being trained, whatever it learns: its optimiser and schedule, its averaged weights, its last score."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,10 +110,22 @@ class NetworkModule(L.LightningModule):
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         """Scale the gradients down to the recipe's largest norm; Lightning itself refuses to with a fused optimiser.
 
-        Right as long as the gradients are unscaled here, which is why fp16 takes the unfused one.
+        Those of the last steps of an epoch, where they are fewer than are summed into one update otherwise, become
+        their mean before. Right as long as the gradients are unscaled here, which is why fp16 takes the unfused one.
         """
-        if self.train_recipe.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.train_recipe.clip)
+        summed = self.train_recipe.accumulate
+        rest = int(self.trainer.num_training_batches) % summed if self.trainer.is_last_batch else 0
+        for parameters in map(list, self.clipped_together()):
+            if rest:
+                for parameter in parameters:
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(summed / rest)
+            if self.train_recipe.clip is not None:
+                torch.nn.utils.clip_grad_norm_(parameters, self.train_recipe.clip)
+
+    def clipped_together(self) -> Iterator[Iterable[nn.Parameter]]:
+        """Parameters whose gradients have one norm."""
+        yield self.network.parameters()
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Follow the weights after each update, not after each accumulated batch."""

@@ -148,6 +148,11 @@ def make_plan(
             f"{member.name}: train.keep=best and train.early_stopping need a split to score; "
             "set data.validate_on, or train.keep=last"
         )
+    if member.fold is None and data.validate_on in data.train_on and (train.keep == "best" or train.early_stopping):
+        raise RecipeError(
+            f"{member.name}: data.validate_on={data.validate_on} is trained on too, so the best weights would be those "
+            "that know it by heart; take another split, or data.validate_on=null train.keep=last"
+        )
     reader = _reader(member, folder)
     if member.model.depth is not None:
         reader = _with_depth(reader, member, folder)
@@ -321,9 +326,13 @@ def data_digest(plans: Sequence[Plan], folder: DatasetFolder, teacher: AnyModel 
         digest.update(repr((plan.mean, plan.std)).encode())
         if plan.depth:
             digest.update(repr((plan.encoding, folder.depth_format, folder.alignment)).encode())
-        start = Path(plan.member.model.start or "") / DESCRIPTION
-        if plan.member.model.start is not None and start.is_file():
-            digest.update(start.read_bytes())
+        if plan.member.model.start is not None:
+            start = Path(plan.member.model.start)
+            start = start / DESCRIPTION if start.is_dir() else start
+            if start.name == DESCRIPTION:  # which has a digest of the weights in it
+                digest.update(start.read_bytes() if start.is_file() else b"")
+            elif start.is_file():
+                digest.update(repr((start.name, start.stat().st_size)).encode())
         for sample in (*plan.dataset.samples, *plan.validation):
             digest.update(repr((sample.name, list(_sizes(sample)))).encode())
     return digest.hexdigest()

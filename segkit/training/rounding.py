@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from segkit.backbones.backbone import ImageTooLargeError
 from segkit.folding import foldable, probe_of
 from segkit.model import Segmenter
 from segkit.prediction.prepared import LOW
@@ -18,7 +19,11 @@ def round_weights(segmenter: Segmenter) -> None:
     for this, and the norm is rescaled to a gain of one. What is frozen stays as it is.
     """
     probe = probe_of(segmenter.reader, torch.device("cpu"))
-    for first, second in foldable(segmenter, lambda model: model.statistics(probe)):
+    try:
+        pairs = foldable(segmenter, lambda model: model.statistics(probe))
+    except ImageTooLargeError:  # of a backbone for smaller images; then nothing will be folded in prediction either
+        pairs = []
+    for first, second in pairs:
         convolution, norm = segmenter.get_submodule(first), segmenter.get_submodule(second)
         assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
         assert isinstance(norm, nn.BatchNorm2d)
@@ -28,6 +33,14 @@ def round_weights(segmenter: Segmenter) -> None:
         if type(module) in LOW and _learns(module):
             for parameter in module.parameters(recurse=False):
                 parameter.copy_(_rounded(parameter))
+
+
+def is_rounded(segmenter: Segmenter) -> bool:
+    """Whether :func:`round_weights` would leave every weight of convolutions and linear layers as it is."""
+    weights = (
+        each for module in segmenter.modules() if type(module) in LOW for each in module.parameters(recurse=False)
+    )
+    return all(torch.equal(each, _rounded(each)) for each in weights)
 
 
 def _take_over(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:

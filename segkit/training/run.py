@@ -109,7 +109,9 @@ def train(
             log.say(f"note: {note}")
         if teacher is not None:
             for plan in plans:
-                plan.dataset.beside = teach(teacher, plan.dataset.samples, folder, run.scratch / "teacher", log.say)
+                inside = plan.member.data.inside_roi
+                kept = run.scratch / ("teacher" if inside else "teacher outside too")
+                plan.dataset.beside = teach(teacher, plan.dataset.samples, folder, kept, log.say, inside_roi=inside)
             teacher.to("cpu")  # where there is a GPU, it is for the student
         return _go_on(plans, recipe, folder, run, log)
 
@@ -160,7 +162,12 @@ def _train_members(
                 so_far = _together(recipe, plans, trained)
                 kept = run.scratch / f"before {names[0]}"
                 group[0].dataset.beside = mistakes(
-                    so_far, group[0].dataset.samples, folder, kept, inside_roi=group[0].member.data.inside_roi
+                    so_far,
+                    group[0].dataset.samples,
+                    folder,
+                    kept,
+                    inside_roi=group[0].member.data.inside_roi,
+                    stopped=lambda: stop.requested,
                 )
                 so_far.cpu()
                 if stop.requested:

@@ -95,29 +95,42 @@ class Stored(Sequence[Maps]):
 
 
 def teach(
-    teacher: AnyModel, samples: Sequence[Sample], dataset: DatasetFolder, folder: Path, say: Callable[[str], None]
+    teacher: AnyModel,
+    samples: Sequence[Sample],
+    dataset: DatasetFolder,
+    folder: Path,
+    say: Callable[[str], None],
+    *,
+    inside_roi: bool,
 ) -> Stored:
     """The teacher's maps of each picture: bytes [H, W, maps + 1], 0..254 for 0..1, probabilities and disagreement.
 
     Disagreement is its mutual information over the largest entropy, 0 where the teacher doesn't tell it. They are kept
-    in ``folder``, one file a picture, and taken from there when training goes on. The teacher is then on the CPU.
+    in ``folder``, one file a picture, and taken from there when training goes on. The teacher is then on the CPU. With
+    ``inside_roi`` the bytes outside the region of interest are 255, which teach nothing.
     """
     predictor = Predictor(teacher)
     return _stored(
         samples,
         folder,
-        partial(_taught, predictor, dataset),
+        partial(_taught, predictor, dataset, inside_roi),
         lambda count: say(f"the teacher looks at {count} pictures"),
     )
 
 
 def mistakes(
-    model: Ensemble, samples: Sequence[Sample], dataset: DatasetFolder, folder: Path, *, inside_roi: bool
+    model: Ensemble,
+    samples: Sequence[Sample],
+    dataset: DatasetFolder,
+    folder: Path,
+    *,
+    inside_roi: bool,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Stored:
     """How wrong a model is on each picture: bytes [H, W, 1], 0..254 for 1 - p of the truth; 0 where nothing counts.
 
     Of a multilabel picture the worst of its maps counts. They are kept as a teacher's are. With ``inside_roi`` nothing
-    counts outside the region of interest.
+    counts outside the region of interest. Those made until ``stopped`` says so are there when training goes on.
     """
     predictor = Predictor(model)
 
@@ -126,30 +139,40 @@ def mistakes(
         truth = dataset.read_mask(sample, probabilities.shape[1:], inside_roi=inside_roi)
         return _bytes(wrongness(probabilities, truth, dataset.task)[None])
 
-    return _stored(samples, folder, wrong, lambda _: None)
+    return _stored(samples, folder, wrong, lambda _: None, stopped)
 
 
 def _stored(
-    samples: Sequence[Sample], folder: Path, make: Callable[[Sample], Maps], tell: Callable[[int], None]
+    samples: Sequence[Sample],
+    folder: Path,
+    make: Callable[[Sample], Maps],
+    tell: Callable[[int], None],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Stored:
-    """Maps of each picture, made where their file isn't there yet."""
+    """Maps of each picture, made where their file isn't there yet, and nobody wants to stop."""
     keys = [f"{sample.image}" + (f" {sample.name}" if sample.plane is not None else "") for sample in samples]
     paths = [folder / f"{sha256(key.encode()).hexdigest()[:32]}.npy" for key in keys]
     missing = [(sample, path) for sample, path in zip(samples, paths, strict=True) if not path.is_file()]
     if missing:
         tell(len(missing))
     for sample, path in missing:
+        if stopped():
+            break
         with atomic_path(path) as temporary:
             np.save(temporary, make(sample))
     return Stored(paths)
 
 
-def _taught(predictor: Predictor, dataset: DatasetFolder, sample: Sample) -> Maps:
+def _taught(predictor: Predictor, dataset: DatasetFolder, inside_roi: bool, sample: Sample) -> Maps:
     prediction = predict_sample(predictor, dataset, sample)
     largest = maximum_entropy(prediction.task, len(prediction.probabilities))
     between = np.zeros_like(prediction.entropy) if prediction.disagreement is None else prediction.disagreement
-    maps = np.concatenate([prediction.probabilities, between[None] / np.float32(largest)])
-    return _bytes(maps)
+    maps = _bytes(np.concatenate([prediction.probabilities, between[None] / np.float32(largest)]))
+    if inside_roi and sample.roi is not None and sample.mask is not None:
+        drawn, counted = (dataset.read_mask(sample, maps.shape[:2], inside_roi=each) for each in (False, True))
+        outside = (drawn != IGNORE) & (counted == IGNORE)
+        maps[outside.any(0) if outside.ndim == 3 else outside] = IGNORE
+    return maps
 
 
 def wrongness(probabilities: NDArray[np.float32], truth: Ids, task: Task) -> NDArray[np.float32]:
