@@ -148,8 +148,9 @@ def evaluate(
     Raises:
         ModelError: the model draws no masks, is of other classes than the dataset, or gives values that are not finite.
         DataError: a picture or mask that can't be used.
-        UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning;
-            of a model that smooths, or keeps thresholds of its classes where none is given; ``surface`` is no distance, or MONAI isn't installed.
+        UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning, as of a
+            model that smooths, or keeps thresholds of its classes where none is given; ``surface`` is no distance, or
+            MONAI isn't installed.
     """
     check_draws_masks(model)
     folder = open_dataset(data)

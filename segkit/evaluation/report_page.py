@@ -149,7 +149,8 @@ def _calibration(models: Mapping[str, Metrics]) -> list[str]:
     most = metrics["task"] == "multiclass"
     across = "probability of the class predicted" if most else "probability of the foreground"
     up = "share that is right" if most else "share that is foreground"
-    diagram = reliability_diagram(dict(list(curves.items())[:DRAWN]), across, up)
+    drawn = dict(list(curves.items())[:DRAWN])
+    diagram = reliability_diagram(drawn, across, up)
     first = next(iter(curves))
     what += _first_of(len(curves))
     caption = (
