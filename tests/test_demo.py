@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import segkit
-from segkit.demo import demo, draw_heat
+from segkit.demo import demo
 from segkit.demo_page import Command, Example, Row, demo_page
 from segkit.errors import UsageError
 from segkit.recipe_file import load_recipe
@@ -64,12 +64,6 @@ def test_it_does_not_write_among_other_things(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UsageError, match="not empty and not an earlier demonstration"):
         demo(tmp_path)
-
-
-def test_heat_rises_from_dark_to_bright():
-    heat = draw_heat(np.array([[0.0, 0.5, 1.0, 2.0]], np.float32))
-    assert heat.shape == (1, 4, 3)
-    assert (np.diff(heat[0].astype(int).sum(1)) > 0).tolist() == [True, True, False]
 
 
 def test_the_page_escapes_what_it_is_given():

@@ -550,3 +550,22 @@ def test_a_depth_of_another_shape_is_refused(shape):
 def test_a_depth_of_other_channels_is_refused_by_its_backbone():
     with pytest.raises(ValueError, match=r"Stem expects images \[B, 2, H, W\], got \[2, 4, 8, 8\]"):
         new()(torch.zeros(2, 3, 8, 8), torch.ones(2, 4, 8, 8))
+
+
+def test_grids_that_do_not_nest_share_their_borders():
+    bridged, (probe,) = probed((3,), (2,))
+    depth = torch.ones(1, 2, 12, 6)
+    depth[0, 0] = torch.arange(12.0)[:, None]
+    bridged(torch.zeros(1, 2, 12, 6), depth)  # six samples 0, 2, … 10 on four cells
+    torch.testing.assert_close(probe.depth[0, 0], torch.tensor([0.5, 3.5, 6.5, 9.5])[:, None].expand(4, 2))
+
+
+@torch.no_grad()
+def test_what_a_graph_computes_of_the_depth_backbone_is_zero_in_absent_pictures_too(monkeypatch):
+    bridged = taught().eval()
+    fused, own, present = bridged.with_depth_levels(*inputs())
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    found = bridged.with_depth_levels(*inputs())
+    assert torch.equal(found[2], present)
+    for ours, theirs in zip((*found[0], *found[1]), (*fused, *own), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)

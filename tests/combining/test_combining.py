@@ -164,6 +164,11 @@ def test_a_temperature_changes_no_label_where_tiles_disagree(classes):
         (lambda: Gate(2, 1, "binary", channels=0), "channels=0 and width=8; expected 1 or more"),
         (lambda: Stack(2, 1, "binary", width=0), "width=0; expected 1 or more"),
         (lambda: Mean(2, 1, "binary", weights=[-1.0, 2.0]), "weights must be finite, zero or more"),
+        (lambda: Mean(2, 1, "binary", weights=[1.0, float("inf")]), "weights must be finite"),
+        (
+            lambda: Mean(2, 2, "multilabel", weights=[[1.0, 0.0], [1.0, 0.0]]),
+            "with a positive sum over the members",
+        ),
         (
             lambda: Ensemble(members(2, 2), [1, 1], combination=Mean(2, 1, "binary")),
             "weights and combination: give one of them",
@@ -274,3 +279,37 @@ def test_classes_that_nobody_with_a_weight_names_are_equally_likely():
     for place, said in enumerate(([0.0, 1.0], [1.0, 0.0])):
         sums.add(place, torch.tensor(said).view(1, 2, 1, 1), torch.zeros(1, 3, 1, 1))
     assert sums.probabilities().flatten().tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_deviation_is_of_the_members_own_probabilities_by_their_weights(kind):
+    parts = members(3, 4)
+    chosen = trained(kind, parts)
+    with torch.no_grad():
+        said = [combining.Said(i, part.probabilities(IMAGE), IMAGE) for i, part in enumerate(parts)]
+        weights = torch.stack([chosen.weight(each).expand(-1, -1, 12, 10) for each in said])
+        weights = weights / weights.sum(0)
+        each = torch.stack([one.probabilities for one in said])
+        expected = (weights * (each - (weights * each).sum(0)).square()).sum(0).sqrt()
+        found = Ensemble(parts, combination=chosen, temperature=2.0).statistics(IMAGE).std
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+
+
+def test_with_a_weight_a_class_members_disagree_by_the_mixture_that_sums_to_one():
+    weights, said = torch.tensor([[0.75, 0.25], [0.25, 0.75]]), torch.tensor([[0.9, 0.1], [0.4, 0.6]])
+    spread = Spread(Mean(2, 2, "multiclass", weights=weights))
+    for place in range(2):
+        spread.add(place, said[place].view(1, 2, 1, 1), torch.zeros(1, 3, 1, 1))
+    mixture, nats = (weights * said).sum(0), torch.special.entr
+    expected = nats(mixture / mixture.sum()).sum() - nats(said).sum() / 2
+    torch.testing.assert_close(spread.statistics(1.0).mutual_information.flatten()[0], expected)
+
+
+@torch.no_grad()
+def test_a_gates_weight_is_two_convolutions_of_logits_entropy_and_image():
+    parts = members(2, 4)
+    gate, p = trained("gate", parts), parts[1].probabilities(IMAGE)
+    seen = torch.cat([logits_of(p, "multiclass") / 4, entropy(p, "multiclass")[:, None], IMAGE], dim=1)
+    first, _, last = gate.scores[1]
+    expected = (4 * (last(first(seen).relu()) / 4).tanh()).exp()
+    torch.testing.assert_close(gate.weight(combining.Said(1, p, IMAGE)), expected)

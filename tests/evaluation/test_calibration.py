@@ -121,3 +121,11 @@ def test_bins_of_equal_mass_are_those_of_a_sort():
     confidence, right = (np.diff(each) for each in sums)
     found = computed("binary", probabilities, target)["adaptive_ece"]
     assert found == pytest.approx(np.abs(confidence - right).sum() / len(p), abs=1e-4)
+
+
+def test_an_ignored_class_is_in_no_mean_and_one_without_error_is():
+    maps = [[[1.0, 0.0]], [[0.8, 0.8]], [[0.5, 0.5]]]
+    found = computed("multilabel", maps, [[[1, 0]], [[1, 1]], [[255, 255]]], classes="abc")
+    assert found["per_class"]["c"]["ece"] is None
+    for key, value in (("ece", 0.2), ("brier", 0.04), ("nll", -math.log(0.8))):
+        assert found[key] == pytest.approx(value / 2, abs=1e-6)

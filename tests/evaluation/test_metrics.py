@@ -220,6 +220,12 @@ def test_the_headline_names_what_it_is():
             np.full((2, 1, 1), 3),
             "eye 7: target holds 3; a multilabel map is 0 or 1",
         ),
+        (
+            "multilabel",
+            np.zeros((3, 1, 1), np.uint8),
+            np.zeros((3, 1, 1), np.uint8),
+            r"eye 7: target is \[3, 1, 1\]; expected \[2, H, W\]",
+        ),
     ],
 )
 def test_a_wrong_image_is_named(task, labels, target, message):
@@ -240,3 +246,12 @@ def test_a_wrong_image_is_named(task, labels, target, message):
 def test_wrong_settings_are_refused(classes, task, background, message):
     with pytest.raises(UsageError, match=message):
         SegmentationMetrics(classes, task, background)
+
+
+def test_what_comes_under_the_name_before_is_a_part_of_that_image():
+    metrics = SegmentationMetrics(["background", "cell"], "binary", 0)
+    for name, labels, target in (("scan", [1, 1], [1, 0]), ("scan", [0, 1], [1, 255]), ("other", [1, 0], [1, 0])):
+        metrics.update(name, grid(labels), grid(target))
+    rows = [(row["name"], row["pixels"], row["dice"]["cell"]) for row in metrics.compute()["images"]]
+    assert rows == [("scan", 3, 2 / 4), ("other", 2, 1.0)]
+    assert metrics.counts[0, :, 1].tolist() == [1, 1, 1, 0]

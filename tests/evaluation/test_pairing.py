@@ -128,3 +128,19 @@ def test_exchanges_are_all_up_to_twelve_units():
     many = list(exchanges(5000, seed=0))  # in blocks, so that thousands of images fit into memory
     assert sum(map(len, many)) == 9999
     assert max(block.size for block in many) <= 1 << 22
+
+
+def test_up_to_twelve_units_every_way_counts_and_beyond_them_the_one_at_hand_too():
+    found = compared(*noisy(12, gain=15))
+    assert (found["exchanges"], found["scores"][0]["p"]) == (4096, 2 / 4096)
+    assert compared(*noisy(13, gain=15))["exchanges"] == 9999
+    assert compared(*noisy(40, gain=15))["scores"][0]["p"] == 1 / 10_000
+
+
+def test_scores_of_a_multiclass_task_leave_its_background_out():
+    one = np.array([[9, 1, 3], [0, 1, 1], [0, 2, 0], [5, 10, 10]])  # IoU 1, 1/4, 3/4
+    counts = np.stack([one] * 3)
+    classes = ("sky", "road", "car")
+    rows = paired(counts, counts, np.arange(3), "image", classes=classes, task="multiclass", background=0)["scores"]
+    assert [row["of"] for row in rows[:3]] == [f"mean {score} without background" for score in ("IoU", "Dice", "IoU")]
+    assert [row["first"] for row in rows] == pytest.approx([1 / 2, (2 / 5 + 6 / 7) / 2, 1 / 2, 1, 2 / 5, 6 / 7])

@@ -19,6 +19,8 @@ def test_ten_pixels_by_hand():
     assert found["errors_in_most_uncertain"] == pytest.approx(1 / 2)
     assert found["aurc"] == pytest.approx((1 / 9 + 2 / 10) / 10)
     assert found["curve"][-1] == pytest.approx([1, 0.2])
+    assert found["curve"][39] == pytest.approx([0.8, 0])
+    assert found["curve"][44] == pytest.approx([0.9, 1 / 9])
 
 
 def test_equally_uncertain_pixels_count_as_in_random_order():

@@ -11,6 +11,7 @@ from segkit.data.folder import open_dataset
 from segkit.fitting import heldout
 from segkit.fitting.agreement import kappa
 from segkit.fitting.inspection import inspect
+from segkit.labels import threshold_at
 from segkit.prediction.predictor import Predictor
 
 HOW = {"precision": "fp32"}
@@ -98,3 +99,13 @@ def test_what_is_left_without_weights_has_no_score(spots, three):
     model = Ensemble(list(three.members[:2]), [1.0, 0.0], names=["good", "fair"])
     found = inspect(model, spots, **HOW)
     assert found.without == {"good": None, "fair": pytest.approx(found.whole)}
+
+
+def test_a_temperature_and_its_moved_threshold_change_no_figure(spots, three):
+    plain = Ensemble(list(three.members), names=three.names)
+    plain.about = {"predict": {"threshold": 0.4}}
+    sharp = Ensemble(list(three.members), names=three.names, temperature=0.5)
+    sharp.about = {"predict": {"threshold": threshold_at(0.4, 0.5)}}
+    expected, found = (inspect(each, spots, **HOW) for each in (plain, sharp))
+    assert (found.alone, found.agreement) == (expected.alone, expected.agreement)
+    assert found.whole == pytest.approx(expected.whole, abs=1e-3)

@@ -1,11 +1,14 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from segkit import Ensemble, Segmenter, evaluate, fit
 from segkit.combining import Gate, LogitMean, Mean, Stack
 from segkit.data.folder import open_dataset
-from segkit.errors import ModelError, UsageError
+from segkit.errors import ModelError, SegkitError, UsageError
 from segkit.fitting import heldout, learned, run
 from segkit.fitting.heldout import hold_out
 from segkit.labels import threshold_at
@@ -164,12 +167,12 @@ def test_maps_too_large_to_be_kept_whole_are_kept_in_windows_around_what_counts(
         ({"weights": "members"}, "weights='members': expected one of uniform, score, member, class, gate, stack"),
         ({"of": "logit"}, "of='logit': expected one of probabilities, logits"),
         ({"weights": "gate", "of": "logits"}, "a gate averages probabilities"),
-        ({"split": "nowhere"}, "nowhere"),
+        ({"split": "nowhere"}, "no split 'nowhere'"),
         ({"seed": -1}, "seed=-1: expected 0 or more"),
     ],
 )
 def test_what_has_no_meaning_is_refused(spots, three, options, message):
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(SegkitError, match=message):
         fit(three, spots, **options)
 
 
@@ -213,3 +216,36 @@ def test_members_are_scored_at_the_threshold_from_before_the_whole_s_temperature
     asked = evaluate(model, spots, "val", threshold=0.7, **HOW)
     alone = evaluate(three.members[0], spots, "val", threshold=0.7, **HOW).metrics
     assert asked.members[three.names[0]]["pooled"] == alone["pooled"]
+
+
+def test_crops_cut_members_image_and_truth_at_one_place():
+    place = torch.arange(12_000.0).view(100, 120)
+    picture = heldout.HeldOut("a", place.expand(2, 1, 100, 120), place.expand(3, 100, 120), place.long())
+    members, image, target = learned._crops([picture], torch.Generator().manual_seed(0))
+    for said, seen, truth in zip(members.transpose(0, 1), image, target, strict=True):
+        assert torch.equal(said[0, 0], seen[0])
+        assert torch.equal(seen[0].long(), truth)
+    assert len({int(truth[0, 0]) for truth in target}) > 1
+    small = heldout.HeldOut("b", torch.ones(2, 1, 40, 50), torch.ones(3, 40, 50), torch.ones(40, 50).long())
+    target = learned._crops([small], torch.Generator())[2]
+    assert (target[:, :40, :50] == 1).all()
+    assert int((target != 255).sum()) == 4 * 40 * 50
+
+
+def test_pictures_that_another_split_has_too_are_refused(spots, three, tmp_path):
+    data = tmp_path / "twice"
+    shutil.copytree(spots, data)
+    description = yaml.safe_load((data / "dataset.yaml").read_text())
+    known = description["splits"]["val"][:2]
+    description["splits"]["train"] = [*description["splits"]["train"], *known]
+    (data / "dataset.yaml").write_text(yaml.safe_dump(description))
+    name, model = three.names[0], Ensemble(list(three.members), names=three.names)
+    before = model.members[0].about
+    model.members[0].about = {**before, "trained_on": {"dataset": open_dataset(data).name, "splits": "train"}}
+    try:
+        with pytest.raises(
+            UsageError, match=rf"{name} was trained on 2 of the pictures in split 'val' of .*{known[0]}"
+        ):
+            fit(model, data)
+    finally:
+        model.members[0].about = before

@@ -40,6 +40,7 @@ def test_a_soup_is_the_mean_of_what_is_kept_and_never_worse_than_the_best(cells)
 def test_equal_models_make_the_same_model_again(cells):
     first = cell_model(0)
     made = soup({"a": first, "b": cell_model(0)}, cells)
+    assert made.kept == ("a", "b")
     for name, parameter in made.model.named_parameters():
         torch.testing.assert_close(parameter, dict(first.named_parameters())[name])
 
@@ -50,6 +51,9 @@ def test_norms_of_what_sees_depth_are_measured_with_it(cells):
     for norm in (each for each in models[1].modules() if isinstance(each, torch.nn.BatchNorm2d)):
         norm.running_mean.fill_(1.0)
     mixed = _average(models, open_dataset(cells))
+    for name, parameter in mixed.named_parameters():
+        both = torch.stack([dict(each.named_parameters())[name] for each in models])
+        torch.testing.assert_close(parameter, both.mean(0))
     norms = [each for each in mixed.backbone.depth.modules() if isinstance(each, torch.nn.BatchNorm2d)]
     assert norms
     for norm in norms:

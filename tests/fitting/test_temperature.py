@@ -56,3 +56,9 @@ def test_what_is_too_sure_is_warmed_and_what_is_right_stays():
 
 def test_one_unit_alone_is_left_as_it_is():
     assert kept_temperature(pictures(3, 3.0), [0, 0, 0], "binary", log_loss("binary")) == 1.0
+
+
+def test_a_temperature_that_helps_no_other_unit_is_not_kept():
+    # One unit is too sure, the other not sure enough: what is fitted on one makes the other worse.
+    found = pictures(3, 3.0) + pictures(3, 1 / 3, seed=1)
+    assert kept_temperature(found, [0, 0, 0, 1, 1, 1], "binary", log_loss("binary")) == 1.0

@@ -134,3 +134,17 @@ def test_shrinkage_draws_toward_equal_weights():
     ]
     assert spread == sorted(spread, reverse=True)
     assert spread[-1] < 0.005
+
+
+def test_shrinkage_is_the_members_times_the_squared_distance_from_equal_weights():
+    # The loss is 2w - 1, the penalty 2 · 2 (w - 1/2)²: least at w = 1/2 - 1/4.
+    members = torch.tensor([1.0, -1.0]).sigmoid().view(2, 1, 1).repeat(1, 1, 10)
+    found = fit_weights(
+        mean("logit_mean", 2, 1, "binary"),
+        members,
+        torch.zeros(10).long(),
+        lambda logits, _: logits.mean(),
+        by_map=False,
+        shrinkage=1.0,
+    )
+    assert found[:, 0].tolist() == pytest.approx([0.25, 0.75], abs=1e-3)

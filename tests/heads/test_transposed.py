@@ -40,3 +40,9 @@ def test_what_is_left_of_the_stride_enlarges_the_logits():
     small = head.classify(head.steps[0](level))
     expected = F.interpolate(small, scale_factor=3, mode="bilinear")
     torch.testing.assert_close(head([level], (22, 23)), expected[..., :22, :23])
+
+
+@torch.no_grad()
+def test_a_doubling_starts_with_weights_that_keep_the_size_of_features():
+    mix = TransposedHead(256, 2, 3, width=64).steps[0][0].weight[:, :, 1, 1] / 0.75**2
+    assert mix.std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.03)

@@ -70,7 +70,14 @@ def test_a_share_is_the_weight_over_the_sum_of_those_up_to_it():
 
 
 @pytest.mark.parametrize(
-    ("tile", "overlap", "message"), [(0, 0.5, "tile=0: expected the side"), (4, 1.0, "overlap=1.0: expected a share")]
+    ("tile", "overlap", "message"),
+    [
+        (0, 0.5, "tile=0: expected the side"),
+        (4.0, 0.5, "tile=4.0: expected the side"),
+        (True, 0.5, "tile=True: expected the side"),
+        (4, 1.0, "overlap=1.0: expected a share"),
+        (4, -0.1, "overlap=-0.1: expected a share"),
+    ],
 )
 def test_options_outside_their_range_are_refused(tile, overlap, message):
     with pytest.raises(UsageError, match=message):

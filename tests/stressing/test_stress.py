@@ -11,7 +11,7 @@ from bright_discs import built
 import segkit
 from segkit.cli.main import main
 from segkit.data.synthetic import draw_cells
-from segkit.errors import UsageError
+from segkit.errors import DataError, UsageError
 from segkit.stressing.corruptions import STRENGTHS, corrupted
 from segkit.stressing.fgsm import gradient_sign
 from segkit.stressing.run import KINDS
@@ -121,7 +121,23 @@ def test_an_attack_lowers_the_score_more_than_noise(cells):
     model = built(Bright)
     found = segkit.stress(model, cells, kinds=["fgsm", "noise"], precision="fp32")
     attacked = [value for _, value in found.curves["fgsm"]["model"]]
+    noisy = [value for _, value in found.curves["noise"]["model"]]
     assert found.clean["fgsm"]["model"] > attacked[0] > attacked[2] > attacked[4]
+    assert attacked[4] < min(noisy)
+
+
+def test_where_nothing_can_be_attacked_the_other_curves_are_kept(tmp_path):
+    cells = draw_cells(tmp_path / "cells", images=3, size=560)
+    for file in (cells / "masks").iterdir():
+        mask = np.full((560, 560), 255, np.uint8)
+        mask[:20], mask[:20, :99] = 0, 1  # above the middle that is attacked
+        cv2.imwrite(str(file), mask)
+    model = segkit.Segmenter.create({"name": "stem", "width": 2}, neck="unet", classes=["background", "cell"]).eval()
+    found = segkit.stress(model, cells, kinds=["contrast", "fgsm"], most=1)
+    assert set(found.curves) == {"contrast"}
+    assert "no fgsm: nothing counts in the middle of any" in found.on
+    with pytest.raises(DataError, match="nothing counts in the middle of any picture"):
+        segkit.stress(model, cells, kinds=["fgsm"], most=1)
 
 
 def test_the_command_writes_curves(workplace, capsys):

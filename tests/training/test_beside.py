@@ -114,6 +114,7 @@ def test_a_boosted_member_is_weighted_by_those_before_it(recipe, cells, tmp_path
     values = {value for maps in found for value in np.unique(maps).tolist()}
     assert seen
     assert set(torch.cat(seen).unique().tolist()) <= values | {255}
+    assert len(set(torch.cat(seen).unique().tolist()) - {255}) > 1
 
 
 @pytest.fixture

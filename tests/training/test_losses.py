@@ -203,3 +203,21 @@ def test_one_label_may_have_a_weight(name):
     logits, target = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
     assert plain(logits, target) > 0.1
     assert loss(logits, target).item() == pytest.approx(plain(logits, target).item())
+
+
+def test_a_class_may_have_no_weight():
+    assert build_loss({"dice": 1.0}, task="multiclass", classes=3, class_weights=[0, 1, 1]).terms
+
+
+@pytest.mark.parametrize(
+    ("terms", "options", "message"),
+    [
+        ({"dice": 1}, {"class_weights": [0, 0, 0]}, "expected numbers of at least 0, not all 0"),
+        ({"dice": 1}, {"class_weights": [1, 2, float("inf")]}, "expected numbers of at least 0, not all 0"),
+        ({"dice": {"smooth": None}}, {}, "loss.dice.smooth: None; expected a number"),
+        ({"focal": {"alpha": "much"}}, {"task": "binary"}, "loss.focal.alpha: 'much'; expected a number"),
+    ],
+)
+def test_weights_and_numbers_that_can_not_be_are_refused(terms, options, message):
+    with pytest.raises(RecipeError, match=message):
+        build_loss(terms, **{"task": "multiclass", "classes": 3, **options})

@@ -150,3 +150,22 @@ def test_shapes_that_do_not_fit_are_refused(task, maps, target, weight, message)
 def test_an_unknown_task_is_refused():
     with pytest.raises(ValueError, match="task is 'panoptic'; expected one of binary, multilabel, multiclass"):
         CrossEntropy("panoptic")
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy, BinaryCrossEntropy])
+def test_weights_of_two_labels_are_each_label_s_own(loss):
+    logits, target = torch.tensor([0.0, 2.0]).view(1, 2, 1, 1), torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
+    expected = (math.log(2) + 5 * math.log1p(math.exp(2))) / 6
+    assert loss("multilabel", class_weights=[1, 5])(logits, target).item() == pytest.approx(expected)
+
+
+def test_a_soft_pixel_that_is_ignored_in_one_class_is_ignored():
+    logits, soft = torch.randn(1, 3, 1, 4), torch.randn(1, 3, 1, 4).softmax(dim=1)
+    marked = soft.clone()
+    marked[0, 1, 0, 3] = 255
+    loss = CrossEntropy("multiclass")
+    torch.testing.assert_close(loss(logits, marked), loss(logits[..., :3], soft[..., :3]))
+
+
+def test_focal_s_gamma_is_2_where_it_is_left_out():
+    torch.testing.assert_close(Focal("multiclass")(*multiclass()), Focal("multiclass", gamma=2.0)(*multiclass()))

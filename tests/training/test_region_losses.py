@@ -176,3 +176,25 @@ def test_lovasz_decides_a_soft_target_first():
     soft = torch.randn(1, 3, 2, 2).softmax(dim=1)
     torch.testing.assert_close(Lovasz("multiclass")(logits, soft), Lovasz("multiclass")(logits, soft.argmax(dim=1)))
     torch.testing.assert_close(Lovasz("multilabel")(logits, soft), Lovasz("multilabel")(logits, (soft >= 0.5).float()))
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+def test_lovasz_hinge_without_any_foreground_costs_what_is_predicted(task):
+    logits = torch.full((1, 1, 2, 3), 2.0, requires_grad=True)
+    loss = Lovasz(task)(logits, row(0, 0, 0, 0, 0, 0).view(1, 2, 3) if task == "binary" else torch.zeros(1, 1, 2, 3))
+    loss.backward()
+    assert loss.item() == pytest.approx(3)  # a hinge of 1 + 2
+    assert logits.grad.sum().item() == pytest.approx(1)
+
+
+def test_a_named_background_is_left_out_only_where_that_is_asked_for():
+    logits, target = multiclass(classes=3)
+    for loss in (Dice, Tversky):
+        torch.testing.assert_close(loss("multiclass", background=1)(logits, target), loss("multiclass")(logits, target))
+    binary = logit(0.8, 0.4, 0.3), row(1, 1, 0)
+    torch.testing.assert_close(Dice("binary", background=0, include_background=False)(*binary), Dice("binary")(*binary))
+
+
+def test_tversky_s_options_where_they_are_left_out():
+    named = Tversky("multiclass", alpha=0.3, beta=0.7, smooth=1.0)
+    torch.testing.assert_close(Tversky("multiclass")(*multiclass()), named(*multiclass()))

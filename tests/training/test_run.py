@@ -1,4 +1,5 @@
 import csv
+import errno
 import multiprocessing
 import os
 import signal
@@ -10,14 +11,15 @@ import torch
 
 import segkit
 from segkit.data.dataset import SegmentationDataset
-from segkit.data.folder import Sample
+from segkit.data.folder import Sample, open_dataset
 from segkit.data.synthetic import draw_cells
 from segkit.errors import RecipeError, UsageError
 from segkit.files import writing_to
 from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
 from segkit.training.module import TrainingModule
-from segkit.training.plan import _sizes
+from segkit.training.plan import _sizes, build_segmenter, make_plans
+from segkit.training.progress import EpochTable
 from segkit.training.run import train
 
 
@@ -50,9 +52,12 @@ def test_an_ensemble_is_trained_scored_and_saved(recipe, cells, tmp_path):
     assert list((run.directory / "members/first/tensorboard").iterdir())
 
 
-def test_members_differ_in_their_first_weights_and_their_crops(recipe, cells, tmp_path):
-    first, second = quietly(recipe(train={"epochs": 1}), cells, tmp_path).model.members
+def test_members_differ_in_their_first_weights_and_their_crops(recipe, cells):
+    folder, both = open_dataset(cells), recipe(train={"epochs": 1})
+    plans = make_plans(both, folder)
+    first, second = (build_segmenter(plan, folder) for plan in plans)
     assert not torch.equal(next(first.parameters()), next(second.parameters()))
+    assert not torch.equal(*(plan.dataset[0, 0]["image"] for plan in plans))
 
 
 def test_a_single_model_puts_its_tables_at_the_top(recipe, cells, tmp_path):
@@ -193,11 +198,12 @@ def test_the_loss_told_does_not_depend_on_accumulation(recipe, cells, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def test_early_stopping_ends_before_the_last_epoch(recipe, cells, tmp_path):
+def test_early_stopping_ends_before_the_last_epoch(recipe, cells, tmp_path, monkeypatch):
+    monkeypatch.setattr("segkit.training.module.headline", lambda _: ("dice", 0.5))
     still = recipe(members=("only",), train={"epochs": 40, "learning_rate": 1e-12, "early_stopping": 2, "ema": None})
     run = quietly(still, cells, tmp_path)
     with (run.directory / "members/only/metrics.csv").open() as file:
-        assert len(list(csv.DictReader(file))) < 40
+        assert len(list(csv.DictReader(file))) == 3  # the first, and two that were no better
 
 
 def test_a_diverged_training_is_an_error_not_a_model(recipe, cells, tmp_path):
@@ -297,3 +303,59 @@ def test_who_looks_into_a_folder_of_masks_does_not_change_the_data(tmp_path):
     for name in (".DS_Store", "Thumbs.db"):
         (masks / name).write_bytes(b"1")
     assert list(_sizes(Sample("a", tmp_path / "a.png", masks))) == before
+
+
+def test_the_last_steps_of_an_epoch_count_as_a_whole_update(recipe, cells, tmp_path, monkeypatch):
+    """Four steps, three to an update: of each update's gradients the mean is taken, of three steps and of one."""
+    taken = {}
+    real = TrainingModule.configure_gradient_clipping
+
+    def spy(module, *further, **options):
+        real(module, *further, **options)
+        found = [parameter.grad.clone() for parameter in module.network.parameters()]
+        taken.setdefault(module.train_recipe.accumulate, []).append(found)
+
+    monkeypatch.setattr(TrainingModule, "configure_gradient_clipping", spy)
+    still = {"epochs": 1, "learning_rate": 1e-30, "clip": None, "ema": None, "precision": "fp32", "batch": 2}
+    for accumulate in (1, 3):
+        data = {"crop": 32, "augment": "none", "crops_per_image": 1}
+        quietly(recipe(members=("only",), train={**still, "accumulate": accumulate}, data=data), cells, tmp_path)
+    alone, summed = taken[1], taken[3]
+    assert (len(alone), len(summed)) == (4, 2)
+    for place, found in enumerate(summed):
+        parts = alone[3 * place : 3 * place + 3]
+        for gradient, *each in zip(found, *parts, strict=True):
+            torch.testing.assert_close(gradient, torch.stack(each).mean(0), rtol=1e-3, atol=1e-6)
+
+
+def test_samples_that_can_not_be_drawn_do_not_cost_the_model(recipe, cells, tmp_path, monkeypatch):
+    def fails(*_):
+        raise ValueError("larger than\nis taken")
+
+    monkeypatch.setattr("segkit.training.member.draw_samples", fails)
+    run = quietly(recipe(members=("only",), train={"epochs": 1}), cells, tmp_path)
+    assert (run.directory / "model").is_dir()
+    assert "sample pictures not drawn: larger than is taken" in (run.directory / "log.txt").read_text()
+
+
+def test_weights_are_not_chosen_on_what_is_trained_on(recipe, cells, tmp_path):
+    asked = recipe(members=("only",), data={"train_on": ["train", "val"]})
+    with pytest.raises(RecipeError, match=r"data.validate_on=val is trained on too, so the best weights would be"):
+        quietly(asked, cells, tmp_path)
+    last = recipe(members=("only",), data={"train_on": ["train", "val"]}, train={"keep": "last", "epochs": 1})
+    assert quietly(last, cells, tmp_path).model.about["trained_on"]["splits"] == "train, val"
+
+
+def test_a_full_disk_at_the_table_does_not_end_training(recipe, cells, tmp_path, monkeypatch):
+    real, failed = EpochTable.write, []
+
+    def full(table):
+        if not failed:
+            failed.append(table)
+            raise UsageError("metrics.csv: can't be written") from OSError(errno.ENOSPC, "No space left on device")
+        real(table)
+
+    monkeypatch.setattr(EpochTable, "write", full)
+    run = quietly(recipe(members=("only",)), cells, tmp_path)
+    with (run.directory / "members/only/metrics.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2

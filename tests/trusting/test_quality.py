@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from segkit.trusting.quality import PENALTIES, Quality, fit_quality
+from segkit.trusting.quality import PENALTIES, Quality, _accepted, fit_quality
 
 
 def made(count, noise=0.05, seed=0):
@@ -112,3 +112,18 @@ def test_a_patient_with_many_images_counts_as_one_with_few():
     assert errors.shares[0] == pytest.approx(1 / 12)  # nothing lies below, but the next unit may
     steps = np.diff(errors.shares)
     assert sorted(set(steps.round(6))) == [round(1 / 30 / 12, 6), round(1 / 12, 6)]
+
+
+def test_the_penalty_is_the_one_with_the_smallest_leave_one_out_error():
+    # The sign tells far less than the noise: training error asks for the smallest penalty, left-out ones the largest.
+    x, noise = np.tile([1.0, -1.0], 10), np.tile([1.0, 1.0, -1.0, -1.0], 5)
+    quality = fitted(np.stack([x, 0 * x, 0 * x], 1), 0.5 + 0.01 * x + 0.3 * noise)
+    assert quality.slopes == pytest.approx([0.01 * 20 / (20 + PENALTIES[-1]), 0, 0])
+
+
+def test_accepted_are_as_many_as_keep_the_bad_ones_and_one_more_within_the_risk():
+    held = np.array([0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6])
+    dice = np.array([0.9, 0.9, 0.9, 0.9, 0.1, 0.9, 0.9, 0.1])
+    # (1 + 1) / (7 + 1) is within 0.3, (2 + 1) / (8 + 1) isn't
+    found = _accepted(held, dice, np.ones(8), 0.5, 0.3)
+    assert found == pytest.approx({"cut": 0.65, "accepted": 7 / 8, "worse": 1 / 7})
