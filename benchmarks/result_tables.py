@@ -109,12 +109,14 @@ def small_budgets(rows: Rows) -> Lines:
         ("rgbd_pothole", 4, "pothole Dice, pooled, colour alone", "dice pothole"),
         ("em_isbi2012", 6, "membrane Dice, pooled", "dice membrane"),
         ("camvid_320x240", 12, "mean IoU of 11 classes", "mean iou"),
+        ("drive", 20, "vessel Dice, pooled in the field of view", "dice vessel"),
     ]
     header = ["data", "minutes", "score on test", "plain smp loop", *(f"`segkit init`, seed {seed}" for seed in SEEDS)]
     lines = [header]
     for data, minutes, score, key in scores:
         start = f"{data}, {minutes} minutes"
-        plain = rows.get(f"{start}, smp Unet resnet34, seed 0") or rows[f"{start}, smp Unet resnet34 in another script"]
+        peers = {key: row for key, row in rows.items() if key.startswith(f"{start}, smp Unet")}
+        plain = next((row for key, row in peers.items() if key.endswith("seed 0")), None) or next(iter(peers.values()))
         ours = [rows.get(f"{start}, segkit init, seed {seed}") for seed in SEEDS]
         shown = [f"{row[key]:.3f}" if row else "" for row in [plain, *ours]]
         lines.append([f"`{data}`", str(minutes), score, *shown])

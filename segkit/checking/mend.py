@@ -91,6 +91,8 @@ def check_place(out: Path, data: Path) -> None:
     """Raise UsageError where no copy of a dataset can go."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UsageError(f"{out}: is there already; a copy needs a new or empty folder")
+    if out.resolve() == Path.cwd():
+        raise UsageError(f"{out}: is the folder that you are in; name another, which may be new")
     if out.resolve().is_relative_to(data.resolve()) or data.resolve().is_relative_to(out.resolve()):
         raise UsageError(f"{out}: a copy can't lie in its dataset, nor around it")
 

@@ -86,10 +86,10 @@ def whole_values(pixels: Pixels, path: Path) -> Values:
     values = np.ascontiguousarray(pixels[..., 0])
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
-    if np.issubdtype(values.dtype, np.integer) and values.max(initial=0) > LARGEST_ID:
+    if values.max(initial=0) > LARGEST_ID and (values == np.rint(values)).all():
         raise DataError(
-            f"{path}: the mask holds values up to {values.max()}; ids go to {LARGEST_ID}. Export ids of classes, not "
-            "of instances"
+            f"{path}: the mask holds values up to {int(values.max())}; ids go to {LARGEST_ID}. Export ids of classes, "
+            "not of instances"
         )
     whole = values.clip(0, LARGEST_ID).astype(np.uint16)
     if (whole != values).any():

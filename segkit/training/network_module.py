@@ -114,7 +114,7 @@ class NetworkModule(L.LightningModule):
         their mean before. Right as long as the gradients are unscaled here, which is why fp16 takes the unfused one.
         """
         summed = self.train_recipe.accumulate
-        rest = int(self.trainer.num_training_batches) % summed if self.trainer.is_last_batch else 0
+        rest = int(self.trainer.num_training_batches) % summed if summed > 1 and self.trainer.is_last_batch else 0
         for parameters in map(list, self.clipped_together()):
             if rest:
                 for parameter in parameters:

@@ -1,7 +1,6 @@
 """What a run tells while it goes: a table with one row an epoch, its curves, and a progress bar."""
 
 import csv
-import errno
 import math
 import time
 from collections.abc import Callable
@@ -19,8 +18,6 @@ from segkit.files import atomic_path
 from segkit.training.allowance import Allowance
 from segkit.training.curves import draw_curves
 from segkit.training.network_module import NetworkModule
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class EpochTable(L.Callback):
@@ -115,12 +112,11 @@ class EpochTable(L.Callback):
         self._kept(self.draw)
 
     def _kept(self, write: Callable[[], None]) -> None:
-        """Write what is to look at: neither a full disk nor who has it open, as on Windows, must end training."""
+        """Write what is to look at; that somebody has it open, as is felt on Windows alone, must not cost the model."""
         try:
             write()
         except UsageError as error:
-            cause = error.__cause__
-            if not isinstance(cause, PermissionError) and getattr(cause, "errno", None) not in FULL:
+            if not isinstance(error.__cause__, PermissionError):
                 raise
             self.say(f"not written: {error}")
 

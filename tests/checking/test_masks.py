@@ -190,7 +190,7 @@ def test_without_a_description_one_smoothed_mask_among_others_is_named(cells, fo
         cells.write(f"masks/{name}.png", 255 * cells.mask(name))
     (cells.path / "dataset.yaml").unlink()
     name = cells.train[0]
-    cells.write(f"masks/{name}.png", cv2.GaussianBlur(255 * cells.mask(name), (5, 5), 0))
+    cells.write(f"masks/{name}.png", cv2.GaussianBlur(cells.mask(name), (5, 5), 0))
     told = found(cells.path)
     assert "coding" not in told
     assert [place.partition(" ")[0] for place in told["interpolated"]] == [f"masks/{name}.png"]

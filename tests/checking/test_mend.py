@@ -436,14 +436,15 @@ def test_a_misspelt_key_is_asked_about_as_the_right_one(cells, given, question):
 @pytest.mark.parametrize(
     ("more", "question"),
     [
-        ({"training": 2}, "Which of train and training is for testing isn't known"),
-        ({"all": 8}, "Nothing is left of train"),
-        ({"extra": 1}, None),
+        ({"training": (4, 9)}, "Which of train and training is for testing isn't known"),
+        ({"all": (0, 8)}, "Nothing is left of train"),
+        ({"extra": (0, 1)}, None),
     ],
 )
 def test_names_in_two_splits_are_asked_about_where_the_splits_do_not_say(cells, more, question):
-    ((split, count),) = more.items()
-    cells.describe(splits={"train": cells.train, "val": cells.val, "test": cells.test, split: cells.train[:count]})
+    ((split, (first, last)),) = more.items()
+    stems = [*cells.train, *cells.val][first:last]
+    cells.describe(splits={"train": cells.train, "val": cells.val[1:], "test": cells.test, split: stems})
     (asked,) = (one for one in plan_repairs(segkit.check(cells.path)) if one.kind == "one_split")
     assert asked.question == question
 
@@ -487,11 +488,11 @@ def test_a_region_of_another_size_does_not_stop_the_mending_of_others(cells, men
     assert orientation_of(copy / f"images/{name}.png") == 1
 
 
-def test_a_copy_goes_into_the_folder_that_one_stands_in(cells, tmp_path, monkeypatch):
+def test_a_copy_does_not_take_the_place_of_the_folder_that_one_is_in(cells, tmp_path, monkeypatch, capsys):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert main(["check", str(cells.path), "--fix", "."]) == 0
-    assert open_dataset(tmp_path / "here").samples("train")
+    assert main(["check", str(cells.path), "--fix", "."]) == 2
+    assert ".: is the folder that you are in; name another, which may be new" in capsys.readouterr().err
 
 
 def test_links_that_go_round_are_followed_once(cells, mended):

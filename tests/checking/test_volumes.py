@@ -226,5 +226,5 @@ def test_two_files_of_one_name(bodies):
 
 
 def test_volumes_are_not_mended(bodies, tmp_path):
-    with pytest.raises(UsageError, match="has volumes, and pictures alone are mended"):
+    with pytest.raises(UsageError, match=r"has volumes \(body_000.nii.gz and 5 more\), and pictures alone are mended"):
         mend(check(bodies), tmp_path / "copy", ())

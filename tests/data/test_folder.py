@@ -192,7 +192,7 @@ BAD_DESCRIPTIONS = [
     ({"classes": ["x", "y"], "task": "multiclas"}, "task: 'multiclas' is not known; did you mean 'multiclass'"),
     (
         {"classes": ["x", "y"], "depth_unit": "cm"},
-        "depth_unit: expected mm, m, so many of them such as 0.1mm, disparity or relative (found 'cm')",
+        r"depth_unit: expected mm, m, so many of them such as 0.1mm, disparity or relative \(found 'cm'\)",
     ),
     ({**XY, "depth_unit": "disparity"}, "depth_unit: disparity needs 'depth_focal_baseline', focal length in pixels"),
     (

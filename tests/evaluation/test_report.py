@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -420,3 +421,24 @@ def test_progress_counts_the_pictures_of_both_splits(prepared):
         progress=lambda done, total, _: calls.append((done, total)),
     )
     assert calls == [(1, 2), (2, 2)]
+
+
+def test_it_is_said_which_member_knows_the_pictures_and_that_another_split_has_them(prepared, tmp_path):
+    model, data = load(prepared / "runs" / "demo" / "model"), tmp_path / "cells"
+    shutil.copytree(prepared / "cells", data)
+    description = yaml.safe_load((data / "dataset.yaml").read_text())
+    test = description["splits"]["test"]
+    description["splits"]["more"] = test[:1]
+    (data / "dataset.yaml").write_text(yaml.safe_dump(description))
+    name = open_dataset(data).name
+    first, second = model.members
+    model.about = {}
+    first.about = {"trained_on": {"dataset": name, "splits": "test", "chosen_on": "test"}}
+    second.about = {"trained_on": {"dataset": name, "splits": "more"}}
+    a, b = model.names
+    assert evaluate(model, data, "test").metrics["notes"] == [
+        f"member {a} was trained on split 'test' of {name}: these scores say little about new images",
+        f"member {a}'s weights were chosen by their score on split 'test' of {name}: these scores favour them",
+        f"member {b} was trained on 1 of these {len(test)} images, which another split has too: these scores say "
+        "little about new images",
+    ]

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import segkit
 from segkit.data.batches import collate
@@ -21,7 +22,7 @@ from segkit.training.losses import build_loss
 from segkit.training.plan import build_segmenter, data_digest, make_plans
 from segkit.training.population import measure_norms
 from segkit.training.run import train
-from segkit.training.teacher import mistakes, wrongness
+from segkit.training.teacher import mistakes, teach, wrongness
 
 SMALL = {"backbone": {"name": "stem", "width": 4}, "neck": {"name": "unet", "widths": [4]}}
 
@@ -308,3 +309,20 @@ def test_what_is_wrong_outside_the_region_counts_where_it_is_learnt(cells, tmp_p
     assert (inside[24:] == 0).all()
     assert (everywhere[24:] > 0).all()
     assert (inside[:24] == everywhere[:24]).all()
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_teacher_teaches_outside_the_region_of_interest_only_where_that_is_trained_on(cells, tmp_path, inside):
+    data = Path(shutil.copytree(cells, tmp_path / "cells"))
+    description = yaml.safe_load((data / "dataset.yaml").read_text())
+    (data / "dataset.yaml").write_text(yaml.safe_dump({**description, "roi": "fov"}))
+    (data / "fov").mkdir()
+    for file in (data / "masks").iterdir():
+        region = np.ones_like(cv2.imread(str(file), cv2.IMREAD_UNCHANGED))
+        region[:10] = 0
+        cv2.imwrite(str(data / "fov" / file.name), region)
+    model = segkit.Segmenter.create(**SMALL, classes=["background", "cell"]).eval()
+    folder = open_dataset(data)
+    for maps in teach(model, folder.samples("train")[:2], folder, tmp_path / "kept", print, inside_roi=inside):
+        assert bool((maps[:10] == 255).all()) is inside
+        assert not (maps[10:] == 255).any()

@@ -1,5 +1,4 @@
 import csv
-import errno
 import multiprocessing
 import os
 import signal
@@ -19,7 +18,6 @@ from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
 from segkit.training.module import TrainingModule
 from segkit.training.plan import _sizes, build_segmenter, make_plans
-from segkit.training.progress import EpochTable
 from segkit.training.run import train
 
 
@@ -344,18 +342,3 @@ def test_weights_are_not_chosen_on_what_is_trained_on(recipe, cells, tmp_path):
         quietly(asked, cells, tmp_path)
     last = recipe(members=("only",), data={"train_on": ["train", "val"]}, train={"keep": "last", "epochs": 1})
     assert quietly(last, cells, tmp_path).model.about["trained_on"]["splits"] == "train, val"
-
-
-def test_a_full_disk_at_the_table_does_not_end_training(recipe, cells, tmp_path, monkeypatch):
-    real, failed = EpochTable.write, []
-
-    def full(table):
-        if not failed:
-            failed.append(table)
-            raise UsageError("metrics.csv: can't be written") from OSError(errno.ENOSPC, "No space left on device")
-        real(table)
-
-    monkeypatch.setattr(EpochTable, "write", full)
-    run = quietly(recipe(members=("only",)), cells, tmp_path)
-    with (run.directory / "members/only/metrics.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 2
