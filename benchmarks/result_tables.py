@@ -123,6 +123,25 @@ def small_budgets(rows: Rows) -> Lines:
     return lines
 
 
+def loop_speed(rows: Rows) -> Lines:
+    loops = {
+        "bare_ms": "bare loop",
+        "bare_reusing_memory_ms": "bare loop that reuses memory",
+        "segkit_ms": "segkit",
+        "segkit_with_loader_ms": "segkit, crops cut while it trains",
+    }
+    members = {name: row for name, row in rows.items() if name != "loader"}
+    lines = [["milliseconds a step", *members]]
+    lines += [[name, *(f"{row[key]:.0f}" for row in members.values())] for key, name in loops.items()]
+    for key, name in (
+        ("segkit_over_bare", "segkit over the bare loop"),
+        ("segkit_over_bare_reusing_memory", "over the one that reuses memory"),
+        ("segkit_over_bare_reusing_memory_at_most", "the same with checkpoints, curves and samples at their most"),
+    ):
+        lines.append([name, *(f"{row[key]:.3f}" for row in members.values())])
+    return lines
+
+
 def volumes(rows: Rows) -> Lines:
     names = {
         "2-D": "axial",
@@ -288,6 +307,7 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "retina": ("retina", retina),
     "older retina": ("retina", older_retina),
     "small budgets": ("small_budgets", small_budgets),
+    "loop speed": ("loop_speed", loop_speed),
     "volumes": ("volumes", volumes),
     "captions": ("captions", captions),
     "fusion": ("classifier_fusion", fusion),
