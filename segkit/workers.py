@@ -14,6 +14,7 @@ Workers = int | Literal["auto"]
 
 SHARED_MEMORY = "/dev/shm"  # where processes leave batches on Linux; 64 MiB in a container, unless it is given more
 KEPT_FREE = 0.2  # of it
+FEW = 2  # cores
 
 
 def check_not_importing() -> None:
@@ -27,16 +28,20 @@ def check_not_importing() -> None:
         )
 
 
-def loader_workers(wanted: Workers, device: torch.device, batch: int) -> int:
+def loader_workers(wanted: Workers, device: torch.device, batch: int, *, decoded: bool = False) -> int:
     """How many processes prepare batches: as many as wanted; or half the cores, 4 at most, for a GPU more.
 
     Args:
         wanted: by the recipe.
         device: what they prepare for.
         batch: bytes of one, of which each process has two waiting in shared memory; with ``auto`` no more than fit.
+        decoded: whether pictures lie decoded in memory. Then two cores need no further process: PyTorch's threads wait
+            for one another, and lose more beside it than cutting the crops takes.
     """
     if wanted != "auto":
         return wanted
+    if decoded and device.type == "cpu" and cores() <= FEW:
+        return 0
     most = min(12, max(1, cores() - 1)) if device.type == "cuda" else min(4, cores() // 2)
     room = int((1 - KEPT_FREE) * shared_memory() / max(batch, 1))
     return max(0, min(most, (room - 1) // 2))  # one more batch is in hand

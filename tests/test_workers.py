@@ -45,3 +45,12 @@ def test_shared_memory_is_what_its_file_system_has_left(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(workers, "SHARED_MEMORY", "/nowhere at all")
     assert shared_memory() > 1 << 60
+
+
+@pytest.mark.parametrize(
+    ("cores", "device", "expected"), [(1, CPU, 0), (2, CPU, 0), (3, CPU, 1), (6, CPU, 3), (2, GPU, 1)]
+)
+def test_two_cores_need_none_where_pictures_lie_decoded(cores, device, expected, machine):
+    machine.setattr(workers, "cores", lambda: cores)
+    assert loader_workers("auto", device, 1, decoded=True) == expected
+    assert loader_workers("auto", device, 1) == max(expected, cores // 2 if device == CPU else 1)

@@ -189,6 +189,11 @@ class SegmentationDataset(Dataset[Item]):
             return number
         return int(candidates[rng.integers(len(candidates))])
 
+    @property
+    def decoded(self) -> bool:
+        """Whether its pictures lie decoded in memory."""
+        return self._cache is not None
+
     @cached_property
     def _slices_with_foreground(self) -> dict[tuple[str, Plane | None], list[int]]:
         found: dict[tuple[str, Plane | None], list[int]] = {}

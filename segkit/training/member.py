@@ -290,9 +290,10 @@ def _digest(segmenter: Segmenter) -> str:
 
 def _loader(plan: Plan) -> DataLoader[dict[str, Any]]:
     train = plan.member.train
-    item = plan.dataset[0, 0] if train.workers == "auto" else {}
-    size = sum(value.nbytes for value in item.values() if isinstance(value, torch.Tensor))
-    workers = loader_workers(train.workers, default_device(), train.batch * size)
+    workers = train.workers
+    if workers == "auto":
+        size = sum(value.nbytes for value in plan.dataset[0, 0].values() if isinstance(value, torch.Tensor))
+        workers = loader_workers(workers, default_device(), train.batch * size, decoded=plan.dataset.decoded)
     return DataLoader(
         plan.dataset,
         batch_size=train.batch,
