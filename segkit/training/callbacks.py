@@ -83,7 +83,7 @@ class FixedNorms(L.Callback):
             measure_norms(segmenter, batches())
         except torch.OutOfMemoryError:  # of batches that are larger than those of training
             torch.cuda.empty_cache()
-            measure_norms(segmenter, (part for images in batches() for part in images.split(self._batch)))
+            measure_norms(segmenter, (part for images in batches() for part in torch.split(images, self._batch)))
 
 
 class AveragedValidation(L.Callback):
