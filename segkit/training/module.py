@@ -48,24 +48,24 @@ class TrainingModule(NetworkModule):
                 (main, *auxiliary), spread = model.forward_with_spread(batch["image"], batch["depth"])
             else:
                 main, *auxiliary = model.forward_levels(batch["image"], batch["depth"])
-        loss = self._against(main, batch, batch["target"], beside)
+        told = self._told(batch["target"], batch["weight"], beside)
+        loss: Tensor = self.loss(main, *told)
         for place, logits in enumerate(auxiliary, start=1):
-            target, also = batch["target"], beside
             if model.depth_auxiliary and place == len(auxiliary):  # which says nothing of pictures without depth
                 without = ~(batch["depth"][:, -1] > 0).flatten(1).any(1)
-                target, also = _ignored(target, without), None if also is None else _ignored(also, without)
-            loss = loss + AUXILIARY_WEIGHT / len(auxiliary) * self._against(logits, batch, target, also)
+                also = None if beside is None else _ignored(beside, without)
+                told = self._told(_ignored(batch["target"], without), batch["weight"], also)
+            loss = loss + AUXILIARY_WEIGHT / len(auxiliary) * self.loss(logits, *told)
         if spread is not None and beside is not None:
             loss = loss + spread_loss(spread, beside)
         return loss
 
-    def _against(self, logits: Tensor, batch: dict[str, Any], target: Tensor, beside: Tensor | None) -> Tensor:
-        """The loss of some logits against a target on the pixels' grid."""
-        model, weight = self.segmenter, batch["weight"]
+    def _told(self, target: Tensor, weight: Tensor | None, beside: Tensor | None) -> tuple[Tensor | None, ...]:
+        """What a loss holds logits against: target, weight and what lies beside, on the grid that the model learns."""
+        model = self.segmenter
         if model.output_size is not None:
             target, weight = coarse_target(target, model.output_size, model.task, len(model.classes))
-        loss: Tensor = self.loss(logits, target, weight, *(() if beside is None else (beside,)))
-        return loss
+        return (target, weight) if beside is None else (target, weight, beside)
 
     def clipped_together(self) -> Iterator[Iterable[nn.Parameter]]:
         """All but the second head's, and those: it must not move what it only reads."""

@@ -106,6 +106,50 @@ def test_gradients_are_clipped_to_the_recipes_norm(module):
     assert norm.item() == pytest.approx(module.train_recipe.clip, rel=1e-3)
 
 
+def test_a_second_heads_gradients_are_clipped_by_themselves(module):
+    torch.manual_seed(0)
+    own, model = module.train_recipe.clip, module.segmenter
+    model.spread = torch.nn.Linear(3, 2)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, own / 1e6)
+    for parameter in model.spread.parameters():
+        parameter.grad = torch.full_like(parameter, 1e3)
+    module.configure_gradient_clipping()
+    rest = [parameter for name, parameter in model.named_parameters() if not name.startswith("spread.")]
+    assert all(torch.all(parameter.grad == own / 1e6) for parameter in rest)
+    norm = torch.cat([parameter.grad.flatten() for parameter in model.spread.parameters()]).norm()
+    assert norm.item() == pytest.approx(own, rel=1e-3)
+
+
+def test_the_depth_head_learns_nothing_from_pictures_without_depth():
+    torch.manual_seed(0)
+    stem = {"name": "stem", "width": 4, "depth": 4}
+    model = Segmenter.create(
+        stem,
+        neck={"name": "unet"},
+        classes=2,
+        depth=stem,
+        bridge="gated",
+        auxiliary=1,
+        depth_auxiliary=True,
+    )
+    loss = build_loss({"cross_entropy": 1.0}, task="binary", classes=2)
+    module = TrainingModule(model, loss, TrainRecipe(ema=0.9), PredictRecipe(), updates=10).eval()
+    given = batch()
+    depth = torch.rand(2, 2, 32, 32)
+    depth[:, 1] = torch.tensor([1.0, 0.0]).view(2, 1, 1)  # the second picture has none
+    given["depth"] = depth
+    main, *rest = model.forward_levels(given["image"], depth)
+    share = AUXILIARY_WEIGHT / len(rest)
+    told = [given["target"]] * (len(rest) - 1) + [given["target"].clone()]
+    told[-1][1] = 255
+    expected = module.loss(main, given["target"]) + share * sum(
+        module.loss(logits, target) for logits, target in zip(rest, told, strict=True)
+    )
+    torch.testing.assert_close(module.training_step(given, 0), expected)
+    assert not torch.isclose(module.loss(rest[-1], given["target"]), module.loss(rest[-1], told[-1]))
+
+
 def test_the_rate_rises_from_zero_and_falls_to_zero(module):
     module.train_recipe = TrainRecipe(learning_rate=0.5, warmup=0.2)
     configured = module.configure_optimizers()
