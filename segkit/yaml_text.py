@@ -33,7 +33,8 @@ def parse_keys(
         what = one_line(getattr(wrong, "problem", None) or wrong)
         raise error(f"{where}:{line} not valid YAML: {what}") from None
     if not isinstance(values, dict):
-        raise error(f"{where}: expected keys like {like}, found {type(values).__name__}")
+        found = "nothing" if values is None else "a list" if isinstance(values, list) else "no keys"
+        raise error(f"{where}: expected keys like {like}, found {found}")
     return values
 
 

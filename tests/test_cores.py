@@ -5,7 +5,7 @@ import os
 import pytest
 
 from segkit import cores as module
-from segkit.cores import container_share, cores, few_threads
+from segkit.cores import considerate_threads, container_share, cores
 
 
 @pytest.mark.parametrize(
@@ -44,5 +44,19 @@ def test_threads_are_no_more_than_cores_unless_it_is_said(there, of, said, expec
     monkeypatch.delenv("OMP_NUM_THREADS")
     if said is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
-    few_threads()
+    considerate_threads()
     assert os.environ.get("OMP_NUM_THREADS") == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, module.SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
+)
+def test_threads_wait_for_a_short_time_unless_it_is_said(given, expected, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "1")  # so that it is brought back
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    considerate_threads()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected

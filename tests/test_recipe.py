@@ -140,7 +140,7 @@ def test_the_data_argument_wins_over_the_file(write):
             r"members\.0\.name: expected letters, digits, '_' and '-' alone, a letter",
         ),
         ("name: x\n  model: [", r"recipe\.yaml: line 2: not valid YAML"),
-        ("just words", r"recipe\.yaml: expected keys like 'name:' and 'model:', found str"),
+        ("just words", r"recipe\.yaml: expected keys like 'name:' and 'model:', found no keys"),
     ],
 )
 def test_a_wrong_recipe_names_the_file_the_key_and_the_right_one(write, values, message):

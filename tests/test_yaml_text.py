@@ -19,7 +19,7 @@ def test_names_stay_as_they_are_written():
         ("groups:\n  p: [a]\n  p: [b]\n", "x.yaml: line 3: not valid YAML: 'p' is there twice"),
         ("day: 2024-02-30\n", "x.yaml: not valid YAML: day is out of range"),
         ("a: [1\n", "x.yaml: line 2: not valid YAML"),
-        ("[a]", "x.yaml: expected keys like 'a:', found list"),
+        ("[a]", "x.yaml: expected keys like 'a:', found a list"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(text, message):

@@ -11,7 +11,7 @@ from segkit.checking.examine import Facts
 from segkit.checking.findings import Finding, Place, finding
 from segkit.checking.mask_facts import MaskFacts
 from segkit.checking.survey import Survey, reason
-from segkit.data.coding import BY_NAME, Coding, background_of, check_named, decide_coding
+from segkit.data.coding import BY_NAME, MIXED, Coding, background_of, check_named, decide_coding
 from segkit.data.masks import IGNORE, NO_CLASS, looks_interpolated, shown_values, strange_values
 from segkit.data.splits import purpose
 from segkit.data.suffixes import DICOM, suffix_of
@@ -41,7 +41,7 @@ def decide(seen: Survey, facts: Sequence[Facts]) -> tuple[Coding | None, list[Fi
         coding = decide_coding(whole, seen.description, seen.path / "masks")
     except DataError as error:
         return None, finding("coding", [Place("masks/", reason(error, seen.path / "masks"))])
-    return coding, finding("decided", [Place("masks", note) for note in coding.notes])
+    return coding, finding("decided", [Place("masks", note) for note in coding.notes if note != MIXED])
 
 
 def _unblurred(mask: MaskFacts) -> NDArray[np.intp]:

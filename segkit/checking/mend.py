@@ -57,12 +57,16 @@ def mend(
         progress: called with the number of steps done and of all: each picture mended, each file copied.
 
     Raises:
-        DataError: the classes aren't known, so that no mask can be mended.
+        DataError: the classes aren't known, so that no mask can be mended; something is wrong in ``dataset.yaml``,
+            and to leave it out isn't among the repairs.
         UsageError: the folder has something in it, lies in the dataset, or can't be written.
     """
     out, data = Path(out).resolve(), report.evidence.seen.path
     if report.evidence.coding is None:
         raise DataError(f"{data}: what the masks' values mean isn't known; mend dataset.yaml first")
+    wrong = [place.detail for found in report.findings if found.kind == "description" for place in found.places]
+    if wrong and not any(repair.kind == "description" for repair in repairs):
+        raise DataError(f"{data / 'dataset.yaml'}: {wrong[0]}; correct it first, for a copy would be without it")
     volumes = [sample.image.name for sample in report.evidence.seen.samples.values() if sample.volume]
     if volumes:
         more = f" and {len(volumes) - 1} more" if len(volumes) > 1 else ""

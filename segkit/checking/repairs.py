@@ -49,7 +49,7 @@ def _safe(report: CheckReport) -> list[Repair]:
     unused, lost = _unused(report)
     twice, which = _in_two_splits(report)
     return [
-        Repair("description", "what is wrong in dataset.yaml is left out", *_left_out(report)),
+        Repair("description", "what is wrong in dataset.yaml is left out, or joined", *_left_out(report)),
         Repair("ids", "0 and 255 in masks become the class ids 0 and 1", tuple(masks if foreground else ())),
         Repair("ids", "colours in masks become class ids", tuple(masks if description.palette else ())),
         Repair("ids", "masks of 16 bits or with transparency become plain 8-bit masks", tuple(odd)),
@@ -66,6 +66,8 @@ def _left_out(report: CheckReport) -> tuple[tuple[str, ...], str | None]:
     """The faults of dataset.yaml, and what to ask where keys go that say what is for testing, or belongs together."""
     details = [place.detail for found in report.findings if found.kind == "description" for place in found.places]
     keys = sorted(set(map(_key_meant, details)) & set(LOST))
+    if report.evidence.seen.description.groups and "groups" in keys:
+        keys.remove("groups")  # those with a picture in common are joined
     return _places(report, "description"), f"{' and '.join(keys)} would be drawn or guessed anew" if keys else None
 
 

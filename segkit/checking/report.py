@@ -106,9 +106,14 @@ class CheckReport:
         if seen["depth"]:
             lines.append(f"  {_depth(seen['depth'])}")
         if seen["classes"]:
-            shares = ", ".join(f"{name} {100 * share:.2g} %" for name, share in seen["classes"].items())
+            shares = ", ".join(f"{name} {_percent(share)}" for name, share in seen["classes"].items())
             lines.append(f"  classes by their share of the pixels: {shares}")
         return lines
+
+
+def _percent(share: float) -> str:
+    """Two digits, three where there are none behind the point."""
+    return f"{100 * share:.{3 if share > 0.99 else 2}g} %"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """``segkit evaluate``: how good a model, each of its members, or a folder of masks is, and which is better."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -106,9 +109,7 @@ def evaluate(
     if asked and not lesions:
         raise UsageError("--lesion-overlap and --lesion-size say what --lesions counts; give it too")
     how = told(tile=tile, overlap=overlap, tta=tta, threshold=threshold, precision=precision)
-    if out is not None:
-        _report_folder(out)
-    with progress_bar("evaluating") as show:
+    with _report_folder(out, data), progress_bar("evaluating") as show:
         if len(models) > 1:
             comparison = compare(models, data, split, **how, depth=depth, errors=out, progress=show)
         else:
@@ -137,15 +138,43 @@ def evaluate(
         result.save(out)
 
 
-def _report_folder(out: Path) -> None:
-    """UsageError where a report's files can't be written, or would take the place of a run's or a model's."""
+@contextmanager
+def _report_folder(out: Path | None, data: Path) -> Iterator[None]:
+    """Make the folder of a report, if there is to be one; a new one goes again where the block fails.
+
+    Raises:
+        UsageError: files can't be written there, or would take the place of others, or lie among a dataset's.
+    """
     from segkit.artifact import DESCRIPTION
     from segkit.prediction.writers import output_folder
 
-    for name, what in (("recipe.yaml", "a run"), (DESCRIPTION, "a model")):
-        if (out / name).is_file():
-            raise UsageError(f"{out}: {what}, whose files a report would overwrite; choose another folder (-o report)")
+    if out is None:
+        yield
+        return
+    page = out / "index.html"
+    foreign = page.is_file() and not any((out / name).is_file() for name in ("metrics.json", "comparison.json"))
+    for there, what in (
+        ((out / "recipe.yaml").is_file(), "a run, whose files a report would overwrite"),
+        ((out / DESCRIPTION).is_file(), "a model, whose files a report would overwrite"),
+        (foreign, "has an index.html of something else, which a report would overwrite"),
+        (_among_pictures(out, data), "the dataset's own folder, which is no place for a report"),
+    ):
+        if there:
+            raise UsageError(f"{out}: {what}; choose another folder (-o report)")
+    new = not out.exists()
     output_folder(out)
+    try:
+        yield
+    except BaseException:
+        if new:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+
+
+def _among_pictures(out: Path, data: Path) -> bool:
+    """Whether a folder is a dataset's, or that of its pictures or masks, or in one of these."""
+    out, data = out.resolve(), data.resolve()
+    return out == data or any(out.is_relative_to(data / name) for name in ("images", "masks", "depth"))
 
 
 def _evaluate_labels(
@@ -154,9 +183,7 @@ def _evaluate_labels(
     """The same for a classifier: scores, confusion matrix and worst images."""
     from segkit.score import evaluate as run_evaluation
 
-    if out is not None:
-        _report_folder(out)
-    with progress_bar("evaluating") as show:
+    with _report_folder(out, data), progress_bar("evaluating") as show:
         report = run_evaluation(model, data, split, **told(precision=precision), progress=show)
     if as_json:
         print_json(report.metrics)

@@ -32,7 +32,7 @@ from segkit.cli import (
     train,
     trust,
 )
-from segkit.cores import few_threads
+from segkit.cores import considerate_threads
 from segkit.errors import SegkitError, UsageError
 
 INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
@@ -96,7 +96,7 @@ def run() -> None:
     SIGTERM, with which clusters and containers end a program, leaves no half-written file behind either.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    few_threads()
+    considerate_threads()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file on Windows may have no letter for × or a name
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of one command: 0 fine, 1 our fault, 2 wrong use or recipe, 3 bad data, 130 interrupted.
 
     What went wrong is one line on stderr; with ``SEGKIT_DEBUG=1`` in the environment the traceback comes before it.
-    SIGTERM ends :func:`run` with 143.
+    SIGTERM ends :func:`run` with 143, but for a training, which it interrupts.
 
     Args:
         arguments: what follows ``segkit`` on the command line; None takes it from ``sys.argv``.
@@ -132,6 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _trace()
         _say(f"error: {error}")
         return error.exit_code
+    except MemoryError as error:
+        _trace()
+        what = "take smaller crops (data.crop), batches (train.batch) or tiles (--tile)"
+        _say(f"error: out of memory{f' ({error})' if str(error) else ''}; {what}")
+        return UsageError.exit_code
     except Exception as error:
         hint = "" if _trace() else " (SEGKIT_DEBUG=1 in the environment shows where)"
         _say(f"error: unexpected {type(error).__name__}: {' '.join(str(error).split())}{hint}")

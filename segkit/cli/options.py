@@ -9,7 +9,16 @@ import typer
 from segkit.errors import UsageError
 from segkit.json_text import json_text
 
-Tile = Annotated[int | None, typer.Option(help="Side of the tiles; 0 takes each picture in one piece.")]
+SMALLEST_TILE = 16  # as in recipes: of smaller ones nothing is seen but borders
+
+
+def _tile(side: int | None) -> int | None:
+    if side is not None and 0 < side < SMALLEST_TILE:
+        raise typer.BadParameter(f"{side}; expected {SMALLEST_TILE} or more, or 0 for each picture in one piece")
+    return side
+
+
+Tile = Annotated[int | None, typer.Option(help="Side of the tiles; 0 takes each picture in one piece.", callback=_tile)]
 Overlap = Annotated[float | None, typer.Option(help="Share of a tile that its neighbour covers too.")]
 Tta = Annotated[
     str | None,

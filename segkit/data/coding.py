@@ -15,6 +15,11 @@ from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
 from segkit.errors import DataError
 from segkit.task import Task, named_background
 
+AT_ONCE = 16  # masks that are read side by side
+MIXED = (
+    "some masks hold 0 and 255 alone, others ids: 255 isn't counted, so nothing is learned or scored in the first; "
+    "segkit check names them, and with --fix reads them as foreground"
+)
 MOST_GUESSED = 64  # classes that nobody named; beyond it values are rather those of smoothed masks
 BY_NAME = np.arange(2)
 """In the place of a DICOM segmentation's values: its segments are known by their names."""
@@ -49,7 +54,7 @@ def decide_coding(masks: Iterable[NDArray[np.intp]], description: Description, f
     """Return the coding of a dataset's masks, from its description and, where that leaves it open, their values.
 
     Values within {0, 255} in all masks mean background and foreground; where any other id occurs, 255 is ignore: the
-    first mask that holds a 1 settles it.
+    first mask that holds a 1 settles it. Where masks of both kinds were seen, a note says so.
 
     Args:
         masks: the distinct values of each mask; asked for only as far as the answer needs.
@@ -66,8 +71,11 @@ def decide_coding(masks: Iterable[NDArray[np.intp]], description: Description, f
         return _from_values(masks, folder)
     ids = 2 if description.task == "multilabel" else max(2, len(classes))
     names = named_classes(description)
-    if ids > 2 or description.ignore_index == IGNORE or not _only_0_and_255(masks, description.ignore_index):
+    if ids > 2 or description.ignore_index == IGNORE:
         return Coding(names, _table(ids, description.ignore_index))
+    of_ids, of_bytes = _kinds(masks, description.ignore_index)
+    if of_ids or not of_bytes:
+        return Coding(names, _table(ids, description.ignore_index), (MIXED,) if of_bytes else ())
     table = _table(1, description.ignore_index)
     table[255] = 1
     return Coding(names, table, ("the masks hold {0, 255}: read as background and foreground",))
@@ -102,9 +110,10 @@ def background_of(description: Description, classes: tuple[str, ...]) -> int | N
 
 def _from_values(masks: Iterable[NDArray[np.intp]], folder: Path) -> Coding:
     """Classes from every value that occurs."""
-    counts = np.zeros(1 << 16, dtype=np.int64)
+    counts, of_bytes = np.zeros(1 << 16, dtype=np.int64), False
     for values in masks:
         counts[values] += 1
+        of_bytes = of_bytes or values.tolist() in ([0, IGNORE], [IGNORE])
     found = np.flatnonzero(counts)
     if 255 in found and set(found.tolist()) <= {0, 255}:
         table = _table(1, None)
@@ -125,7 +134,8 @@ def _from_values(masks: Iterable[NDArray[np.intp]], folder: Path) -> Coding:
         ("background", "foreground") if largest == 1 else ("background", *(f"class_{i}" for i in range(1, largest + 1)))
     )
     ignored = " and 255 to ignore" if IGNORE in found else ""
-    return Coding(names, _table(len(names), None), (f"the masks hold class ids 0..{largest}{ignored}",))
+    mixed = (MIXED,) if of_bytes and largest == 1 else ()
+    return Coding(names, _table(len(names), None), (f"the masks hold class ids 0..{largest}{ignored}", *mixed))
 
 
 def _table(ids: int, ignore_index: int | None) -> Ids:
@@ -137,22 +147,26 @@ def _table(ids: int, ignore_index: int | None) -> Ids:
     return table
 
 
-def _only_0_and_255(masks: Iterable[NDArray[np.intp]], ignored: int | None) -> bool:
-    """Whether some masks hold 255, and none any other value but 0 and what is to be ignored."""
-    some = False
-    for values in masks:
-        if not set(values.tolist()) <= {0, 255, ignored}:
-            return False
-        some = some or 255 in values
-    return some
+def _kinds(masks: Iterable[NDArray[np.intp]], ignored: int | None) -> tuple[bool, bool]:
+    """Whether there is a mask of ids, and one of 255 and nothing but 0 and what is to be ignored beside it.
+
+    No more masks are asked for than AT_ONCE, or than the first of ids.
+    """
+    of_ids = of_bytes = False
+    for count, values in enumerate(masks, start=1):
+        plain = set(values.tolist()) <= {0, 255, ignored}
+        of_ids, of_bytes = of_ids or not plain, of_bytes or (plain and 255 in values)
+        if of_ids and count >= AT_ONCE:
+            break
+    return of_ids, of_bytes
 
 
 def _all_values(masks: Sequence[Path]) -> Iterator[NDArray[np.intp]]:
     """The distinct values of each mask, in batches read side by side (decoding leaves Python free)."""
     files = [file for mask in masks for file in (_class_files(mask) if mask.is_dir() else [mask])]
     with ThreadPoolExecutor(min(8, cores())) as pool:
-        for start in range(0, len(files), 16):
-            yield from pool.map(_values, files[start : start + 16])
+        for start in range(0, len(files), AT_ONCE):
+            yield from pool.map(_values, files[start : start + AT_ONCE])
 
 
 def _class_files(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Annotated, Any, get_args
@@ -17,7 +17,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from segkit.data.camera import Intrinsics, Motion
 from segkit.data.depth_format import Unit
@@ -39,6 +39,7 @@ ABOUT_DEPTH = (
 )
 ABOUT_PICTURES = {"name", "splits", "groups", "roi", *ABOUT_DEPTH}
 """Keys that mean something without the classes."""
+OVERLAPPING = "overlapping_groups"
 MOST_CLASSES = 254  # ids are uint8; 255 is ignore and 254 marks values that are no class while reading
 
 
@@ -70,11 +71,24 @@ def _apart(groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for group, stems in groups.items():
         for stem in stems:
             if group_of.setdefault(stem, group) != group:
-                raise ValueError(
-                    f"{stem} is in {group_of[stem]} and in {group}; a picture is in one group: join them, or leave it "
-                    "out of one"
+                what = (
+                    "{stem} is in {first} and in {second}; a picture is in one group: join them, or leave it out of one"
                 )
+                raise PydanticCustomError(OVERLAPPING, what, {"stem": stem, "first": group_of[stem], "second": group})
     return groups
+
+
+def _joined(groups: Mapping[Any, Sequence[Any]]) -> dict[str, list[str]]:
+    """Groups of which those with a stem in common are one, under the first one's name."""
+    joined: dict[str, list[str]] = {}
+    for group, stems in groups.items():
+        together = [str(_as_text(stem)) for stem in stems]
+        sharing = [name for name, others in joined.items() if not set(others).isdisjoint(together)]
+        name, *rest = [*sharing, str(_as_text(group))]
+        members = [stem for one in sharing for stem in joined[one]] + together
+        joined = {one: others for one, others in joined.items() if one not in rest}
+        joined[name] = list(dict.fromkeys(members))
+    return joined
 
 
 Stem = Annotated[str, BeforeValidator(_as_text)]
@@ -223,6 +237,9 @@ def describe(path: Path, *, masks: bool = True) -> tuple[Description, list[str]]
         except ValidationError as error:
             faults += [_explain(problem) for problem in error.errors()]
             wrong = {_wrong_key(problem) for problem in error.errors()}
+            if any(problem["type"] == OVERLAPPING for problem in error.errors()):
+                values["groups"] = _joined(values["groups"])  # so that what belongs together still does
+                wrong.discard("groups")
             kept = set(values) - wrong
             if "classes" in wrong or not kept & {"classes", "palette"}:
                 kept &= ABOUT_PICTURES

@@ -154,7 +154,8 @@ class Reader(Checked):
             if pixels.dtype != np.float32:
                 luma = np.rint(luma)
             return luma.astype(pixels.dtype)[..., None]
-        raise ValueError(f"the picture has {found} channels; the model takes {self.channels}")
+        counted = f"{found} channel{'s' * (found > 1)}"
+        raise ValueError(f"the picture has {counted}; the model takes {self.channels} (data.channels in its recipe)")
 
     def scale(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return float32 in 0..1 of the same shape: by the window, or uint8 / 255, uint16 / 65535, floats as they are.

@@ -89,6 +89,8 @@ def check_choice(
             f"the threshold can't be chosen on {split!r}, the split that is scored: it would fit these very images; "
             "choose it on another one, such as val"
         )
+    if "+" in chosen_on and chosen_on not in folder.splits:
+        raise UsageError(f"the threshold is chosen on one split; {chosen_on!r} names several")
     found = folder.samples(chosen_on)
     shared = sorted({sample.name for sample in found} & {sample.name for sample in samples})
     if shared:

@@ -161,7 +161,8 @@ class SegmentationMetrics:
         if ids.size and (ids.min() < 0 or ids.max() >= len(self.classes)):
             wrong = ids[(ids < 0) | (ids >= len(self.classes))][0]
             names = ", ".join(self.classes)
-            raise DataError(f"{what} holds class id {wrong}; classes are 0..{len(self.classes) - 1} ({names})")
+            meant = "; 255 is foreground only where all masks hold nothing else but 0" if wrong == IGNORE else ""
+            raise DataError(f"{what} holds class id {wrong}; classes are 0..{len(self.classes) - 1} ({names}){meant}")
 
     def _means_over_images(self) -> dict[str, dict[str, float | int | None]]:
         counts = np.stack([counts for _, counts, _ in self._rows]) if self._rows else np.zeros((0, *self._pooled.shape))

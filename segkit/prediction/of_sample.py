@@ -43,7 +43,8 @@ def check_fit(model: Model, folder: DatasetFolder) -> None:
     """Raise ModelError where the model's ids don't mean what the dataset's do; a binary foreground may be renamed."""
     if model.task != folder.task:
         raise ModelError(f"the model's task is {model.task}, that of {folder.name} is {folder.task}")
-    if model.task != "binary" and model.classes != folder.classes:
+    swapped = sorted(model.classes) == sorted(folder.classes)
+    if model.classes != folder.classes and (model.task != "binary" or swapped):
         theirs, ours = ", ".join(model.classes), ", ".join(folder.classes)
         raise ModelError(f"the model's classes are {theirs}, those of {folder.name} {ours}; names and order must agree")
 

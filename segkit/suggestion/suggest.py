@@ -1,6 +1,5 @@
 """``segkit init``: look at a dataset and a machine, and write the recipe that fits them."""
 
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from segkit.suggestion.facts import Facts, measure
 from segkit.suggestion.speed import crops_cut_per_second, crops_per_second
 from segkit.suggestion.text import to_yaml
 
+MOST_HOURS = 24 * 366
 BUSY = 1.5  # processes that want to run, for each core
 
 
@@ -69,11 +69,11 @@ def suggest(data: str | Path, *, hours: float = 1.0) -> Suggestion:
         hours: for the whole training.
 
     Raises:
-        UsageError: ``hours`` is not positive.
+        UsageError: ``hours`` is not above 0, or beyond a year.
         DataError: a dataset that can't be trained on.
     """
-    if not 0 < hours < math.inf:
-        raise UsageError(f"hours is {hours:g}; expected a number above 0")
+    if not 0 < hours <= MOST_HOURS:
+        raise UsageError(f"hours is {hours:g}; expected a number above 0, up to {MOST_HOURS:,}")
     folder = open_dataset(data)
     splits = {name: len(stems) for name, stems in folder.splits.items()}
     if not splits.get("train"):

@@ -15,7 +15,7 @@ from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel, load_segmentation, save
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.ensemble import Ensemble
-from segkit.errors import RecipeError, UsageError
+from segkit.errors import ModelError, RecipeError, UsageError
 from segkit.evaluation.report import Report, evaluate
 from segkit.medical.slide import without_resolution
 from segkit.model import Segmenter
@@ -326,7 +326,11 @@ def _deterministic(wanted: bool) -> Iterator[None]:
 
 
 def _score(model: Segmenter | Ensemble, folder: DatasetFolder, split: str, directory: Path, log: Log) -> dict[str, Any]:
-    return _reported(evaluate(model, folder.path, split), model, directory, "validation", log)
+    try:
+        report = evaluate(model, folder.path, split)
+    except ModelError as error:  # its weights are finite, what it makes of pictures isn't
+        raise RecipeError(f"{error}; lower train.learning_rate, or set train.precision=fp32") from error
+    return _reported(report, model, directory, "validation", log)
 
 
 def _score_out_of_fold(

@@ -278,12 +278,28 @@ def test_nothing_is_drawn_from_what_is_for_testing(cells, mended):
 
 def test_keys_that_scores_depend_on_go_only_when_asked(cells, mended):
     cells.describe(splits={"train": cells.train, "val": cells.val, "test": [*cells.test, {"a": 1}]})
-    copy, _, planned = mended(yes=False)
-    (asked,) = (one for one in planned if one.kind == "description")
+    with pytest.raises(DataError, match=r"dataset.yaml: splits.test\[\d\]: .*; correct it first, for a copy would be"):
+        mended(yes=False)
+    assert not (cells.path.parent / "copy").exists()
+    (asked,) = (one for one in plan_repairs(segkit.check(cells.path)) if one.kind == "description")
     assert asked.question == "splits would be drawn or guessed anew"
     cells.describe(splits={"train": cells.train, "val": cells.val, "test": cells.test}, colour="red")
     (safe,) = (one for one in plan_repairs(segkit.check(cells.path)) if one.kind == "description")
     assert safe.question is None
+
+
+def test_groups_that_share_a_picture_are_joined_and_a_leak_between_others_is_still_seen(cells, mended):
+    leak, *rest = cells.train
+    cells.describe(groups={"one": [leak, cells.test[0]], "two": rest[:2], "three": rest[1:4], "four": rest[3:5]})
+    report = segkit.check(cells.path)
+    found = {one.kind: one.places for one in report.findings}
+    (fault,) = found["description"]
+    assert fault.detail.startswith(f"groups: {rest[1]} is in two and in three; a picture is in one group: join them")
+    assert [place.name for place in found["group"]] == ["one"]
+    copy, _, planned = mended(yes=False)
+    assert next(one for one in planned if one.kind == "description").question is None
+    kept = open_dataset(copy).groups
+    assert {name: set(stems) for name, stems in kept.items()} == {"one": {leak, cells.test[0]}, "two": set(rest[:5])}
 
 
 def test_pictures_that_are_left_out_are_not_drawn_again(cells, mended):

@@ -202,6 +202,7 @@ def test_config_schema_is_a_json_schema(capsys):
     [
         ("-1", "error: tile=-1: expected the side of a tile in pixels, or None (on the command line 0) for the whole "),
         ("a", "error: Invalid value for '--tile': "),
+        ("15", "error: Invalid value for '--tile': 15; expected 16 or more, or 0 for each picture in one piece. See "),
     ],
 )
 def test_a_wrong_option_is_exit_code_2(value, says, workplace, capsys):
@@ -216,6 +217,38 @@ def test_evaluate_leaves_a_page_and_a_picture_of_each_image_s_errors(workplace):
     assert main(["evaluate", "runs/demo/model", "cells", "-o", "report"]) == 0
     assert "<h2>Calibration</h2>" in (workplace / "report" / "index.html").read_text(encoding="utf-8")
     assert len(list((workplace / "report" / "errors").iterdir())) == 1
+
+
+def test_evaluate_overwrites_no_page_but_a_reports_and_writes_nothing_among_pictures(workplace, capsys):
+    other = workplace / "mine" / "index.html"
+    other.parent.mkdir()
+    other.write_text("mine")
+    for out, says in (
+        ("mine", "has an index.html of something else, which a report would overwrite"),
+        ("cells", "the dataset's own folder, which is no place for a report"),
+        ("cells/masks/report", "the dataset's own folder, which is no place for a report"),
+        ("runs/demo/model", "a model, whose files a report would overwrite"),
+    ):
+        assert main(["evaluate", "runs/demo/model", "cells", "-o", out]) == 2
+        assert capsys.readouterr().err == f"error: {out}: {says}; choose another folder (-o report)\n"
+    assert other.read_text() == "mine"
+    assert not (workplace / "cells" / "errors").exists()
+    assert main(["evaluate", "runs/demo/model", "cells", "-o", "cells/report"]) == 0
+    assert (
+        main(["evaluate", "runs/demo/model", "second_reader", "cells", "--split", "train", "-o", "cells/report"]) == 0
+    )
+
+
+def test_a_report_that_fails_leaves_no_folder_of_its_own(workplace, capsys):
+    masks = sorted((workplace / "second_reader").iterdir())
+    masks[-1].write_bytes(masks[-1].read_bytes()[:40])
+    command = ["evaluate", "second_reader", "cells", "--split", "train+val+test", "-o"]
+    (workplace / "there").mkdir()
+    for out in ("new", "there"):
+        assert main([*command, out]) == 3
+        assert masks[-1].name in capsys.readouterr().err
+    assert not (workplace / "new").exists()
+    assert (workplace / "there").is_dir()
 
 
 def test_evaluate_chooses_the_threshold_on_another_split(workplace, capsys):

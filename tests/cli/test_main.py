@@ -25,6 +25,24 @@ def test_a_wrong_recipe_is_one_line_and_exit_code_2(capsys):
     assert err == "error: no recipe 'dem'; did you mean 'demo'? (or give a .yaml file)\n"
 
 
+def test_a_dataset_in_the_place_of_a_recipe_is_told(capsys, workplace):
+    assert main(["train", "cells"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "error: cells: a dataset in the place of the recipe; name it by --data, after a recipe\n"
+    )
+
+
+def test_out_of_memory_is_wrong_use_and_says_what_to_make_smaller(capsys, monkeypatch):
+    def full():
+        raise MemoryError("Unable to allocate 62.9 GiB")
+
+    monkeypatch.setattr(models, "catalogue", full)
+    assert main(["models"]) == 2
+    expected = "take smaller crops (data.crop), batches (train.batch) or tiles (--tile)\n"
+    assert capsys.readouterr().err == f"error: out of memory (Unable to allocate 62.9 GiB); {expected}"
+
+
 def test_a_missing_argument_is_exit_code_2(capsys):
     assert main(["predict"]) == 2
     assert "Missing argument" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from segkit.data.camera import Intrinsics
+from segkit.data.coding import MIXED
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.depth_format import DepthFormat
 from segkit.data.description import describe
@@ -68,7 +69,8 @@ def test_0_and_255_throughout_mean_background_and_foreground(maker):
 def test_255_is_ignore_in_every_mask_as_soon_as_one_holds_another_id(maker):
     folder = open_dataset(maker({"a": 255 * MASK, "b": MASK}, classes=["slide", "cell"], splits=SPLITS))
     assert np.array_equal(folder.read_mask(folder.files["a"]), 255 * MASK)
-    assert folder.notes == ()
+    assert folder.notes == (MIXED,)
+    assert open_dataset(maker({"a": 254 * MASK + 1, "b": MASK}, classes=["slide", "cell"], splits=SPLITS)).notes == ()
 
 
 def test_ignore_index_and_what_lies_outside_the_roi_become_255(maker):

@@ -131,7 +131,7 @@ def test_a_mask_of_another_size_is_named(dataset, reader):
 
 def test_a_mask_that_leaves_pixels_out_is_refused(dataset, reader):
     write(reader / "b.png", [[1, 1, 255, 0]] * 2)
-    with pytest.raises(DataError, match="b: prediction holds class id 255"):
+    with pytest.raises(DataError, match=r"b: prediction holds class id 255; .*; 255 is foreground only where"):
         evaluate(reader, dataset)
 
 
@@ -190,6 +190,8 @@ def test_the_model_must_be_of_the_datasets_task_and_classes(prepared, dataset):
 def test_a_binary_model_may_call_its_foreground_something_else(dataset):
     report = evaluate(tiny(["background", "vessel"]), dataset)
     assert report.metrics["classes"] == ["background", "square"]
+    with pytest.raises(ModelError, match=r"classes are square, background, those of squares .*; names and order must"):
+        evaluate(tiny(["square", "background"]), dataset)
 
 
 def test_a_model_that_gives_nan_is_refused(dataset):
@@ -371,6 +373,7 @@ def test_thresholds_of_a_multilabel_task_are_chosen_class_by_class(tmp_path):
     [
         ({"threshold_from": "test"}, "can't be chosen on 'test', the split that is scored"),
         ({"threshold_from": "tests"}, "no split 'tests'"),
+        ({"threshold_from": "train+val"}, "the threshold is chosen on one split; 'train\\+val' names several"),
     ],
 )
 def test_a_threshold_is_not_chosen_on_what_it_is_judged_by(prepared, options, message):

@@ -217,8 +217,8 @@ def test_a_suggested_recipe_trains_unchanged(tmp_path):
 def test_errors(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "crops_per_second", lambda *_, **__: 20.0)
     data = draw_cells(tmp_path / "cells", images=4, size=40, splits=(0.5, 0.25, 0.25))
-    for hours in (0, float("inf"), float("nan")):
-        with pytest.raises(UsageError, match=f"hours is {hours:g}; expected a number above 0"):
+    for hours in (0, float("inf"), float("nan"), 9000):
+        with pytest.raises(UsageError, match=rf"hours is {hours:g}; expected a number above 0, up to 8,784"):
             suggest(data, hours=hours)
     suggestion = suggest(data)
     with pytest.raises(UsageError, match=r"cells.txt: a recipe's name ends in .yaml"):

@@ -12,7 +12,7 @@ import segkit
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.folder import Sample, open_dataset
 from segkit.data.synthetic import draw_cells
-from segkit.errors import RecipeError, UsageError
+from segkit.errors import ModelError, RecipeError, UsageError
 from segkit.files import writing_to
 from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
@@ -202,6 +202,15 @@ def test_early_stopping_ends_before_the_last_epoch(recipe, cells, tmp_path, monk
     run = quietly(still, cells, tmp_path)
     with (run.directory / "members/only/metrics.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3  # the first, and two that were no better
+
+
+def test_maps_that_are_not_finite_are_the_recipes_fault(recipe, cells, tmp_path, monkeypatch):
+    def overflow(*_args):
+        raise ModelError("p5: the model gives values that are not finite; was its training finite?")
+
+    monkeypatch.setattr("segkit.training.run.evaluate", overflow)
+    with pytest.raises(RecipeError, match=r"p5: .*; lower train\.learning_rate, or set train\.precision=fp32"):
+        quietly(recipe(members=("only",), train={"epochs": 1}), cells, tmp_path)
 
 
 def test_a_diverged_training_is_an_error_not_a_model(recipe, cells, tmp_path):
