@@ -142,6 +142,16 @@ def loop_speed(rows: Rows) -> Lines:
     return lines
 
 
+def busy_machine(rows: Rows) -> Lines:
+    steps = rows["milliseconds a step"]
+    lines = [["milliseconds a step", "alone", "beside a busy process"]]
+    for name in ("U-Net", "Swin-T"):
+        for waiting, meant in (("usual", "threads wait as usual"), ("segkit", "as `segkit` starts its commands")):
+            shown = [f"{steps[f'{name}, {where}, {waiting}']:.0f}" for where in ("alone", "beside a busy process")]
+            lines.append([f"{name}, {meant}", *shown])
+    return lines
+
+
 def volumes(rows: Rows) -> Lines:
     names = {
         "2-D": "axial",
@@ -308,6 +318,7 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "older retina": ("retina", older_retina),
     "small budgets": ("small_budgets", small_budgets),
     "loop speed": ("loop_speed", loop_speed),
+    "busy machine": ("busy_machine", busy_machine),
     "volumes": ("volumes", volumes),
     "captions": ("captions", captions),
     "fusion": ("classifier_fusion", fusion),

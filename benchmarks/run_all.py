@@ -38,6 +38,7 @@ BENCHMARKS = {
     "ensemble_memory": Benchmark(20),
     "demo_seeds": Benchmark(10),
     "loop_speed": Benchmark(20),
+    "busy_machine": Benchmark(8),
     "cifar10_speed": Benchmark(10),
     "captions": Benchmark(12, (CIFAR,)),
     "coarse_maps": Benchmark(20, ("DATA/drive", "DATA/dsb2018_nuclei --epochs 2")),
