@@ -117,7 +117,8 @@ def swin() -> tuple[Any, Any]:
 
     import segkit
 
-    return segkit.Segmenter.create("swin_tiny", neck={"name": "fpn", "width": 96}, classes=2), torch.rand(8, 3, 128, 128)
+    model = segkit.Segmenter.create("swin_tiny", neck={"name": "fpn", "width": 96}, classes=2)
+    return model, torch.rand(8, 3, 128, 128)
 
 
 NETWORKS = {"U-Net": unet, "Swin-T": swin}

@@ -14,7 +14,7 @@ from segkit.checking.survey import LOSSY
 from segkit.data.description import Colour
 from segkit.data.folder import Sample
 from segkit.data.mask_on_picture import fit
-from segkit.data.masks import IGNORE, NO_CLASS, Ids, ids_of_colours, read_stored, whole_values
+from segkit.data.masks import IGNORE, NO_CLASS, Ids, ids_of_colours, in_colour, read_stored, whole_values
 from segkit.data.reader import Pixels, read_pixels
 from segkit.errors import DataError
 
@@ -71,6 +71,8 @@ def _ids(evidence: Evidence, file: Path, stored: Pixels, repairs: Collection[str
             codes = np.broadcast_to(stored, (*ids.shape, 3))[where].astype(np.uint32) @ (1 << 16, 1 << 8, 1)
             ids[where] = _nearest_colours(strange, palette, classes)[np.searchsorted(strange, codes)]
         return _whole(ids, repairs)
+    if in_colour(stored) and file.suffix.lower() not in LOSSY:
+        return None  # one channel of it would be a guess
     values = whole_values(stored, file)
     if "foreground" in repairs and set(np.unique(values).tolist()) <= {0, IGNORE}:
         table[IGNORE] = 1

@@ -44,7 +44,7 @@ def _safe(report: CheckReport) -> list[Repair]:
     facts, description = evidence.facts, evidence.seen.description
     foreground = evidence.coding is not None and evidence.coding.table[IGNORE] != IGNORE
     exif = [one.name for one in facts if one.picture is not None and _can_be_turned(one.picture)]
-    odd = [one.name for one in facts if any(mask.wide or mask.alpha for mask in one.masks)]
+    odd = [one.name for one in facts if any((mask.wide or mask.alpha) and not mask.colour for mask in one.masks)]
     masks = [one.name for one in facts if one.masks]
     unused, lost = _unused(report)
     twice, which = _in_two_splits(report)

@@ -318,6 +318,17 @@ def test_pictures_that_are_left_out_are_not_drawn_again(cells, mended):
     assert len(after.samples("train", "val", "test")) == 10
 
 
+def test_a_mask_in_colour_is_not_read_by_one_of_its_channels(cells, mended):
+    file = cells.path / f"masks/{cells.train[0]}.png"
+    red = np.zeros((64, 64, 4), np.uint8)
+    red[..., 0], red[..., 3] = 255 * cells.mask(cells.train[0]), 255
+    Image.fromarray(red).save(file)
+    copy, after, planned = mended()
+    assert (copy / file.relative_to(cells.path)).read_bytes() == file.read_bytes()
+    assert "colour" in {found.kind for found in after.findings}
+    assert not [one for one in planned if one.kind == "ids"]
+
+
 def test_a_mask_is_turned_once(cells, mended):
     masks = {name: cells.mask(name) for name in (*cells.train, *cells.val, *cells.test)}
     name = cells.train[0]
