@@ -69,6 +69,7 @@ h2 { font-size: 1.2rem; margin: 3rem 0 .8rem; letter-spacing: -.01em; }
 h3 { font-size: .95rem; margin: 0 0 .7rem; display: flex; flex-wrap: wrap; gap: 0 .8rem; align-items: baseline; }
 a { color: var(--accent); }
 h1, h2, h3, p, li, dt, dd, figcaption, footer, .scores th { overflow-wrap: anywhere; }
+.scores thead th { overflow-wrap: break-word; }
 p { max-width: 46rem; margin: 0 0 1rem; } .lead { font-size: 1.1rem; } small, .soft { color: var(--soft); }
 h3 small { font-weight: 400; font-size: .85rem; }
 .card, article { background: var(--card); border: 1px solid var(--line); border-radius: 12px; }
@@ -111,6 +112,7 @@ svg .whisker { stroke: var(--c); stroke-width: 2; } svg .mark { stroke: var(--c)
 .s5 { --c: #d55e00; } .legend .key { background: var(--c); border: 0; height: .28rem; width: 1.1rem;
                                       vertical-align: 3px; }
 .notes { padding: .8rem 1.1rem; border-left: 4px solid #e69f00; } .notes p:last-child { margin: 0; }
+@media (max-width: 34rem) { .chart { padding: .6rem; } svg { font-size: 15px; } }
 @media (max-width: 34rem) {  /* the name and definition above the figures, for they need the width */
   .scores tr { display: grid; grid-template-columns: repeat(var(--columns), minmax(5.4rem, 1fr));
                border-bottom: 1px solid var(--line); min-width: calc(var(--columns) * 5.4rem); }

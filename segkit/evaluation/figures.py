@@ -9,7 +9,8 @@ import numpy as np
 
 Point = tuple[float, float]
 
-LEFT, RIGHT, TOP = 58, 22, 10  # margins of every plot, in units of the drawing
+LEFT, RIGHT, TOP = 66, 22, 10  # margins of every plot, in units of the drawing: room for letters enlarged on phones
+UP = 12  # where the name of the axis that goes up stands
 SHADES = 6  # lines with colours of their own, .s0 to .s5 on the page
 LONGEST_BESIDE = 16  # letters of a name beside its line
 FEWEST_SHOWN = 1e-4  # of the pixels; below it a bar of the histogram is empty
@@ -38,7 +39,7 @@ def reliability_diagram(curves: Mapping[str, Sequence[Mapping[str, Any]]], acros
             for each, (px, py) in zip(filled, points, strict=True)
         )
         parts.append(f'<g class="s{i % SHADES}">{_line(points, "line")}{dots}</g>')
-    parts.append(_words((LEFT - 44, TOP + side / 2), up, turned=True))
+    parts.append(_words((UP, TOP + side / 2), up, turned=True))
 
     bins = next(iter(curves.values()))
     total = sum(each["pixels"] for each in bins) or 1
@@ -80,7 +81,7 @@ def threshold_curves(curves: Mapping[str, Sequence[Sequence[float]]], marks: Map
             _words((place + (-6 if anchor == "end" else 6), TOP + 11 + 16 * i), f"{name} {threshold:.4g}", anchor)
         )
     parts.append(_words(((LEFT + width - RIGHT) / 2, TOP + side + 70), "threshold"))
-    parts.append(_words((LEFT - 44, TOP + 36 + side / 2), "Dice, pooled", turned=True))
+    parts.append(_words((UP, TOP + 36 + side / 2), "Dice, pooled", turned=True))
     return _svg(width, TOP + side + 80, "Dice by threshold", parts)
 
 
@@ -97,7 +98,7 @@ def risk_coverage(curves: Mapping[str, Sequence[Sequence[float]]]) -> str:
     for i, curve in enumerate(curves.values()):
         parts.append(f'<g class="s{i % SHADES}">{_line([(x(c), y(risk)) for c, risk in curve], "line")}</g>')
     parts.append(_words(((LEFT + width - RIGHT) / 2, TOP + side + 36), "coverage: share of pixels taken"))
-    parts.append(_words((LEFT - 44, TOP + side / 2), "share of them that is wrong", turned=True))
+    parts.append(_words((UP, TOP + side / 2), "share of them that is wrong", turned=True))
     return _svg(width, TOP + side + 46, "Risk by coverage", parts)
 
 
@@ -120,7 +121,7 @@ def score_histogram(scores: Sequence[float], of: str) -> str:
     mean = x(float(np.mean(scores)))
     parts.append(_segment(mean, TOP, mean, y(0), "mean"))
     parts.append(_words(((LEFT + width - RIGHT) / 2, TOP + side + 36), of))
-    parts.append(_words((LEFT - 44, TOP + side / 2), "images", turned=True))
+    parts.append(_words((UP, TOP + side / 2), "images", turned=True))
     return _svg(width, TOP + side + 46, f"Images by {of}", parts)
 
 
@@ -173,7 +174,7 @@ def pair_chart(pairs: Sequence[tuple[str, float, float]], across: str, up: str) 
         _line([(x(low), y(low)), (x(high), y(high))], "ideal"),
         f'<g class="s0">{dots}</g>',
         _words(((LEFT + width - RIGHT) / 2, TOP + side + 38), across),
-        _words((LEFT - 44, TOP + side / 2), up, turned=True),
+        _words((UP, TOP + side / 2), up, turned=True),
     ]
     return _svg(width, TOP + side + 48, f"{up} against {across}", parts)
 

@@ -63,7 +63,7 @@ def report_page(metrics: Metrics, members: Mapping[str, Metrics], worst: Sequenc
 
 def score_table(models: Mapping[str, Metrics], rows: Sequence[ScoreRow]) -> str:
     """One row a score with its definition, one column a model; below a figure its interval."""
-    heads = "".join(f"<th scope=col>{escape(name)}</th>" for name in models)
+    heads = "".join(f"<th scope=col>{escape(name).replace('_', '_<wbr>')}</th>" for name in models)
     lines = [
         f"<tr><th scope=row>{escape(row.name)}<small>{escape(row.definition)}</small></th>"
         + "".join(_cell(*row.of(metrics)) for metrics in models.values())

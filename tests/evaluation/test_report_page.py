@@ -15,7 +15,7 @@ EVIL = '<script>"&'
 class Page(HTMLParser):
     """Elements with their attributes, the text, and whether all that is opened is closed."""
 
-    VOID = ("meta", "img", "br", "line", "rect", "polyline", "html")
+    VOID = ("meta", "img", "br", "wbr", "line", "rect", "polyline", "html")
 
     def __init__(self, html):
         super().__init__()
