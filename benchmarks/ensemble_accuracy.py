@@ -5,16 +5,19 @@
 DRIVE and EM_ISBI2012 are dataset folders. Every system is trained on ``train``, fitted on ``val`` and scored on
 ``test``; whatever has probabilities is brought to its best temperature on ``val`` in the same way. Of every seed:
 
-* the members: a U-Net, an attention U-Net and a ResNet18 with a stem, trained one by one;
+* the members: a U-Net, an attention U-Net and an FPN, all of them narrow, trained one by one;
 * them together: the mean, by their scores, fitted weights, fitted weights by class, a gate, the mean of logits;
 * ``best member``: the one with the highest Dice on ``val``; the uniform mean is held against it by a paired bootstrap
-  over the test images (95 % intervals of the differences in pooled Dice and in NLL).
+  over the test images (95 % intervals of the differences in pooled Dice and in NLL);
+* both with ``four views``: the picture as it is and flipped, averaged. Everything else sees each picture once.
 
-Of the first seed also: ``stack``; ``early fusion``, one network with the backbones of the first and the last member;
+Of the first seed also: ``stack``; ``early fusion``, one network with the first member's backbone and a ResNet18;
 ``joint``, the three members in one pass over the data; ``folds``, the first member three times, each without a third of
 ``train``; ``soup``, the first member trained on for half as long with three seeds, their weights averaged greedily, and
 ``soup's mean``, the same three as an ensemble, and ``trained on``, the first of them alone; ``student``, a network of
-half the width, taught by the mean for twice the epochs, and ``small``, the same without a teacher.
+half the width, taught by the mean for half as many epochs again, and ``small``, the same without a teacher; ``weak``,
+a ResNet18 with a stem, which learns little in the time, and the mean of all four and fitted weights ``with the weak
+one``.
 
 Dice is pooled over the pixels of the test images inside the field of view, at threshold 0.5; calibration errors, NLL
 and AURC as ``docs/metrics.md`` says. Seconds and memory are of a fresh process that predicts one test image, after one
@@ -30,7 +33,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from machine import machine
@@ -45,7 +48,8 @@ from segkit.fitting.soup import soup
 from segkit.recipe import Recipe
 
 RESULTS = Path(__file__).parent / "results" / "ensemble_accuracy.json"
-EPOCHS = 18
+EPOCHS = 28
+SMALL_EPOCHS = 44
 RESAMPLES = 2000
 
 
@@ -57,12 +61,13 @@ def widths(width: int) -> list[int]:
     return [width, 2 * width, 4 * width, 8 * width]
 
 
-UNET = {"backbone": part(24), "neck": {"name": "unet", "widths": widths(24)}}
-ATTENTION = {"backbone": part(24), "neck": {"name": "attention_unet", "widths": widths(24)}}
-RESNET = {"backbone": "resnet18", "stem": 24, "neck": "unet"}
-FUSED = {"backbone": {"name": "joint", "of": [part(24), "resnet18"]}, "neck": "unet"}
-SMALL = {"backbone": part(12), "neck": {"name": "unet", "widths": widths(12)}}
-MEMBERS = [{"name": "unet", **UNET}, {"name": "attention_unet", **ATTENTION}, {"name": "resnet", **RESNET}]
+UNET = {"backbone": part(16), "neck": {"name": "unet", "widths": widths(16)}}
+ATTENTION = {"backbone": part(16), "neck": {"name": "attention_unet", "widths": widths(16)}}
+PYRAMID = {"backbone": part(16), "neck": {"name": "fpn", "width": 32}}
+FUSED = {"backbone": {"name": "joint", "of": [part(16), "resnet18"]}, "neck": "unet"}
+WEAK = {"backbone": "resnet18", "stem": 16, "neck": "unet"}
+SMALL = {"backbone": part(8), "neck": {"name": "unet", "widths": widths(8)}}
+MEMBERS = {"unet": UNET, "attention_unet": ATTENTION, "fpn": PYRAMID}
 
 COMMON: dict[str, Any] = {
     "data": {
@@ -77,8 +82,8 @@ COMMON: dict[str, Any] = {
             {"RandomBrightnessContrast": {"brightness_limit": 0.2, "contrast_limit": 0.2, "p": 0.5}},
         ],
     },
-    "train": {"batch": 4, "weight_decay": 0.02, "ema": 0.99, "keep": "last"},
-    "predict": {"tile": 640, "tta": "flip"},
+    "train": {"batch": 2, "weight_decay": 0.02, "ema": 0.99, "keep": "last"},
+    "predict": {"tile": 640},
 }
 
 
@@ -94,10 +99,13 @@ def main() -> None:
         print(json.dumps(cost(*arguments.cost_of)))
         return
     arguments.runs.mkdir(parents=True, exist_ok=True)
-    for seed in arguments.seeds:
-        Bench(arguments.drive, seed, arguments.runs, crops=8).run(everything=seed == arguments.seeds[0])
-    if arguments.membranes:
-        Bench(arguments.membranes, 0, arguments.runs, crops=6).run(everything=True)
+    of_drive = [Bench(arguments.drive, seed, arguments.runs, crops=8) for seed in arguments.seeds]
+    of_membranes = [Bench(arguments.membranes, 0, arguments.runs, crops=6)] if arguments.membranes else []
+    for benches in (of_drive, of_membranes):
+        for bench in benches:
+            bench.run()
+        for bench in benches[:1]:
+            bench.run_further()
 
 
 class Bench:
@@ -108,25 +116,30 @@ class Bench:
         self.folder = segkit.open_dataset(data)
         self.title = f"{self.folder.name}, seed {seed}"
 
-    def run(self, *, everything: bool) -> None:
-        """Train, fit and score what isn't there yet."""
-        members = self.trained("members", ensemble={"members": MEMBERS})
-        alone = {
-            name: self.runs / members.parent.name / "members" / name / "model"
-            for name in ("unet", "attention_unet", "resnet")
+    def alone(self) -> dict[str, Path]:
+        """The members' models, trained one by one."""
+        return {
+            name: self.trained(name, model=parts, seed=index) for index, (name, parts) in enumerate(MEMBERS.items())
         }
+
+    def run(self) -> None:
+        """The members, and what is made of them, as far as it isn't there yet."""
+        alone = self.alone()
         for name, place in alone.items():
             self.row(name, lambda place=place: self.fitted([place], "uniform"))
-        mean = self.place("uniform")
         for weights in ("uniform", "score", "member", "class", "gate"):
             self.row(weights, lambda weights=weights: self.fitted(list(alone.values()), weights))
         self.row("mean of logits", lambda: self.fitted(list(alone.values()), "uniform", of="logits"))
-        self.against_best(list(alone))
-        if not everything:
-            return
+        best = self.against_best(list(alone))
+        self.row("best member, four views", lambda: self.fitted([alone[best]], "uniform", tta="flip"))
+        self.row("uniform, four views", lambda: self.fitted(list(alone.values()), "uniform", tta="flip"))
+
+    def run_further(self) -> None:
+        """Other ways to an ensemble, and from it to one model."""
+        alone = self.alone()
         self.row("stack", lambda: self.fitted(list(alone.values()), "stack"))
-        self.row("early fusion", lambda: self.fitted([self.trained("fused", model=FUSED)], "uniform"))
-        joint = {"members": MEMBERS, "joint": True}
+        self.row("early fusion", lambda: self.fitted([self.trained("fused", model=FUSED, epochs=12)], "uniform"))
+        joint = {"members": [{"name": name, **parts} for name, parts in MEMBERS.items()], "joint": True}
         self.row("joint", lambda: self.fitted([self.trained("joint", ensemble=joint)], "uniform"))
         self.row("folds", lambda: self.fitted([self.trained("folds", model=UNET, folds=3)], "uniform"))
         on = [
@@ -136,9 +149,15 @@ class Bench:
         self.row("soup", lambda: self.fitted([self.soup(on)], "uniform"))
         self.row("soup's mean", lambda: self.fitted(on, "uniform"))
         self.row("trained on", lambda: self.fitted(on[:1], "uniform"))
-        small = {"model": SMALL, "epochs": 2 * EPOCHS}
+        small = {"model": SMALL, "epochs": SMALL_EPOCHS}
         self.row("small", lambda: self.fitted([self.trained("small", **small)], "uniform"))
-        self.row("student", lambda: self.fitted([self.student(mean)], "uniform"))
+        self.row("student", lambda: self.fitted([self.student(self.place("uniform"))], "uniform"))
+        weak = self.trained("weak", model=WEAK, epochs=14)
+        self.row("weak", lambda: self.fitted([weak], "uniform"))
+        for weights in ("uniform", "member"):
+            self.row(
+                f"{weights} with the weak one", lambda weights=weights: self.fitted([*alone.values(), weak], weights)
+            )
 
     def place(self, name: str) -> Path:
         """Where a fitted model is kept."""
@@ -174,7 +193,7 @@ class Bench:
 
     def student(self, teacher: Path) -> Path:
         """The model of the student."""
-        recipe = self.recipe("student", model=SMALL, epochs=2 * EPOCHS)
+        recipe = self.recipe("student", model=SMALL, epochs=SMALL_EPOCHS)
         run = self.runs / recipe.name
         if not (run / "model").is_dir() or (run / "checkpoints").is_dir():
             whole(segkit.distill(teacher, self.data, recipe, out=self.runs, resume=run.is_dir()))
@@ -187,7 +206,9 @@ class Bench:
         print(f"{self.title}: soup of {', '.join(made.kept)}", flush=True)
         return segkit.save(made.model, place)
 
-    def fitted(self, places: list[Path], weights: str, of: str = "probabilities") -> segkit.Ensemble:
+    def fitted(
+        self, places: list[Path], weights: str, of: str = "probabilities", tta: str | None = None
+    ) -> segkit.Ensemble:
         """The models, or their members, as one ensemble that is fitted on ``val``."""
         members: list[Any] = []
         for place in places:
@@ -196,6 +217,7 @@ class Bench:
         names = [f"m{i}" for i in range(len(members))]
         ensemble = segkit.Ensemble(members, names=names)
         ensemble.about = dict(members[0].about)
+        ensemble.about["predict"] = {**ensemble.about["predict"], "tta": tta}
         fitted = segkit.fit(ensemble, self.data, "val", weights=weights, of=of)
         for note in fitted.notes:
             print(f"{self.title}: {note}", flush=True)
@@ -204,6 +226,8 @@ class Bench:
     def scored(self, place: Path) -> dict[str, Any]:
         """Figures on ``test``, and Dice on ``val``."""
         found = segkit.load(place)
+        assert isinstance(found, segkit.Ensemble)
+        members = cast("list[segkit.Segmenter]", list(found.members))
         metrics, val = (segkit.evaluate(found, self.data, split).metrics for split in ("test", "val"))
         name = self.folder.classes[1]
         pooled = metrics["pooled"]["per_class"][name]
@@ -214,6 +238,7 @@ class Bench:
             **{key: round(metrics["calibration"][key], 5) for key in ("ece", "adaptive_ece", "nll")},
             "aurc": round(metrics["selective"]["aurc"], 5),
             "errors in the most uncertain tenth": round(metrics["selective"]["errors_in_most_uncertain"], 4),
+            "minutes of training": [member.about["trained_on"]["minutes"] for member in members],
             "dice on val": round(val["pooled"]["per_class"][name]["dice"], 4),
             **({"fit kept": kept} if kept is not None else {}),
         }
@@ -226,15 +251,17 @@ class Bench:
         found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         return found
 
-    def against_best(self, names: list[str]) -> None:
-        """The uniform mean against the member with the best Dice on ``val``."""
+    def against_best(self, names: list[str]) -> str:
+        """The uniform mean against the member with the best Dice on ``val``, whose name is returned."""
         key = f"{self.title}, uniform against best member"
         results = read()
         if key not in results:
             best = max(names, key=lambda name: results[f"{self.title}, {name}"]["dice on val"])
             rows = [self.per_image(self.place(name)) for name in (best, "uniform")]
             write(key, {"best member": best, **paired(*rows)})
-        print(key, json.dumps(read()[key]), flush=True)
+        row = read()[key]
+        print(key, json.dumps(row), flush=True)
+        return str(row["best member"])
 
     def per_image(self, place: Path) -> NDArray[np.float64]:
         """TP, FP, FN, nats and pixels of every test image, [N, 5]."""
