@@ -94,7 +94,7 @@ def _read(source: str | Path, kind: type[RunRecipe]) -> tuple[str, dict[str, Any
         if other is not None:
             raise UsageError(f"recipe {str(source)!r} is for {other}, not {kind.command}")
         if (path / "images").is_dir():
-            raise UsageError(f"{source}: a dataset in the place of the recipe; name it by --data, after a recipe")
+            raise UsageError(f"{source}: a dataset, where a recipe is expected")
         raise UsageError(f"no recipe {str(source)!r}{nearest(str(source), names)} (or give a .yaml file)")
     values = _parse(where, text)
     command = _command_of(values)

@@ -170,7 +170,7 @@ KINDS: dict[str, Kind] = {
     "mixed_coding": Kind(
         "warning",
         "masks of 0 and 255 among masks of ids",
-        f"255 is ignored where ids occur: nothing is learned from these; {FIX} can read it as foreground.",
+        f"255 is ignored where ids occur; if it means foreground here, {FIX} can read it so, else set ignore_index.",
     ),
     "constant": Kind("warning", "pictures of a single value", "Nothing can be seen in them: export them again."),
     "ignored": Kind("warning", "pictures in which every pixel is ignored", "Nothing is learned or scored there."),

@@ -34,7 +34,8 @@ def decide(seen: Survey, facts: Sequence[Facts]) -> tuple[Coding | None, list[Fi
     if not whole:  # what lossy masks were before
         whole = [_unblurred(mask) for mask in masks]
     plain = [values for values in whole if set(values.tolist()) <= {0, IGNORE}]
-    if not seen.description.classes and 2 * len(plain) > len(whole):
+    binary = all(set(values.tolist()) <= {0, 1, IGNORE} for values in whole)
+    if not seen.description.classes and not binary and 2 * len(plain) > len(whole):
         whole = plain  # the others, smoothed or of something else, are told by their names
     try:
         check_named((mask.file for mask in masks), seen.description, seen.path / "masks")
@@ -68,7 +69,8 @@ def check_masks(seen: Survey, facts: Sequence[Facts], coding: Coding | None) -> 
     mixed: list[Place] = []
     # Whether 255 is ignored without having been named; of two classes, in a mask of 0 and 255, it may be a slip.
     two = seen.description.task == "multilabel" or len(coding.classes) == 2
-    unnamed = two and coding.table[IGNORE] == IGNORE and seen.description.ignore_index != IGNORE
+    ignored = seen.description.ignore_index
+    unnamed = two and coding.table[IGNORE] == IGNORE and ignored != IGNORE
     for mask in masks:
         if mask.lossy or mask.colour:
             continue
@@ -84,7 +86,7 @@ def check_masks(seen: Survey, facts: Sequence[Facts], coding: Coding | None) -> 
             (interpolated if blurred else unknown).append(
                 seen.place(mask.file, f"values {shown_values(mask.values)}, {_meant(seen, coding)}")
             )
-        elif unnamed and IGNORE in mask.values and set(mask.values.tolist()) <= {0, IGNORE}:
+        elif unnamed and IGNORE in mask.values and set(mask.values.tolist()) <= {0, IGNORE, ignored}:
             mixed.append(seen.place(mask.file))
     return [
         *found,

@@ -66,7 +66,7 @@ def mend(
         raise DataError(f"{data}: what the masks' values mean isn't known; mend dataset.yaml first")
     wrong = [place.detail for found in report.findings if found.kind == "description" for place in found.places]
     if wrong and not any(repair.kind == "description" for repair in repairs):
-        raise DataError(f"{data / 'dataset.yaml'}: {wrong[0]}; correct it first, for a copy would be without it")
+        raise DataError(f"{data / 'dataset.yaml'}: {wrong[0]}; correct it first (a copy is without it, with --yes)")
     volumes = [sample.image.name for sample in report.evidence.seen.samples.values() if sample.volume]
     if volumes:
         more = f" and {len(volumes) - 1} more" if len(volumes) > 1 else ""

@@ -74,7 +74,8 @@ def _ids(evidence: Evidence, file: Path, stored: Pixels, repairs: Collection[str
     if in_colour(stored) and file.suffix.lower() not in LOSSY:
         return None  # one channel of it would be a guess
     values = whole_values(stored, file)
-    if "foreground" in repairs and set(np.unique(values).tolist()) <= {0, IGNORE}:
+    ignored = evidence.seen.description.ignore_index
+    if "foreground" in repairs and set(np.unique(values).tolist()) <= {0, IGNORE, ignored}:
         table[IGNORE] = 1
     lossy = file.suffix.lower() in LOSSY
     if "nearest" in repairs and (lossy or values.max(initial=0) <= IGNORE):

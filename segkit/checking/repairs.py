@@ -1,10 +1,12 @@
 """What of a dataset's faults a copy can be freed from, and what each repair would lose."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segkit.checking.alignment import TURNINGS, shift_in_words
+from segkit.checking.examine import Facts
 from segkit.checking.picture_facts import PictureFacts
 from segkit.checking.report import CheckReport, Evidence
 from segkit.data.masks import IGNORE
@@ -45,13 +47,13 @@ def _safe(report: CheckReport) -> list[Repair]:
     foreground = evidence.coding is not None and evidence.coding.table[IGNORE] != IGNORE
     exif = [one.name for one in facts if one.picture is not None and _can_be_turned(one.picture)]
     odd = [one.name for one in facts if any((mask.wide or mask.alpha) and not mask.colour for mask in one.masks)]
-    masks = [one.name for one in facts if one.masks]
+    masks = _in_ids(facts)
     unused, lost = _unused(report)
     twice, which = _in_two_splits(report)
     return [
         Repair("description", "what is wrong in dataset.yaml is left out, or joined", *_left_out(report)),
-        Repair("ids", "0 and 255 in masks become the class ids 0 and 1", tuple(masks if foreground else ())),
-        Repair("ids", "colours in masks become class ids", tuple(masks if description.palette else ())),
+        Repair("ids", "0 and 255 in masks become the class ids 0 and 1", masks if foreground else ()),
+        Repair("ids", "colours in masks become class ids", masks if description.palette else ()),
         Repair("ids", "masks of 16 bits or with transparency become plain 8-bit masks", tuple(odd)),
         Repair("upright", "pictures are turned as their orientation tag says, and written as PNG", tuple(exif)),
         Repair("one_split", "names in two splits stay in the one for testing", twice, which),
@@ -65,9 +67,9 @@ def _safe(report: CheckReport) -> list[Repair]:
 def _left_out(report: CheckReport) -> tuple[tuple[str, ...], str | None]:
     """The faults of dataset.yaml, and what to ask where keys go that say what is for testing, or belongs together."""
     details = [place.detail for found in report.findings if found.kind == "description" for place in found.places]
+    if report.evidence.seen.description.groups:  # those with a picture in common are joined
+        details = [detail for detail in details if not detail.startswith("groups")]
     keys = sorted(set(map(_key_meant, details)) & set(LOST))
-    if report.evidence.seen.description.groups and "groups" in keys:
-        keys.remove("groups")  # those with a picture in common are joined
     return _places(report, "description"), f"{' and '.join(keys)} would be drawn or guessed anew" if keys else None
 
 
@@ -121,7 +123,7 @@ def _asked(report: CheckReport) -> list[Repair]:
     for turning in dict.fromkeys(turned.values()):
         names = tuple(name for name, one in turned.items() if one == turning)
         repairs.append(Repair(f"turn {turning}", f"masks are {turning}", names, GUESS))
-    everything = tuple(one.name for one in evidence.facts if one.masks)
+    everything = _in_ids(evidence.facts)
     if (judged := evidence.judgement).turning is not None:
         others = tuple(name for name in everything if name not in turned)  # a mask is turned once
         what = f"all {'other ' if turned else ''}masks are {judged.turning}"
@@ -143,6 +145,11 @@ def _asked(report: CheckReport) -> list[Repair]:
         ),
         Repair("one_depth", "second depth files of a picture are left out", second, "Which is right isn't known"),
     ]
+
+
+def _in_ids(facts: Sequence[Facts]) -> tuple[str, ...]:
+    """Pictures with a mask that isn't in colours of which no palette tells; such masks stay as they are."""
+    return tuple(one.name for one in facts if any(not mask.colour for mask in one.masks))
 
 
 def _can_be_turned(picture: PictureFacts) -> bool:
@@ -202,7 +209,7 @@ def _other_sizes(evidence: Evidence, turned: set[str]) -> tuple[tuple[str, ...],
     same: list[str] = []
     other: list[str] = []
     for one in evidence.facts:
-        if one.picture is None or one.name in turned or all(mask.fits for mask in one.masks):
+        if one.picture is None or one.name in turned or all(mask.fits or mask.colour for mask in one.masks):
             continue
         height, width = one.picture.size
         ratios = [mask.size[0] * width / (mask.size[1] * height) for mask in one.masks]

@@ -112,7 +112,7 @@ class CheckReport:
 
 
 def _percent(share: float) -> str:
-    """Two digits, three where there are none behind the point."""
+    """Two digits; above 99 % three, for it is never rounded to all of them."""
     return f"{100 * share:.{3 if share > 0.99 else 2}g} %"
 
 

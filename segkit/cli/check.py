@@ -29,7 +29,8 @@ def check(
     """Find what is wrong with a dataset: broken files, wrong masks, leaks between splits, and more.
 
     The dataset itself is never changed. With --fix, what can be mended without loss is mended in a copy; the rest is
-    asked on a terminal, and left alone elsewhere unless --yes is given. The exit code is 3 where errors remain.
+    asked on a terminal, and left alone elsewhere unless --yes is given; without a yes to what is wrong in dataset.yaml
+    there is no copy. The exit code is 3 where errors remain.
     """
     from segkit.checking.mend import check_place, mend
     from segkit.checking.repairs import plan_repairs

@@ -139,7 +139,7 @@ def evaluate(
 
 
 @contextmanager
-def _report_folder(out: Path | None, data: Path) -> Iterator[None]:
+def _report_folder(out: Path | None, data: Path, page: str | None = "index.html") -> Iterator[None]:
     """Make the folder of a report, if there is to be one; a new one goes again where the block fails.
 
     Raises:
@@ -151,12 +151,12 @@ def _report_folder(out: Path | None, data: Path) -> Iterator[None]:
     if out is None:
         yield
         return
-    page = out / "index.html"
-    foreign = page.is_file() and not any((out / name).is_file() for name in ("metrics.json", "comparison.json"))
+    own = any((out / name).is_file() for name in ("metrics.json", "comparison.json"))
+    foreign = page is not None and (out / page).is_file() and not own
     for there, what in (
         ((out / "recipe.yaml").is_file(), "a run, whose files a report would overwrite"),
         ((out / DESCRIPTION).is_file(), "a model, whose files a report would overwrite"),
-        (foreign, "has an index.html of something else, which a report would overwrite"),
+        (foreign, "has a page of something else, which a report would overwrite"),
         (_among_pictures(out, data), "the dataset's own folder, which is no place for a report"),
     ):
         if there:
@@ -174,7 +174,7 @@ def _report_folder(out: Path | None, data: Path) -> Iterator[None]:
 def _among_pictures(out: Path, data: Path) -> bool:
     """Whether a folder is a dataset's, or that of its pictures or masks, or in one of these."""
     out, data = out.resolve(), data.resolve()
-    return out == data or any(out.is_relative_to(data / name) for name in ("images", "masks", "depth"))
+    return out == data or any(out.is_relative_to((data / name).resolve()) for name in ("images", "masks", "depth"))
 
 
 def _evaluate_labels(
@@ -183,7 +183,7 @@ def _evaluate_labels(
     """The same for a classifier: scores, confusion matrix and worst images."""
     from segkit.score import evaluate as run_evaluation
 
-    with _report_folder(out, data), progress_bar("evaluating") as show:
+    with _report_folder(out, data, page=None), progress_bar("evaluating") as show:
         report = run_evaluation(model, data, split, **told(precision=precision), progress=show)
     if as_json:
         print_json(report.metrics)

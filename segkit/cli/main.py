@@ -34,6 +34,8 @@ from segkit.cli import (
 )
 from segkit.cores import considerate_threads
 from segkit.errors import SegkitError, UsageError
+from segkit.memory import ran_out
+from segkit.one_line import one_line
 
 INTERRUPTED = 130  # what shells give for a program ended by Ctrl-C
 TERMINATED = 143  # and for one ended by SIGTERM
@@ -132,12 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _trace()
         _say(f"error: {error}")
         return error.exit_code
-    except MemoryError as error:
-        _trace()
-        what = "take smaller crops (data.crop), batches (train.batch) or tiles (--tile)"
-        _say(f"error: out of memory{f' ({error})' if str(error) else ''}; {what}")
-        return UsageError.exit_code
     except Exception as error:
+        if ran_out(error):
+            _trace()
+            what = "take smaller crops (data.crop), batches (train.batch) or tiles (--tile), or end other programs"
+            _say(f"error: out of memory{f' ({one_line(error)})' if str(error) else ''}; {what}")
+            return UsageError.exit_code
         hint = "" if _trace() else " (SEGKIT_DEBUG=1 in the environment shows where)"
         _say(f"error: unexpected {type(error).__name__}: {' '.join(str(error).split())}{hint}")
         return 1

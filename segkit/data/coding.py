@@ -17,8 +17,9 @@ from segkit.task import Task, named_background
 
 AT_ONCE = 16  # masks that are read side by side
 MIXED = (
-    "some masks hold 0 and 255 alone, others ids: 255 isn't counted, so nothing is learned or scored in the first; "
-    "segkit check names them, and with --fix reads them as foreground"
+    "some masks hold 0 and 255 alone, others ids: 255 is ignored, so of the first only what is 0 counts; segkit check "
+    "names them, and reads 255 as foreground with --fix, if it means that; if not, say ignore_index: 255 in "
+    "dataset.yaml"
 )
 MOST_GUESSED = 64  # classes that nobody named; beyond it values are rather those of smoothed masks
 BY_NAME = np.arange(2)
@@ -39,7 +40,8 @@ def find_coding(masks: Sequence[Path], description: Description) -> Coding:
     """Return the coding of a dataset's masks, which are read only as far as the answer needs; see ``decide_coding``."""
     folder = masks[0].parent
     check_named(masks, description, folder)
-    return decide_coding(_all_values(masks), description, folder)
+    enough = 1 if any(suffix_of(mask) in VOLUMES for mask in masks) else AT_ONCE  # of volumes each takes seconds
+    return decide_coding(_all_values(masks), description, folder, enough)
 
 
 def check_named(masks: Iterable[Path], description: Description, folder: Path) -> None:
@@ -50,7 +52,9 @@ def check_named(masks: Iterable[Path], description: Description, folder: Path) -
         )
 
 
-def decide_coding(masks: Iterable[NDArray[np.intp]], description: Description, folder: Path) -> Coding:
+def decide_coding(
+    masks: Iterable[NDArray[np.intp]], description: Description, folder: Path, enough: int = AT_ONCE
+) -> Coding:
     """Return the coding of a dataset's masks, from its description and, where that leaves it open, their values.
 
     Values within {0, 255} in all masks mean background and foreground; where any other id occurs, 255 is ignore: the
@@ -60,6 +64,7 @@ def decide_coding(masks: Iterable[NDArray[np.intp]], description: Description, f
         masks: the distinct values of each mask; asked for only as far as the answer needs.
         description: of the dataset.
         folder: where the masks are, for messages.
+        enough: after so many masks no more are asked for, if one of them settled it.
 
     Raises:
         DataError: there is no description and the masks' values can't be class ids.
@@ -68,12 +73,12 @@ def decide_coding(masks: Iterable[NDArray[np.intp]], description: Description, f
     if description.palette:
         return Coding(classes, _table(len(classes), None))
     if not classes:
-        return _from_values(masks, folder)
+        return _from_values(masks, description.ignore_index, folder)
     ids = 2 if description.task == "multilabel" else max(2, len(classes))
     names = named_classes(description)
     if ids > 2 or description.ignore_index == IGNORE:
         return Coding(names, _table(ids, description.ignore_index))
-    of_ids, of_bytes = _kinds(masks, description.ignore_index)
+    of_ids, of_bytes = _kinds(masks, description.ignore_index, enough)
     if of_ids or not of_bytes:
         return Coding(names, _table(ids, description.ignore_index), (MIXED,) if of_bytes else ())
     table = _table(1, description.ignore_index)
@@ -108,7 +113,7 @@ def background_of(description: Description, classes: tuple[str, ...]) -> int | N
     return named_background(classes) if task == "multiclass" else None
 
 
-def _from_values(masks: Iterable[NDArray[np.intp]], folder: Path) -> Coding:
+def _from_values(masks: Iterable[NDArray[np.intp]], ignored: int | None, folder: Path) -> Coding:
     """Classes from every value that occurs."""
     counts, of_bytes = np.zeros(1 << 16, dtype=np.int64), False
     for values in masks:
@@ -134,7 +139,7 @@ def _from_values(masks: Iterable[NDArray[np.intp]], folder: Path) -> Coding:
         ("background", "foreground") if largest == 1 else ("background", *(f"class_{i}" for i in range(1, largest + 1)))
     )
     ignored = " and 255 to ignore" if IGNORE in found else ""
-    mixed = (MIXED,) if of_bytes and largest == 1 else ()
+    mixed = (MIXED,) if of_bytes and largest == 1 and ignored != IGNORE else ()
     return Coding(names, _table(len(names), None), (f"the masks hold class ids 0..{largest}{ignored}", *mixed))
 
 
@@ -147,17 +152,21 @@ def _table(ids: int, ignore_index: int | None) -> Ids:
     return table
 
 
-def _kinds(masks: Iterable[NDArray[np.intp]], ignored: int | None) -> tuple[bool, bool]:
+def _kinds(masks: Iterable[NDArray[np.intp]], ignored: int | None, enough: int) -> tuple[bool, bool]:
     """Whether there is a mask of ids, and one of 255 and nothing but 0 and what is to be ignored beside it.
 
-    No more masks are asked for than AT_ONCE, or than the first of ids.
+    All masks are asked for until there is one of ids, and then no more than ``enough``.
     """
     of_ids = of_bytes = False
-    for count, values in enumerate(masks, start=1):
-        plain = set(values.tolist()) <= {0, 255, ignored}
-        of_ids, of_bytes = of_ids or not plain, of_bytes or (plain and 255 in values)
-        if of_ids and count >= AT_ONCE:
-            break
+    try:
+        for count, values in enumerate(masks, start=1):
+            plain = set(values.tolist()) <= {0, 255, ignored}
+            of_ids, of_bytes = of_ids or not plain, of_bytes or (plain and 255 in values)
+            if of_ids and count >= enough:
+                break
+    except DataError:  # a mask that can't be read; whoever needs it says so
+        if not of_ids:
+            raise
     return of_ids, of_bytes
 
 

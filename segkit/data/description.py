@@ -72,7 +72,8 @@ def _apart(groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         for stem in stems:
             if group_of.setdefault(stem, group) != group:
                 what = (
-                    "{stem} is in {first} and in {second}; a picture is in one group: join them, or leave it out of one"
+                    "the picture {stem} is in {first} and in {second}, and may be in one group: join them, or leave it "
+                    "out of one"
                 )
                 raise PydanticCustomError(OVERLAPPING, what, {"stem": stem, "first": group_of[stem], "second": group})
     return groups

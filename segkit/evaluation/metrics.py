@@ -161,7 +161,8 @@ class SegmentationMetrics:
         if ids.size and (ids.min() < 0 or ids.max() >= len(self.classes)):
             wrong = ids[(ids < 0) | (ids >= len(self.classes))][0]
             names = ", ".join(self.classes)
-            meant = "; 255 is foreground only where all masks hold nothing else but 0" if wrong == IGNORE else ""
+            of_two = wrong == IGNORE and len(self.classes) == 2
+            meant = "; 255 is foreground only where all masks hold nothing else but 0" if of_two else ""
             raise DataError(f"{what} holds class id {wrong}; classes are 0..{len(self.classes) - 1} ({names}){meant}")
 
     def _means_over_images(self) -> dict[str, dict[str, float | int | None]]:

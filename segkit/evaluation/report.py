@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from segkit.allocator import reused_memory
 from segkit.artifact import DESCRIPTION, AnyModel, check_draws_masks, load_segmentation
+from segkit.data.coding import MIXED
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import LOSSLESS
 from segkit.data.suffixes import VOLUMES, suffix_of
@@ -171,7 +172,7 @@ def evaluate(
     settings: dict[str, Any] = {}
     members: tuple[str, ...] = ()
     chosen: ChosenThreshold | None = None
-    notes: list[str] = []
+    notes = [note for note in folder.notes if note == MIXED]  # of these pictures less is scored than seems to be
     if isinstance(source, Path):
         name = f"masks in {source}"
         metrics = _metrics(folder, threshold)
@@ -186,7 +187,7 @@ def evaluate(
         labelling = predictor.labelling(asked)
         if labelling.steps is not None:
             settings["postprocess"] = labelling.steps.described()
-        notes = [
+        notes += [
             *_without_depth(source, samples, left_out=not depth),
             *seen_before(source, folder, samples, split, threshold_from),
         ]

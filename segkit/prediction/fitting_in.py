@@ -7,9 +7,8 @@ import torch
 
 from segkit.backbones.backbone import ImageTooLargeError
 from segkit.errors import UsageError
+from segkit.memory import ran_out
 from segkit.one_line import one_line
-
-ALLOCATOR = ("can't allocate memory", "not enough memory")  # PyTorch's on a CPU, whose errors have no kind of their own
 
 
 @contextmanager
@@ -26,6 +25,6 @@ def fitting_in(what: str, cure: Callable[[], str]) -> Iterator[None]:
     except ImageTooLargeError as error:
         raise UsageError(f"{what}: {one_line(error)}") from error
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(words in str(error) for words in ALLOCATOR):
+        if not ran_out(error):
             raise
         raise UsageError(f"{what}: out of memory{cure()}") from error

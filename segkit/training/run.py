@@ -135,9 +135,11 @@ def _go_on(plans: Sequence[Plan], recipe: Recipe, folder: DatasetFolder, run: Ru
     metrics: dict[str, Any] = {}
     with _deterministic(any(plan.member.train.deterministic for plan in plans)):
         if recipe.folds is not None:
-            metrics = _score_out_of_fold(model, plans, trained, folder, recipe, run.path, log)
+            with _finite_maps():
+                metrics = _score_out_of_fold(model, plans, trained, folder, recipe, run.path, log)
         elif recipe.data.validate_on:
-            metrics = _score(model, folder, recipe.data.validate_on, run.path, log)
+            with _finite_maps():
+                metrics = _score(model, folder, recipe.data.validate_on, run.path, log)
     log.say(f"model of {minutes:.1f} minutes saved in {run.path / 'model'}")
     run.finish()
     return Run(model, run.path, metrics)
@@ -325,11 +327,18 @@ def _deterministic(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _score(model: Segmenter | Ensemble, folder: DatasetFolder, split: str, directory: Path, log: Log) -> dict[str, Any]:
+@contextmanager
+def _finite_maps() -> Iterator[None]:
+    """A model whose weights are finite, and what it makes of pictures isn't, is the recipe's fault."""
     try:
-        report = evaluate(model, folder.path, split)
-    except ModelError as error:  # its weights are finite, what it makes of pictures isn't
-        raise RecipeError(f"{error}; lower train.learning_rate, or set train.precision=fp32") from error
+        yield
+    except ModelError as error:
+        cure = "lower train.learning_rate, or compute in fp32 (train.precision, predict.precision)"
+        raise RecipeError(f"{error} If it was, {cure}") from error
+
+
+def _score(model: Segmenter | Ensemble, folder: DatasetFolder, split: str, directory: Path, log: Log) -> dict[str, Any]:
+    report = evaluate(model, folder.path, split)
     return _reported(report, model, directory, "validation", log)
 
 

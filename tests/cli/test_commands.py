@@ -224,7 +224,7 @@ def test_evaluate_overwrites_no_page_but_a_reports_and_writes_nothing_among_pict
     other.parent.mkdir()
     other.write_text("mine")
     for out, says in (
-        ("mine", "has an index.html of something else, which a report would overwrite"),
+        ("mine", "has a page of something else, which a report would overwrite"),
         ("cells", "the dataset's own folder, which is no place for a report"),
         ("cells/masks/report", "the dataset's own folder, which is no place for a report"),
         ("runs/demo/model", "a model, whose files a report would overwrite"),

@@ -71,6 +71,21 @@ def test_255_is_ignore_in_every_mask_as_soon_as_one_holds_another_id(maker):
     assert np.array_equal(folder.read_mask(folder.files["a"]), 255 * MASK)
     assert folder.notes == (MIXED,)
     assert open_dataset(maker({"a": 254 * MASK + 1, "b": MASK}, classes=["slide", "cell"], splits=SPLITS)).notes == ()
+    *_, last = open_dataset(maker({"a": 255 * MASK, "b": MASK})).notes
+    assert last == MIXED
+    told = open_dataset(maker({"a": 255 * MASK, "b": MASK}, classes=["slide", "cell"], ignore_index=255, splits=SPLITS))
+    assert told.notes == ()
+
+
+def test_what_masks_mean_needs_no_more_of_them_than_enough(maker):
+    masks = {f"m{i:02}": MASK for i in range(17)} | {"m16": 255 * MASK}
+    path = maker(masks, classes=["slide", "cell"], splits={"train": ["m00"]})
+    (path / "masks/m01.png").write_bytes(b"broken, and in no split")
+    folder = open_dataset(path)
+    assert (folder.classes, folder.notes) == (("slide", "cell"), ())
+    (path / "masks/m00.png").write_bytes(b"the first says nothing then")
+    with pytest.raises(DataError, match="m00.png"):
+        open_dataset(path)
 
 
 def test_ignore_index_and_what_lies_outside_the_roi_become_255(maker):
@@ -514,7 +529,7 @@ def test_a_region_s_folder_lies_in_the_dataset(maker, roi):
 def test_a_picture_is_in_one_group(maker):
     groups = {"p": ["a", "b"], "q": ["a"]}
     path = maker({"a": MASK, "b": MASK}, classes=["x", "y"], splits=SPLITS, groups=groups)
-    with pytest.raises(DataError, match=r"groups: a is in p and in q; a picture is in one group: join them, or leave"):
+    with pytest.raises(DataError, match=r"groups: the picture a is in p and in q, and may be in one group: join them, or leave"):
         open_dataset(path)
 
 

@@ -209,7 +209,7 @@ def test_maps_that_are_not_finite_are_the_recipes_fault(recipe, cells, tmp_path,
         raise ModelError("p5: the model gives values that are not finite; was its training finite?")
 
     monkeypatch.setattr("segkit.training.run.evaluate", overflow)
-    with pytest.raises(RecipeError, match=r"p5: .*; lower train\.learning_rate, or set train\.precision=fp32"):
+    with pytest.raises(RecipeError, match=r"p5: .*\? If it was, lower train\.learning_rate, or compute in fp32"):
         quietly(recipe(members=("only",), train={"epochs": 1}), cells, tmp_path)
 
 
