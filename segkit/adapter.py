@@ -38,6 +38,8 @@ class Adapter(nn.Module):
         background: name or id of the class that is background; by default the first of two, or the one of that name.
         in_channels: channels of the images that come in: those of the ensemble.
         window: intensities that become 0 and 1 on reading: those of the ensemble.
+        reader: in the place of these two, how the ensemble's other members read, ``other.reader``: needed beside
+            models of volumes, and of pictures at one resolution (``data.mpp``).
         mean, std: what is taken off the images in 0..1, and what they are divided by, one a channel; by default
             nothing is done to them.
         convert: from images in 0..1 of ``in_channels`` to what ``source`` takes, where that is something else: other
@@ -66,6 +68,7 @@ class Adapter(nn.Module):
         background: int | str | None = None,
         in_channels: int = 3,
         window: Window | NamedWindow | None = None,
+        reader: Reader | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         convert: Function | None = None,
@@ -82,7 +85,9 @@ class Adapter(nn.Module):
             raise UsageError(f"multiple_of={multiple_of!r}: expected a whole number, 1 or more")
         self.maps = output_maps(self.task, len(self.classes))
         self.background = background_id(background, self.classes, self.task)
-        self.reader = Reader(channels=channel_count(in_channels), window=window)
+        if reader is not None and (reader.depth_channels or window is not None):
+            raise UsageError("reader: one of images alone, in the place of in_channels and window")
+        self.reader = Reader(channels=channel_count(in_channels), window=window) if reader is None else reader
         self.gives, self.multiple_of, self.takes_whole_images = gives, multiple_of, takes_whole_images
         self.disagrees = False
         self.architecture = None
@@ -93,7 +98,9 @@ class Adapter(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
         self._incoming = torch.zeros(1, self.reader.channels, 1, 1)
-        self.convert = _Call(convert) if convert is not None else None
+        self.convert: nn.Module | _Call | None = None
+        if convert is not None:
+            self.convert = convert if isinstance(convert, nn.Module) else _Call(convert)
         if isinstance(source, str | Path):
             self.source: nn.Module | _Call = _Call(_onnx(Path(source)))
             what = _digest(Path(source))
@@ -188,10 +195,12 @@ def _onnx(path: Path) -> Function:
         try:
             given = np.ascontiguousarray(image.detach().float().cpu().numpy())
             name, output = inputs[0].name, session.get_outputs()[0].name
-            if at_once is None or len(given) % at_once:
+            if at_once is None:
                 return session.run([output], {name: given})[0]
-            parts = np.split(given, len(given) // at_once)  # a graph made for so many images
-            return np.concatenate([session.run([output], {name: part})[0] for part in parts])
+            # A graph made for so many images: the last ones are filled up with copies.
+            filled = np.concatenate([given, np.repeat(given[-1:], -len(given) % at_once, axis=0)])
+            parts = [filled[i : i + at_once] for i in range(0, len(filled), at_once)]
+            return np.concatenate([session.run([output], {name: part})[0] for part in parts])[: len(given)]
         except Exception as error:  # the runtime's own kinds of errors
             raise ModelError(f"{path}: can't take images {list(image.shape)} ({one_line(error)})") from error
 

@@ -67,7 +67,7 @@ class Ensemble(nn.Module):
                 other = self.names[[each.reader for each in members].index(self.reader)]
                 raise UsageError(
                     f"members {name!r} and {other!r} differ in {theirs.differences(ours)}; an ensemble reads each "
-                    "picture once: train both with the same"
+                    "picture once: train both with the same (an Adapter takes that of the others: reader=)"
                 )
         self.about: dict[str, Any] = {}
         self.members = nn.ModuleList(members)

@@ -8,6 +8,7 @@ from torch import nn
 
 import segkit
 from segkit import Adapter
+from segkit.data.slices import Slices
 from segkit.errors import ModelError, UsageError
 
 CLASSES = ["background", "spot"]
@@ -179,3 +180,30 @@ def test_a_graph_made_for_one_image_is_asked_for_each(tmp_path):
     image = torch.rand(3, 3, 8, 9)
     with torch.no_grad():
         torch.testing.assert_close(Adapter(path, classes=1)(image), convolution(image).sigmoid())
+
+
+def test_a_graph_made_for_two_images_is_asked_for_a_third_as_well(tmp_path):
+    convolution = nn.Conv2d(3, 1, 3, padding=1).eval()
+    path = tmp_path / "two.onnx"
+    torch.onnx.export(convolution, (torch.zeros(2, 3, 8, 9),), path, dynamo=True, verbose=False)
+    image = torch.rand(3, 3, 8, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(Adapter(path, classes=1)(image), convolution(image).sigmoid())
+
+
+def test_it_reads_as_models_of_volumes_do():
+    how = {"in_channels": 1, "window": (-150, 250), "slices": Slices()}
+    ours = segkit.Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=["a", "b"], **how)
+    theirs = nn.Conv2d(1, 1, 3, padding=1)
+    with pytest.raises(UsageError, match=r"differ in .*slices.* \(an Adapter takes that of the others: reader=\)"):
+        segkit.Ensemble([ours, Adapter(theirs, classes=["a", "b"], in_channels=1, window=(-150, 250))])
+    member = Adapter(theirs, classes=["a", "b"], reader=ours.reader)
+    assert segkit.Ensemble([ours, member]).reader == ours.reader
+    with pytest.raises(UsageError, match="in the place of in_channels and window"):
+        Adapter(theirs, classes=["a", "b"], reader=ours.reader, window=(0, 1))
+
+
+def test_a_module_that_converts_goes_where_the_adapter_goes():
+    adapter = Adapter(nn.Conv2d(1, 1, 1), classes=1, convert=nn.Conv2d(3, 1, 1))
+    assert {parameter.dtype for parameter in adapter.double().parameters()} == {torch.float64}
+    assert len(list(adapter.parameters())) == 4

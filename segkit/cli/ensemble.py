@@ -76,6 +76,11 @@ def build(
 
     if weights not in (None, "uniform") and data is None:
         raise UsageError(f"--weights {weights}: nothing to fit it on; name a dataset by --fit")
+    of_fit = {"--tile": tile, "--overlap": overlap, "--tta": tta, "--precision": precision}
+    of_fit |= {"--no-temperature": None if temperature else True, "--split": None if split == "val" else split}
+    given = [option for option, value in of_fit.items() if value is not None]
+    if given and data is None:
+        raise UsageError(f"{given[0]}: is about fitting; name a dataset by --fit")
     check_place(out)
     if not all(draws_masks(path) for path in models):
         of_masks = {"--tile": tile, "--overlap": overlap, "--tta": tta, "--precision": precision}

@@ -193,6 +193,8 @@ def predict(
             typer.echo(f"note: {bare} of them without depth: {depth} has none that is theirs")
         if predictor.unjudged is not None:
             typer.echo(f"note: how far to trust each picture isn't known: {predictor.unjudged}")
+        elif predictor.judge is not None and predictor.labelling(**told(threshold=threshold)) != predictor.labelling():
+            typer.echo("note: how far to trust each picture isn't known: it was taught with another threshold")
         for outcome in outcomes:
             if outcome.trust is not None and outcome.trust["verdict"] == "review":
                 why = "; ".join(outcome.trust["unlike"]) or f"may be as bad as {outcome.trust['bound']:.2f}"

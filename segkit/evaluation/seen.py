@@ -1,6 +1,6 @@
 """What models have seen of the pictures that something is fitted on, or that they are scored on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, cast
 
 from segkit.artifact import AnyModel
@@ -16,7 +16,8 @@ BY_HEART = "what is fitted there favours whoever learnt it by heart; name a spli
 def trained_splits(about: Mapping[str, Any], dataset: str) -> list[str]:
     """The splits of a dataset that a model was trained on, by what is kept with it."""
     trained = about.get("trained_on", {})
-    return str(trained.get("splits", "")).split(", ") if trained.get("dataset") == dataset else []
+    named = str(trained.get("splits", "")).split(", ") if trained.get("dataset") == dataset else []
+    return [split for split in named if split]
 
 
 def trained_stems(about: Mapping[str, Any], folder: DatasetFolder) -> set[str]:
@@ -64,7 +65,7 @@ def seen_before(
         threshold_from: the split that the threshold is chosen on.
     """
     notes = []
-    for key, what in (("fitted_on", "the ensemble's weights were fitted"), (CHOSEN_ON, "the steps after were chosen")):
+    for key, what in (("fitted_on", "the model was fitted"), (CHOSEN_ON, "the steps after it were chosen")):
         known = model.about.get(key, {})
         if known.get("dataset") == folder.name and set(str(known.get("split")).split("+")) & set(split.split("+")):
             notes.append(f"{what} on split {split!r} of {folder.name}: these scores favour it")
@@ -89,7 +90,7 @@ def _seen_by(
     elif shared := learnt & scored:
         of = f"{len(shared)} of these {len(scored)} images"
         yield f" was trained on {of}, which another split has too: these scores say little about new images"
-    elif groups := [group for group, stems in folder.groups.items() if learnt & set(stems) and scored & set(stems)]:
+    elif groups := _shared_groups(folder, learnt, scored):
         yield f" was trained on other images of {len(groups)} groups, such as {groups[0]}: these scores favour it"
     if names and set(splits) & set(chosen_on):
         yield f"'s weights were chosen by their score on split {split!r} of {folder.name}: these scores favour them"
@@ -100,15 +101,29 @@ def _seen_by(
         )
 
 
-def looked_at(known: Mapping[str, Mapping[str, Any]], dataset: str, split: str) -> list[str]:
-    """What is to be said where weights were chosen, or something was fitted, on the split that is to be fitted on.
+def _shared_groups(folder: DatasetFolder, learnt: Set[str], others: Set[str]) -> list[str]:
+    """Groups, as of one patient, with pictures among both."""
+    return [group for group, stems in folder.groups.items() if learnt & set(stems) and others & set(stems)]
+
+
+def looked_at(known: Mapping[str, Mapping[str, Any]], folder: DatasetFolder, split: str) -> list[str]:
+    """What is to be said where models know something of the split that is to be fitted on.
+
+    Weights were chosen there, something was fitted there, or other pictures of its groups were trained on.
 
     Args:
         known: what is kept with each model, by name.
-        dataset, split: what is to be fitted on.
+        folder, split: what is to be fitted on.
     """
-    asked = set(split.split("+"))
+    dataset, asked = folder.name, set(split.split("+"))
     notes = []
+    learnt = {stem for about in known.values() for stem in trained_stems(about, folder)}
+    here = {stem for each in asked for stem in folder.splits.get(each, ())}
+    if groups := _shared_groups(folder, learnt, here):
+        notes.append(
+            f"{len(groups)} groups of split {split!r}, such as {groups[0]}, have other images that were trained on: "
+            "what is fitted here expects too much of new groups"
+        )
     for name, about in known.items():
         trained, fitted = about.get("trained_on", {}), about.get("fitted_on", {})
         chosen = [split for split in str(trained.get("chosen_on", "")).split(", ") if split in asked]
@@ -117,11 +132,13 @@ def looked_at(known: Mapping[str, Mapping[str, Any]], dataset: str, split: str) 
                 f"{name}: its weights were chosen by their score on {chosen[0]!r}, where it now looks a "
                 "little better than it is; with train.keep=last, or on another split, it doesn't"
             )
-        if fitted.get("dataset") == dataset and set(str(fitted.get("split")).split("+")) & asked:
-            notes.append(
-                f"{name} itself was fitted on split {split!r}, where it now looks a little better than it is: take "
-                "another split where there is one"
-            )
+        steps = about.get(CHOSEN_ON, {})
+        for what, on in ((f"{name} itself was fitted", fitted), (f"the steps after {name} were chosen", steps)):
+            if on.get("dataset") == dataset and set(str(on.get("split")).split("+")) & asked:
+                notes.append(
+                    f"{what} on split {split!r}, where it now looks a little better than it is: take another split "
+                    "where there is one"
+                )
     return notes
 
 

@@ -132,15 +132,20 @@ def with_members(picture: HeldOut, change: Callable[[int, Tensor], Tensor]) -> H
 
 
 def _window(target: Ids, side: int, random: np.random.Generator) -> tuple[slice, slice]:
-    """Rows and columns of a window around a pixel that counts, if any does."""
+    """Rows and columns of a window of side² pixels around one that counts, if any does: square where it can be."""
     height, width = target.shape[-2:]
-    if height <= side and width <= side:
+    tall, wide = side, side
+    if width < side:  # a volume's slices one below the other
+        tall = side * side // width
+    elif height < side:
+        wide = side * side // height
+    if height <= tall and width <= wide:
         return slice(0, height), slice(0, width)
     counted = (target != IGNORE) if target.ndim == 2 else (target != IGNORE).any(0)
     places = np.flatnonzero(counted)
     place = int(random.choice(places)) if len(places) else 0
     slices = []
-    for centre, length in zip(divmod(place, width), (height, width), strict=True):
-        start = min(max(centre - side // 2, 0), max(length - side, 0))
-        slices.append(slice(start, min(start + side, length)))
+    for centre, length, most in zip(divmod(place, width), (height, width), (tall, wide), strict=True):
+        start = min(max(centre - most // 2, 0), max(length - most, 0))
+        slices.append(slice(start, min(start + most, length)))
     return slices[0], slices[1]

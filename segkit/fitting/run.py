@@ -107,7 +107,7 @@ def fit(
 
     pictures = hold_out(bare, predictor, folder, samples, seed=seed, progress=tell)
     units = units_of(folder, samples)[0].tolist()
-    notes = [note for note in (*looked_at(known, folder.name, split), windows(pictures)) if note]
+    notes = [note for note in (*looked_at(known, folder, split), windows(pictures)) if note]
     log_loss = build_loss({"cross_entropy": 1.0}, task=folder.task, classes=len(folder.classes))
     objective = build_loss({"cross_entropy": 1.0, "dice": 1.0}, task=folder.task, classes=len(folder.classes))
 
@@ -155,7 +155,7 @@ def fit(
     if verdict is not None:
         about["kept"] = verdict.best != "plain"
         notes.insert(0, f"{weights}: {verdict.reason}")
-    model.about = {**_thresholds_moved(without_judge(bare.about), whole, bare.task), "fitted_on": about}
+    model.about = {**_thresholds_moved(without_judge(bare.about), whole, bare.task), "metrics": {}, "fitted_on": about}
     if whole != 1 and predictor.postprocess is not None and predictor.postprocess.smoothing:
         notes.append(
             "the whole's temperature changes what smoothing makes of the probabilities: run segkit postprocess again"

@@ -143,7 +143,7 @@ def _trained_on(known: Iterable[Mapping[str, Any]], folder: DatasetFolder) -> Se
 
 
 def _notes(judge: Judge, model: AnyModel, folder: DatasetFolder, split: str) -> list[str]:
-    notes, units = looked_at(kept_with(model), folder.name, split), judge.quality.units
+    notes, units = looked_at(kept_with(model), folder, split), judge.quality.units
     if not judge.ranges:
         notes.append("the pictures trained on aren't in this dataset: none will be called unlike them")
     fewest = int(np.ceil(1 / judge.risk)) - 1

@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class Plan:
         encoding: name and options of what is made of depth; None where the model takes none.
         spread: whether it learns a teacher's disagreement too.
         joint: whether it is trained on the same batches as the other members, together with them.
+        began: what the model that it starts from was trained on, as kept with that; empty without one.
     """
 
     member: Member
@@ -68,6 +69,7 @@ class Plan:
     encoding: dict[str, Any] | None
     spread: bool
     joint: bool
+    began: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def depth(self) -> bool:
@@ -214,8 +216,8 @@ def make_plan(
         spread=spread,
         joint=recipe.joint,
     )
-    build_segmenter(plan, folder)  # for its faults alone: the one that is trained is built from the member's seed
-    return plan
+    # For its faults, and what it begins with: the one that is trained is built from the member's seed.
+    return replace(plan, began=build_segmenter(plan, folder).about.get("trained_on", {}))
 
 
 def _data_seed(recipe: Recipe, train: TrainRecipe, index: int) -> int:
@@ -278,7 +280,9 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
 
 
 def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -> None:
-    """Give a segmenter the weights of a saved one; normalisation, auxiliary heads and a second head are its own.
+    """Give a segmenter the weights of a saved one, and what is kept of its training.
+
+    Normalisation, auxiliary heads and a second head are its own.
 
     One with depth may begin with the weights of one of the image alone, and then says what that says: it takes its
     normalisation, too.
@@ -311,6 +315,7 @@ def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -
         if here != there:
             raise RecipeError(f"{where}: of another shape: {name} is {there} there, {here} here")
     segmenter.load_state_dict({name: theirs[name] for name in names}, strict=False)
+    segmenter.about = {"trained_on": first.about.get("trained_on", {})}
 
 
 def data_digest(plans: Sequence[Plan], folder: DatasetFolder, teacher: AnyModel | None = None) -> str:

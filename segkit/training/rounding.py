@@ -18,7 +18,7 @@ def round_weights(segmenter: Segmenter) -> None:
     the rounding of what flows through, and the model is judged as it is used. A convolution takes over its norm's gain
     for this, and the norm is rescaled to a gain of one. What is frozen stays as it is.
     """
-    probe = probe_of(segmenter.reader, torch.device("cpu"))
+    probe = probe_of(segmenter.reader, segmenter.mean.device)
     try:
         pairs = foldable(segmenter, lambda model: model.statistics(probe))
     except ImageTooLargeError:  # of a backbone for smaller images; then nothing will be folded in prediction either

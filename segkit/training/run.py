@@ -17,6 +17,7 @@ from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, RecipeError, UsageError
 from segkit.evaluation.report import Report, evaluate
+from segkit.evaluation.seen import trained_splits, trained_stems
 from segkit.medical.slide import without_resolution
 from segkit.model import Segmenter
 from segkit.postprocessing.targets import check as check_postprocessing
@@ -295,7 +296,9 @@ def _about(
     splits, chosen = [split for member in members for split in member.data.train_on], []
     if recipe.folds is not None:
         splits = pool(recipe)
-    else:
+    for plan in plans:  # what the weights it began with have seen, it has seen
+        splits = [*splits, *trained_splits({"trained_on": plan.began}, folder.name)]
+    if recipe.folds is None:
         choosing = [each for each in members if each.train.keep == "best" or each.train.early_stopping is not None]
         chosen = [each.data.validate_on for each in choosing if each.data.validate_on is not None]
     return {
@@ -364,7 +367,9 @@ def _score_out_of_fold(
         members.about = {"predict": recipe.predict.model_dump()}
         predictor = Predictor(members)
         for sample in plans[places[0]].held_out:
-            predict_sample(predictor, folder, sample).save(out, probability=True)
+            predicted = predictor.predict_case(sample.image) if sample.volume else None
+            (predicted or predict_sample(predictor, folder, sample)).save(out, probability=True)
+        members.cpu()  # where the others are, and the ensemble of all
     log.say(f"every picture by the members that weren't trained on it: {out}")
     report = evaluate(out, folder.path, "+".join(pool(recipe)))
     if any(
@@ -373,6 +378,12 @@ def _score_out_of_fold(
         report.metrics["notes"].append(
             "each fold also chose when to stop, or which weights to keep, of the members that it scores: these scores "
             "are a little too good; with train.keep=last they aren't"
+        )
+    learnt = {stem for plan in plans for stem in trained_stems({"trained_on": plan.began}, folder)}
+    if known := sum(sample.name in learnt for sample in folder.samples(*pool(recipe))):
+        report.metrics["notes"].append(
+            f"the members began (model.start) with weights that were trained on {known} of these pictures: these "
+            "scores say little about new images"
         )
     return _reported(report, model, directory, "validation", log)
 

@@ -51,6 +51,13 @@ def test_build_may_be_said_and_options_may_come_first(models):
     assert load("a").names == load("b").names
 
 
+@pytest.mark.parametrize("option", ["--tile 32", "--tta flip", "--split test", "--no-temperature", "--overlap 0.2"])
+def test_what_is_about_fitting_needs_a_dataset(option, models, capsys):
+    assert main(["ensemble", "runs/plain/model", "runs/demo/model", "-o", "mean", *option.split()]) == 2
+    expected = f"error: {option.split()[0]}: is about fitting; name a dataset by --fit\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_what_is_fitted_is_printed_and_kept_in_the_folder(models, capsys):
     command = "ensemble runs/plain/model runs/demo/model --fit cells --split train --weights class -o fitted --json"
     assert main(command.split()) == 0

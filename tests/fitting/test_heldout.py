@@ -12,6 +12,11 @@ def test_a_window_lies_around_a_pixel_that_counts():
     expected = (slice(26, 34), slice(41, 49))
     for given in (target, np.stack([np.full_like(target, 255), target])):
         assert _window(given, 8, np.random.default_rng(0)) == expected
+    strip = np.full((400, 4), 255, np.uint8)  # a volume's slices one below the other
+    strip[300, 2] = 1
+    assert _window(strip, 8, np.random.default_rng(0)) == (slice(292, 308), slice(0, 4))
+    assert _window(strip.T, 8, np.random.default_rng(0)) == (slice(0, 4), slice(292, 308))
+    assert _window(strip[:16], 8, np.random.default_rng(0)) == (slice(0, 16), slice(0, 4))
     assert _window(np.full_like(target, 255), 8, np.random.default_rng(0)) == (slice(0, 8), slice(0, 8))
 
 

@@ -190,7 +190,7 @@ def test_members_of_other_classes_are_refused(spots):
 def test_scores_on_the_split_of_the_fit_say_so(spots, three):
     found = fit(three, spots, temperature=False, **HOW)
     (note,) = evaluate(found.model, spots, "val", **HOW).metrics["notes"]
-    assert note == "the ensemble's weights were fitted on split 'val' of spots: these scores favour it"
+    assert note == "the model was fitted on split 'val' of spots: these scores favour it"
     assert evaluate(found.model, spots, "test", **HOW).metrics["notes"] == []
 
 

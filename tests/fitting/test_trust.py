@@ -89,6 +89,8 @@ def test_it_is_saved_with_the_model_and_said_by_predict(model, discs, tmp_path, 
     assert "d29.png: expected Dice" in capsys.readouterr().out
     entry = json.loads((tmp_path / "out" / "manifest.jsonl").read_text())
     assert entry["trust"] == expected.figures()
+    assert main([*command, "--threshold", "0.3"]) == 0
+    assert "isn't known: it was taught with another threshold" in capsys.readouterr().out
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["trust"]["verdict"] == "review"
 
@@ -171,8 +173,20 @@ def test_members_are_asked_what_they_were_trained_on(model, discs):
 
 def test_the_split_of_the_fit_is_named(model, discs):
     model.about["fitted_on"] = {"dataset": "discs", "split": "val"}
-    (note,) = segkit.trust(model, discs, good=0.5, risk=0.4).notes
-    assert note.startswith("the model itself was fitted on split 'val'")
+    model.about["postprocessed_on"] = {"dataset": "discs", "split": "val+test"}
+    fitted, chosen = segkit.trust(model, discs, good=0.5, risk=0.4).notes
+    assert fitted.startswith("the model itself was fitted on split 'val'")
+    assert chosen.startswith("the steps after the model were chosen on split 'val'")
+
+
+def test_patients_that_were_trained_on_are_told(model, discs, tmp_path):
+    shutil.copytree(discs, tmp_path / "discs")
+    file = tmp_path / "discs" / "dataset.yaml"
+    values = yaml.safe_load(file.read_text())
+    shared = [values["splits"]["train"][0], values["splits"]["val"][0]]
+    file.write_text(yaml.safe_dump({**values, "groups": {"patient": shared}}))
+    (note,) = segkit.trust(model, tmp_path / "discs", good=0.5, risk=0.4).notes
+    assert note.startswith("1 groups of split 'val', such as patient, have other images that were trained on")
 
 
 @pytest.mark.parametrize(("how", "said"), [({"tta": "flip"}, "tta=None, not flip"), ({"tile": 16}, "tile=512, not 16")])

@@ -268,7 +268,9 @@ def test_a_start_gives_its_weights_and_not_its_normalisation(cells, tmp_path):
 
 
 def test_trainings_from_one_model_have_one_ancestor_whatever_their_auxiliary_heads(cells, tmp_path):
-    segkit.save(segkit.Segmenter.create("resnet18", neck="fpn", classes=["background", "cell"]), tmp_path / "first")
+    first = segkit.Segmenter.create("resnet18", neck="fpn", classes=["background", "cell"])
+    first.about = {"trained_on": {"dataset": open_dataset(cells).name, "splits": "val"}}
+    segkit.save(first, tmp_path / "first")
     ancestors = []
     for seed in (0, 1):
         values = {
@@ -279,6 +281,7 @@ def test_trainings_from_one_model_have_one_ancestor_whatever_their_auxiliary_hea
         }
         run = train(Recipe.model_validate(values), cells, out=tmp_path, console=False)
         ancestors.append(run.model.about["ancestor"])
+        assert run.model.about["trained_on"]["splits"] == "train, val"  # what it began with has seen val
     assert ancestors[0] == ancestors[1]
 
 

@@ -60,6 +60,15 @@ def test_a_run_with_folds_leaves_out_of_fold_masks_and_their_score(recipe, cells
     assert run.model.about["trained_on"]["splits"] == "train, val"
 
 
+def test_scores_out_of_fold_of_members_that_began_with_all_pictures_say_so(recipe, cells, tmp_path):
+    first = train(recipe(members=("one",), train={"epochs": 1}), cells, out=tmp_path, console=False)
+    members = [{"name": "one", **PART, "start": str(first.directory / "members" / "one" / "model")}]
+    on = recipe(name="on", ensemble={"members": members}, train={"epochs": 1}, folds=2)
+    notes = train(on, cells, out=tmp_path, console=False).metrics["notes"]
+    expected = f"weights that were trained on {len(open_dataset(cells).splits['train'])} of these pictures"
+    assert sum(expected in note for note in notes) == 1
+
+
 def test_seeds_are_trainings_that_differ_in_nothing_else(recipe, cells, tmp_path):
     asked = recipe(members=("one",), train={"epochs": 1, "seed": 4}, seeds=2)
     run = train(asked, cells, out=tmp_path, console=False)

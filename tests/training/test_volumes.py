@@ -96,6 +96,21 @@ def test_series_and_segmentations_are_a_dataset_too(bodies, tmp_path):
     assert run.metrics["images"][0]["name"] in folder.files
 
 
+def test_volumes_held_out_of_folds_are_written_as_volumes_and_scored(bodies, tmp_path):
+    recipe = recipe_of().model_copy(update={"folds": 2})
+    run = train(recipe, bodies, out=tmp_path, console=False)
+    folder = segkit.open_dataset(bodies)
+    samples = folder.samples("train", "val")
+    assert [image["name"] for image in run.metrics["images"]] == [sample.name for sample in samples]
+    for sample, image in zip(samples, run.metrics["images"], strict=True):
+        mask = nibabel.load(run.directory / "out_of_fold" / f"{sample.name}_mask.nii.gz")
+        truth = nibabel.load(sample.mask)
+        assert np.allclose(mask.affine, truth.affine)
+        labels, ids = mask.get_fdata(), truth.get_fdata()
+        dice = 2 * ((labels == 1) & (ids == 1)).sum() / ((labels == 1).sum() + (ids == 1).sum())
+        assert image["dice"]["liver"] == pytest.approx(dice)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
