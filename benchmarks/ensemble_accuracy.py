@@ -5,7 +5,7 @@
 DRIVE and EM_ISBI2012 are dataset folders. Every system is trained on ``train``, fitted on ``val`` and scored on
 ``test``; whatever has probabilities is brought to its best temperature on ``val`` in the same way. Of every seed:
 
-* the members: a U-Net, an attention U-Net and an FPN, all of them narrow, trained one by one;
+* the members: a U-Net of five levels, one of four and an FPN, all of them narrow, trained one by one;
 * them together: the mean, by their scores, fitted weights, fitted weights by class, a gate, the mean of logits;
 * ``best member``: the one with the highest Dice on ``val``; the uniform mean is held against it by a paired bootstrap
   over the test images (95 % intervals of the differences in pooled Dice and in NLL);
@@ -53,21 +53,21 @@ SMALL_EPOCHS = 40
 RESAMPLES = 2000
 
 
-def part(width: int) -> dict[str, Any]:
-    return {"name": "stem", "width": width, "depth": 5}
+def part(width: int, depth: int = 5) -> dict[str, Any]:
+    return {"name": "stem", "width": width, "depth": depth}
 
 
-def widths(width: int) -> list[int]:
-    return [width, 2 * width, 4 * width, 8 * width]
+def unet(width: int, depth: int = 5) -> dict[str, Any]:
+    widths = [width * 2**level for level in range(depth - 1)]
+    return {"backbone": part(width, depth), "neck": {"name": "unet", "widths": widths}}
 
 
-UNET = {"backbone": part(16), "neck": {"name": "unet", "widths": widths(16)}}
-ATTENTION = {"backbone": part(16), "neck": {"name": "attention_unet", "widths": widths(16)}}
+UNET, SHALLOW = unet(16), unet(16, 4)
 PYRAMID = {"backbone": part(16), "neck": {"name": "fpn", "width": 32}}
 FUSED = {"backbone": {"name": "joint", "of": [part(16), "resnet18"]}, "neck": "unet"}
 WEAK = {"backbone": "resnet18", "stem": 16, "neck": "unet"}
-SMALL = {"backbone": part(8), "neck": {"name": "unet", "widths": widths(8)}}
-MEMBERS = {"unet": UNET, "attention_unet": ATTENTION, "fpn": PYRAMID}
+SMALL = unet(8)
+MEMBERS = {"unet": UNET, "shallow_unet": SHALLOW, "fpn": PYRAMID}
 
 COMMON: dict[str, Any] = {
     "data": {

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from table_parts import Lines, Rows, of_seeds, with_spread
 
-MEMBERS = {"unet": "U-Net", "attention_unet": "attention U-Net", "fpn": "FPN"}
+MEMBERS = {"unet": "U-Net", "shallow_unet": "U-Net, four levels", "fpn": "FPN"}
 SYSTEMS = {
     **MEMBERS,
     "uniform": "mean of the three",
