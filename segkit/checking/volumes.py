@@ -9,6 +9,7 @@ import numpy as np
 
 from segkit.checking.findings import Finding, Place, finding
 from segkit.checking.survey import Survey
+from segkit.data.cases import difference_from
 from segkit.data.folder import Sample
 from segkit.data.geometry import Geometry
 from segkit.data.volume import Volume
@@ -26,11 +27,13 @@ class VolumeFacts:
         file: it, or its folder.
         geometry: its grid.
         located: whether it says where it is in the patient.
+        spaced: whether it says how far apart its voxels are.
     """
 
     file: Path
     geometry: Geometry
     located: bool
+    spaced: bool
 
     @property
     def steps(self) -> tuple[float, float, float]:
@@ -46,7 +49,7 @@ class VolumeFacts:
 
 def volume_facts(volume: Volume) -> VolumeFacts:
     """The facts of a volume."""
-    return VolumeFacts(volume.path, volume.geometry, volume.located)
+    return VolumeFacts(volume.path, volume.geometry, volume.located, volume.spaced)
 
 
 def off_grid(seen: Survey, sample: Sample, volume: Volume) -> list[Place]:
@@ -58,7 +61,7 @@ def off_grid(seen: Survey, sample: Sample, volume: Volume) -> list[Place]:
             if one.suffix.lower() == ".dcm" or one.name.startswith("."):  # segmentations say so on being read
                 continue
             try:
-                difference = volume.geometry.difference(read_volume(one).geometry)
+                difference = difference_from(read_volume(one), volume.geometry, located=volume.located)
             except DataError:
                 continue
             if difference is not None:
@@ -70,10 +73,11 @@ def check_volumes(seen: Survey, facts: Sequence[VolumeFacts]) -> list[Finding]:
     """What is odd about the volumes together; nothing where the dataset has none."""
     if not facts:
         return []
-    middle = np.median([one.steps for one in facts], axis=0)
+    spaced = [one for one in facts if one.spaced]
+    middle = np.median([one.steps for one in spaced], axis=0) if spaced else np.ones(3)
     unlike = [
         seen.place(one.file, f"{_millimetres(one.steps)} mm, most have {_millimetres(tuple(middle))} mm")
-        for one in facts
+        for one in spaced
         if (np.array(one.steps) > UNLIKE * middle).any() or (np.array(one.steps) < middle / UNLIKE).any()
     ]
     ways = Counter(one.geometry.orientation for one in facts if one.located)

@@ -15,7 +15,7 @@ from segkit.data.masks import IGNORE, Ids, Values, apply_table, class_files, who
 from segkit.data.reader import Reader, Window, own_window
 from segkit.data.resize import resized
 from segkit.data.slices import PLANES, Plane, Slices
-from segkit.data.suffixes import DICOM, suffix_of
+from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.files import writing_to
@@ -141,7 +141,10 @@ def _called(volume: Volume) -> str:
 
 
 class Cases:
-    """The volumes of one dataset, each read once; beyond some memory they lie in files that go with this object.
+    """The volumes of one dataset.
+
+    Those whose slices are asked for are read once; beyond some memory they lie in files that go with this object. Of
+    whole volumes the last one is held.
 
     Several threads may ask it at a time; they get one volume after the other.
     """
@@ -150,7 +153,8 @@ class Cases:
         self._folder = folder
         self._lock = RLock()
         self._last: tuple[Path, Volume] | None = None
-        self._grids: dict[Path, Geometry] = {}
+        self._last_case: tuple[tuple[Path, Window | None], Case] | None = None
+        self._grids: dict[Path, tuple[Geometry, bool]] = {}  # and whether the file says where that is
         self._cases: dict[tuple[Path, Window | None], Case] = {}
         self._masks: dict[tuple[Path, bool], Ids] = {}
         self._taken = 0
@@ -166,11 +170,22 @@ class Cases:
         with self._lock:
             if self._last is None or self._last[0] != sample.image:
                 self._last = sample.image, read_volume(sample.image)
-                self._grids[sample.image] = self._last[1].geometry
+                self._grids[sample.image] = self._last[1].geometry, self._last[1].located
             return self._last[1]
 
     def case(self, sample: "Sample", reader: Reader) -> Case:
-        """A sample's volume, whole, as a reader's model sees it."""
+        """A sample's volume, whole, as a reader's model sees it. The one asked for last is held."""
+        key = (sample.image, reader.window)
+        with self._lock:
+            if key in self._cases:
+                return replace(self._cases[key], reader=reader)
+            if self._last_case is None or self._last_case[0] != key:
+                self._last_case = None  # before there is another
+                self._last_case = key, case_of(self.volume(sample), reader)
+            return replace(self._last_case[1], reader=reader)
+
+    def _kept_case(self, sample: "Sample", reader: Reader) -> Case:
+        """The same of a sample whose slices will be asked for one by one, in any order."""
         key = (sample.image, reader.window)
         with self._lock:
             if key not in self._cases:
@@ -181,7 +196,7 @@ class Cases:
     def picture(self, sample: "Sample", reader: Reader) -> NDArray[np.float32]:
         """A slice as a reader's model sees it: float32 [H, W, channels] in 0..1."""
         assert sample.plane is not None
-        return self.case(sample, reader).picture(sample.plane, sample.index)
+        return self._kept_case(sample, reader).picture(sample.plane, sample.index)
 
     def slices(self, samples: "Sequence[Sample]", reader: Reader) -> "list[Sample]":
         """Pictures as they are, and of each volume all slices of the reader's planes."""
@@ -190,7 +205,7 @@ class Cases:
             if not sample.volume or sample.plane is not None:
                 found.append(sample)
                 continue
-            case = self.case(sample, reader)
+            case = self._kept_case(sample, reader)
             for plane in case.planes:
                 for index in range(case.count(plane)):
                     name = f"{sample.name}_{plane}_{index:03d}"
@@ -207,11 +222,11 @@ class Cases:
         """
         key = (sample.image, inside_roi)
         with self._lock:
+            if sample.plane is None:
+                return self._masks[key] if key in self._masks else self._read_mask(sample, inside_roi)
             if key not in self._masks:
                 self._masks[key] = self._kept(self._read_mask(sample, inside_roi))
-            ids, geometry = self._masks[key], self._geometry(sample)
-        if sample.plane is None:
-            return ids
+            ids, (geometry, _) = self._masks[key], self._grid(sample)
         turn = geometry.turn(sample.plane)
         if ids.ndim == 3:
             return np.ascontiguousarray(turn.of(ids)[sample.index])
@@ -232,17 +247,19 @@ class Cases:
         else:
             ids = self._ids(sample.mask, sample, folder.coding.table, len(folder.classes))
         if sample.roi is not None and inside_roi:
-            inside = on_grid(sample.roi, sample.image, self._geometry(sample)) > 0
+            inside = on_grid(sample.roi, sample.image, *self._grid(sample)) > 0
             ids = np.where(inside, ids, np.uint8(IGNORE))
         return ids
 
     def _ids(self, file: Path, sample: "Sample", table: Ids, classes: int) -> Ids:
-        values = on_grid(file, sample.image, self._geometry(sample))
+        values = on_grid(file, sample.image, *self._grid(sample))
         flat = apply_table(values.reshape(-1, values.shape[-1]), table, file, classes)
         return flat.reshape(values.shape)
 
-    def _geometry(self, sample: "Sample") -> Geometry:
-        return self._grids[sample.image] if sample.image in self._grids else self.volume(sample).geometry
+    def _grid(self, sample: "Sample") -> tuple[Geometry, bool]:
+        if sample.image not in self._grids:
+            self.volume(sample)
+        return self._grids[sample.image]
 
     def _kept(self, values: NDArray[Any]) -> NDArray[Any]:
         """The values, in a file where there are many already."""
@@ -255,16 +272,28 @@ class Cases:
             return np.memmap(file, values.dtype, "r", shape=values.shape)  # goes with the array, however that ends
 
 
-def on_grid(file: Path, image: Path, geometry: Geometry) -> Values:
-    """The whole numbers [I, J, K] of a mask's file that lies on its picture's grid.
+def difference_from(mask: Volume, geometry: Geometry, *, located: bool) -> str | None:
+    """In words, how a mask lies on another grid than its picture; None where it lies there.
+
+    Where neither says where it is, and the mask not even how far apart its voxels are, only their number can differ.
+    """
+    if not located and not mask.spaced and mask.geometry.shape == geometry.shape:
+        return None
+    return geometry.difference(mask.geometry)
+
+
+def on_grid(file: Path, image: Path, geometry: Geometry, located: bool = True) -> Values:
+    """The whole numbers [I, J, K] of a mask's file that lies on its picture's grid; see :func:`difference_from`.
 
     Raises:
         DataError: it doesn't, or holds fractions or channels.
     """
     from segkit.medical.reading import read_volume
 
+    if suffix_of(image) == DICOM and suffix_of(file) not in (*VOLUMES, DICOM):
+        raise DataError(f"{file}: masks of DICOM images are DICOM segmentations, or volumes such as NIfTI")
     mask = read_volume(file)
-    difference = geometry.difference(mask.geometry)
+    difference = difference_from(mask, geometry, located=located)
     if difference is not None:
         raise DataError(
             f"{file}: not on the grid of its picture {image.name}: {difference}; resample it to the picture, "

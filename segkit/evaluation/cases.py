@@ -11,6 +11,7 @@ from scipy import ndimage
 from segkit.data.masks import IGNORE
 from segkit.errors import DataError
 from segkit.evaluation.scores import Array, shares
+from segkit.postprocessing.targets import slice_axis
 from segkit.task import Task
 
 Mask = NDArray[np.bool_]
@@ -79,7 +80,13 @@ class CaseRows(ABC, Generic[Measured]):
         Raises:
             DataError: the case has a spacing and those before it have none, or the other way round.
         """
-        self._units.check(name, target.ndim - (self.task == "multilabel"), spacing)
+        dimensions = target.ndim - (self.task == "multilabel")
+        alone = slice_axis(target.shape[-dimensions:])
+        if alone is not None:  # a volume of one slice is a picture: across it everything would be an edge
+            labels, target = (np.squeeze(each, alone - dimensions) for each in (labels, target))
+            spacing = None if spacing is None else [step for axis, step in enumerate(spacing) if axis != alone]
+            dimensions = 2
+        self._units.check(name, dimensions, spacing)
         masks = class_masks(labels, target, self.task, self.kept)
         self._rows.append((name, {self.classes[k]: self.measured(guess, truth, spacing) for k, guess, truth in masks}))
 

@@ -14,6 +14,7 @@ from segkit.errors import DataError
 from segkit.medical.dicom_frames import LPS, Frame, datasets_of, frames_of
 from segkit.medical.dicom_tags import named, numbers_of
 
+MANY = 8  # marked slices whose distances have no common divisor by chance, but for one object in hundreds
 CLOSE = 0.2  # of a voxel: how far a pixel's centre may be from its voxel's; slices that count as even may be off by 0.1
 
 
@@ -62,7 +63,7 @@ def place(seg: Dataset, volume: Volume, path: Path) -> Placed:
     else:
         placed = _by_name(frames, volume, path)
     starts, steps = (np.stack(parts) for parts in zip(*placed, strict=True))
-    _check_every_slice(starts, steps, volume, path)
+    _check_every_slice(frames[0], starts, steps, volume, path)
     return Placed(volume.geometry.shape, starts, steps, path)
 
 
@@ -142,13 +143,21 @@ def _keys(item: Dataset) -> list[tuple[str, int]]:
     return [(str(item.get("ReferencedSOPInstanceUID")), int(number)) for number in several]
 
 
-def _check_every_slice(starts: NDArray[np.int64], steps: NDArray[np.int64], volume: Volume, path: Path) -> None:
-    """Refuse frames at twice the slices' distance: between them, nothing would be marked."""
+def _check_every_slice(
+    frame: Frame, starts: NDArray[np.int64], steps: NDArray[np.int64], volume: Volume, path: Path
+) -> None:
+    """Refuse frames that were drawn at twice the slices' distance: between them, nothing would be marked.
+
+    Frames without a mark are usually left out, so that distances alone say little: the object's own are asked, too.
+    """
+    own = [frame.get("PixelMeasuresSequence", keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness")]
+    drawn = next((abs(float(value)) for value in own if value), None)
     across = np.abs(steps).sum(axis=2).argmin(axis=1)  # [N]: the axis that a frame's pixels don't go along
     for axis in range(3):
         slices = np.unique(starts[across == axis, axis])
         apart = int(np.gcd.reduce(np.diff(slices))) if len(slices) > 2 else 1
-        if apart > 1:
+        wide = apart * volume.geometry.spacing[axis]
+        if apart > 1 and (len(slices) > MANY if drawn is None else abs(drawn - wide) < CLOSE * wide / apart):
             raise DataError(
                 f"{path}: its frames are {apart} slices of the images in {volume.path} apart, so that the slices "
                 "between them have no masks; resample it to the images"

@@ -12,8 +12,8 @@ from segkit.errors import DataError
 
 
 def opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> Picture | Volume:
-    """A picture at the resolution that a reader wants, or a volume by its suffix or its pages."""
-    if is_volume(path):
+    """A picture at the resolution that a reader wants, or a volume by its suffix, its pages or, as DICOM, its first bytes."""
+    if is_volume(path) or is_dicom(path):
         from segkit.medical.reading import read_volume
 
         try:

@@ -308,6 +308,7 @@ class Predictor:
             case=case,
             made_by=str(getattr(self.model, "about", {}).get("trained_on", {}).get("recipe", "model")),
             digest=self.model_digest,
+            members=len(self.model.members) if isinstance(self.model, Ensemble) else 1,
         )
 
     def _collected(

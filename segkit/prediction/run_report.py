@@ -11,6 +11,7 @@ from segkit.measuring.measures import measure
 from segkit.measuring.preview import draw_preview
 from segkit.measuring.run_page import write_run_page
 from segkit.measuring.table import CaseMeasures, figures, rows_of, write_table
+from segkit.postprocessing.targets import slice_axis
 from segkit.prediction.manifest import Entry
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.writers import write_picture
@@ -25,12 +26,19 @@ def measures_of(prediction: Prediction) -> dict[str, dict[str, Any]]:
     """Figures of each class of a prediction, in physical units where its pixels have any."""
     volume = getattr(prediction, "volume", None)
     spacing = None if prediction.mpp is None else tuple(microns / 1000 for microns in prediction.mpp)
+    labels, probabilities = np.asarray(prediction.labels), prediction.probabilities
     if volume is not None:
         spacing = volume.geometry.spacing if volume.spaced else None
+        alone = None if volume.located else slice_axis(volume.geometry.shape)
+        if alone is not None:  # a picture, an X-ray for example: nobody measured how thick it is
+            turned = (np.squeeze(each, alone - 3).swapaxes(-1, -2) for each in (labels, probabilities))
+            labels, probabilities = map(np.ascontiguousarray, turned)
+            if spacing is not None:
+                spacing = tuple(step for axis, step in enumerate(spacing) if axis != alone)[::-1]
     return figures(
         measure(
-            np.asarray(prediction.labels),
-            prediction.probabilities,
+            labels,
+            probabilities,
             classes=prediction.classes,
             task=prediction.task,
             background=prediction.background,

@@ -30,12 +30,14 @@ class VolumePrediction(Prediction):
         case: the same as the model saw it.
         made_by: name of the model, which DICOM objects tell.
         digest: of the model, likewise; None where it isn't known.
+        members: how many networks it has, likewise.
     """
 
     volume: Volume
     case: Case
     made_by: str = "model"
     digest: str | None = None
+    members: int = 1
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -114,4 +116,5 @@ class VolumePrediction(Prediction):
             colours=self.palette,
             model_name=self.made_by,
             model_digest=self.digest or "",
+            members=self.members,
         )

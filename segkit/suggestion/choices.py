@@ -152,11 +152,14 @@ def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
 def _of_volumes(volumes: VolumeFacts) -> Section:
     """How volumes are looked at."""
     slices = volumes.slices
-    x, y, z = (f"{step:.3g}" for step in volumes.spacing)
-    if len(slices.planes) > 1:
-        reason = f"{x} × {y} × {z} mm: slices are sharp in every plane, and three looks at a voxel are averaged"
+    if volumes.spacing is None:
+        reason = "no file says how far apart its voxels are: other planes' slices may be strips of thick ones"
     else:
-        reason = f"{x} × {y} × {z} mm: slices of other planes would be strips of thick voxels"
+        millimetres = " × ".join(f"{step:.3g}" for step in volumes.spacing)
+        if len(slices.planes) > 1:
+            reason = f"{millimetres} mm: slices are sharp in every plane, and three looks at a voxel are averaged"
+        else:
+            reason = f"{millimetres} mm: slices of other planes would be strips of thick voxels"
     if slices.spacing is not None:
         reason += "; spacings differ: brought to one"
     neighbours = 1 if len(slices.planes) == 1 else 0  # two planes beside the first tell more of what is beside a slice

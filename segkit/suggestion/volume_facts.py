@@ -25,7 +25,7 @@ class VolumeFacts:
         cases: how many there are.
         channels: of each.
         spacing: median millimetres between voxels along the patient's axes: from right to left, front to back, bottom
-            to top.
+            to top; None where no file says them.
         unlike: spacings within slices differ so much that no one zoom fits.
         window: (low, high) of Hounsfield units in which the foreground of all cases lies; None where the values, by
             their range, are of other units.
@@ -33,13 +33,18 @@ class VolumeFacts:
 
     cases: int
     channels: int
-    spacing: tuple[float, float, float]
+    spacing: tuple[float, float, float] | None
     unlike: bool
     window: tuple[float, float] | None
 
     @property
     def planes(self) -> tuple[Plane, ...]:
-        """The planes whose slices are as sharp as they can be: all three, or those normal to the widest spacing."""
+        """The planes whose slices are as sharp as they can be: all three, or those normal to the widest spacing.
+
+        Where no spacing is known, the axial one, which files of such volumes have their pages in.
+        """
+        if self.spacing is None:
+            return ("axial",)
         steps = dict(zip(("sagittal", "coronal", "axial"), self.spacing, strict=True))
         thickest = max(PLANES, key=lambda plane: steps[plane])
         others = [step for plane, step in steps.items() if plane != thickest]
@@ -56,9 +61,9 @@ class VolumeFacts:
         return Reader(channels=self.channels, window=self.window or "picture", slices=self.slices)
 
     @property
-    def pixel(self) -> float:
+    def pixel(self) -> float | None:
         """Millimetres that slices' pixels are brought to, where they are: the median of the finer spacings."""
-        return float(f"{np.sort(self.spacing)[1]:.3g}")
+        return None if self.spacing is None else float(f"{np.sort(self.spacing)[1]:.3g}")
 
 
 def measure_volumes(folder: DatasetFolder, samples: Sequence[Sample]) -> VolumeFacts:
@@ -73,8 +78,8 @@ def measure_volumes(folder: DatasetFolder, samples: Sequence[Sample]) -> VolumeF
     for sample in samples[:: -(-len(samples) // VOLUMES)]:
         volume = folder.cases.volume(sample)
         turn = volume.geometry.turn("axial")  # slices, rows and columns: from bottom, front and right
-        spacing = [volume.geometry.spacing[axis] for axis in turn.axes][::-1]
-        steps.append(spacing)
+        if volume.spaced:
+            steps.append([volume.geometry.spacing[axis] for axis in turn.axes][::-1])
         channels.setdefault(volume.channels, sample)
         lowest.append(float(volume.values.min()))
         ids = folder.cases.mask(sample)
@@ -85,7 +90,7 @@ def measure_volumes(folder: DatasetFolder, samples: Sequence[Sample]) -> VolumeF
         (few, first), (many, second), *_ = sorted(channels.items())
         raise DataError(f"{second.image}: {many} channels, {first.image.name} has {few}; a model takes one number")
     hounsfield = min(lowest) >= LEAST and np.median(lowest) <= OUTSIDE
-    of_each = np.array(steps)
+    of_each = np.array(steps or [[1.0] * 3])
     within = np.sort(of_each, axis=1)[:, :2]
     narrow, wide = np.percentile(within, (10, 90))
     low, high = np.median(np.array(windows or [(0.0, 1.0)]), axis=0)
@@ -93,7 +98,7 @@ def measure_volumes(folder: DatasetFolder, samples: Sequence[Sample]) -> VolumeF
     return VolumeFacts(
         cases=len(samples),
         channels=next(iter(channels)),
-        spacing=(x, y, z),
+        spacing=(x, y, z) if steps else None,
         unlike=bool(wide > UNLIKE * narrow),
         window=(float(low), float(high)) if hounsfield and windows else None,
     )

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from segkit.backbones.recompute import recompute_stages
 from segkit.data.dataset import Decoded, SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.folds import draw_folds
-from segkit.data.listing import entries
 from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.data.slices import Slices
@@ -327,6 +327,7 @@ def data_digest(plans: Sequence[Plan], folder: DatasetFolder, teacher: AnyModel 
     digest = hashlib.sha256(repr((folder.task, folder.classes, folder.background, folder.ignore_index)).encode())
     if teacher is not None:
         digest.update(_said_by(teacher).encode())
+    sizes = cache(_sizes)  # slices of one volume name the same files
     for plan in plans:
         digest.update(repr((plan.mean, plan.std)).encode())
         if plan.depth:
@@ -339,7 +340,8 @@ def data_digest(plans: Sequence[Plan], folder: DatasetFolder, teacher: AnyModel 
             elif start.is_file():
                 digest.update(repr((start.name, start.stat().st_size)).encode())
         for sample in (*plan.dataset.samples, *plan.validation):
-            digest.update(repr((sample.name, list(_sizes(sample)))).encode())
+            places = (sample.image, sample.mask, sample.depth, sample.roi)
+            digest.update(repr((sample.name, [size for place in places for size in sizes(place)])).encode())
     return digest.hexdigest()
 
 
@@ -355,10 +357,13 @@ def _said_by(teacher: AnyModel) -> str:
     return repr(facts)
 
 
-def _sizes(sample: Sample) -> Iterator[int]:
-    for path in (sample.image, sample.mask, sample.depth, sample.roi):
-        files: list[Path] = [] if path is None else entries(path) if path.is_dir() else [path]
-        yield from (file.stat().st_size for file in files if file.is_file() and file.name.lower() not in LEFT_BEHIND)
+def _sizes(path: Path | None) -> list[int]:
+    """Of a file, or of all in a folder, those in folders there among them."""
+    if path is None:
+        return []
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    kept = (file for file in files if file.name[0] != "." and file.name.lower() not in LEFT_BEHIND)
+    return [file.stat().st_size for file in kept if file.is_file()]
 
 
 def _reader(member: Member, folder: DatasetFolder) -> Reader:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from segkit.medical.slide import without_resolution
 from segkit.model import Segmenter
 from segkit.postprocessing.targets import check as check_postprocessing
 from segkit.prediction.of_sample import predict_sample
+from segkit.prediction.prediction import Prediction
 from segkit.prediction.predictor import Predictor
 from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
@@ -367,8 +368,11 @@ def _score_out_of_fold(
         members.about = {"predict": recipe.predict.model_dump()}
         predictor = Predictor(members)
         for sample in plans[places[0]].held_out:
-            predicted = predictor.predict_case(sample.image) if sample.volume else None
-            (predicted or predict_sample(predictor, folder, sample)).save(out, probability=True)
+            if sample.volume:
+                predicted: Prediction = predictor.predict_case(sample.image)
+            else:
+                predicted = predict_sample(predictor, folder, sample)
+            replace(predicted, name=sample.name).save(out, probability=True)  # a series has a name of its own
         members.cpu()  # where the others are, and the ensemble of all
     log.say(f"every picture by the members that weren't trained on it: {out}")
     report = evaluate(out, folder.path, "+".join(pool(recipe)))

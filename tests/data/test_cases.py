@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import segkit
-from segkit.data.cases import Cases, case_of
+from segkit.data.cases import Cases, case_of, difference_from
 from segkit.data.dataset import EvaluationDataset, SegmentationDataset
 from segkit.data.geometry import Geometry
 from segkit.data.reader import Reader, own_window
@@ -200,11 +200,33 @@ def test_many_volumes_lie_in_files(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     cases = Cases(folder)
+    cases.slices(folder.samples("train"), reader)
     for sample, values in zip(folder.samples("train"), held, strict=True):
         found = cases.case(sample, reader).values
         assert isinstance(found, np.memmap)
         np.testing.assert_array_equal(found, values)
     assert list((tmp_path / "temporary").iterdir()) == []  # so that a killed process leaves nothing there
+
+
+def test_of_whole_volumes_the_last_one_is_held(tmp_path, monkeypatch):
+    folder = segkit.open_dataset(write(tmp_path, ["a", "b"]))
+    read = []
+    monkeypatch.setattr("segkit.medical.reading.read_volume", lambda path: read.append(path.name) or read_volume(path))
+    monkeypatch.setattr("segkit.data.cases.KEPT", 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "not there"))  # nothing is written there
+    first, second = folder.samples("train")
+    values = folder.cases.case(first, Reader(channels=1, window=(0, 200))).values
+    folder.cases.mask(first)
+    assert folder.cases.case(first, Reader(channels=3, window=(0, 200))).values is values
+    folder.cases.case(second, Reader(channels=1, window=(0, 200)))
+    assert read == ["a.nii.gz", "a.nii.gz", "b.nii.gz"]  # the picture, its mask, the next picture
+
+
+def test_a_mask_that_says_no_place_lies_on_a_picture_that_says_none():
+    picture, mask = Geometry(SHAPE, np.diag([-0.5, -0.5, 3.0, 1.0])), volume(ramp(), located=False, spaced=False)
+    assert difference_from(mask, picture, located=False) is None
+    assert difference_from(mask, picture, located=True) == "spacings 0.5 × 0.5 × 3 and 1 × 1 × 1 mm"
+    assert difference_from(mask, Geometry((6, 5, 3), LPS), located=False) == "shapes 6×5×3 and 6×5×4 voxels"
 
 
 def test_threads_get_each_their_own_volume_and_mask(tmp_path, monkeypatch):

@@ -201,6 +201,17 @@ def test_pixels_that_are_not_counted_are_in_neither_mask():
     assert cases.compute(ONE_EACH[:1], "image")["per_class"]["cell"]["hd95"]["mean"] == 0
 
 
+def test_a_volume_of_one_slice_is_measured_as_a_picture():
+    rows, columns = np.ogrid[:60, :64]
+    truth, guess = (((rows - 30) ** 2 + (columns - 30) ** 2 < radius**2).astype(np.uint8) for radius in (24, 20))
+    picture, single = SurfaceDistances(CELL, "binary", [1], 1), SurfaceDistances(CELL, "binary", [1], 1)
+    picture.update("a", guess, truth, (0.5, 0.7))
+    single.update("a", guess[:, None], truth[:, None], (0.5, 9.0, 0.7))
+    result = single.compute(ONE_EACH[:1], "image")
+    assert result == picture.compute(ONE_EACH[:1], "image")
+    assert 2 < result["per_class"]["cell"]["hd95"]["mean"] < 3  # four pixels of 0.5 to 0.7 mm
+
+
 def test_every_class_of_ids_and_of_maps_by_itself_in_a_volume():
     rng = np.random.default_rng(3)
     names, spacing = ("a", "b", "c"), (1.0, 0.5, 2.0)

@@ -56,6 +56,7 @@ def planes(seg, stacks, first, across, down, step):
     directions = np.concatenate([across / np.linalg.norm(across), down / np.linalg.norm(down)])
     shared.PlaneOrientationSequence[0].ImageOrientationPatient = directions.tolist()
     shared.PixelMeasuresSequence[0].PixelSpacing = [float(np.linalg.norm(down)), float(np.linalg.norm(across))]
+    shared.PixelMeasuresSequence[0].SpacingBetweenSlices = float(np.linalg.norm(step))
     template = seg.PerFrameFunctionalGroupsSequence[0]
     groups = []
     for segment, stack in enumerate(stacks, start=1):
@@ -167,6 +168,14 @@ def test_objects_without_a_place_go_by_the_images_they_name(seg, volume, labels,
     for groups in seg.PerFrameFunctionalGroupsSequence:
         del groups.PlanePositionSequence
     np.testing.assert_array_equal(found(seg, several, tmp_path).labels, labels)
+
+
+@pytest.mark.parametrize("apart", [2, 3])
+def test_marks_on_few_slices_at_even_distances_are_no_coarser_grid(apart, volume, labels, tmp_path):
+    sparse = np.zeros_like(labels)
+    sparse[:, :, ::apart] = labels[:, :, ::apart]
+    write_seg(tmp_path / "sparse.dcm", sparse, volume, **OF)
+    np.testing.assert_array_equal(found(pydicom.dcmread(tmp_path / "sparse.dcm"), volume, tmp_path).labels, sparse)
 
 
 def test_other_grids_are_refused_by_what_differs(seg, volume, labels, tmp_path):
