@@ -12,7 +12,7 @@ from segkit.errors import DataError
 
 
 def opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> Picture | Volume:
-    """A picture at the resolution that a reader wants, or a volume by its suffix, its pages or, as DICOM, its first bytes."""
+    """A picture at the resolution that a reader wants, or a volume: by its suffix, its pages, or as DICOM its start."""
     if is_volume(path) or is_dicom(path):
         from segkit.medical.reading import read_volume
 
