@@ -42,13 +42,15 @@ def export(
     at five sizes, and not written where they differ. With --int8 its cost in accuracy is measured and printed.
     A model with depth takes that as a second input.
     """
-    from segkit.artifact import load_segmentation
+    from segkit.artifact import DESCRIPTION, load_segmentation
     from segkit.exporting.run import SUFFIXES
     from segkit.exporting.run import export as run_export
 
     if images is not None and int8 is None:
         raise UsageError("--images is for --int8, which chooses ranges by pictures; name their folder by --int8")
     model = model.resolve()  # of "." too
+    if model.name == DESCRIPTION:
+        model = model.parent
     path = out or (model.with_suffix(SUFFIXES[to]) if model.is_file() else model.with_name(model.name + SUFFIXES[to]))
     done = run_export(load_segmentation(model), path, to, pixels=pixels, int8=int8, **told(images=images))
     if as_json:

@@ -29,9 +29,9 @@ class Labelling:
 
     def at(self, threshold: float, model: "Model") -> "Labelling":
         """The same at a threshold that is asked for: it goes before those of the steps. Multiclass tasks have none."""
-        steps = self.steps
-        if steps is not None and model.task != "multiclass":
-            steps = steps.without("thresholds")
+        if model.task == "multiclass":
+            return self
+        steps = self.steps.without("thresholds") if self.steps is not None else None
         return Labelling(threshold, steps if steps is not None and steps.steps else None)
 
     def kept(self) -> dict[str, Any] | None:

@@ -106,13 +106,17 @@ class Manifest:
             self._file.flush()
             os.fsync(self._file.fileno())
 
-    def finish(self, entries: Sequence[Entry]) -> None:
-        """Replace all entries by these, one an input, in the order of the inputs; earlier ones of others follow."""
+    def finish(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Replace all entries by these, one an input, in the order of the inputs; earlier ones of others follow.
+
+        Returns all of them.
+        """
         inputs = {entry.input for entry in entries}
         others = [entry for entry in self.earlier.values() if entry.input not in inputs and entry.run]
         with atomic_path(self.path) as temporary:
             temporary.write_bytes(b"".join(map(_line, [*entries, *others])))
             self._file.close()  # Windows replaces no open file
+        return [*entries, *others]
 
     def __enter__(self) -> Self:
         return self

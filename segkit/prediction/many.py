@@ -12,6 +12,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from segkit.allocator import reused_memory
+from segkit.data.claims import LIMIT
 from segkit.data.depth import DEPTHS
 from segkit.data.depth_format import DepthFormat
 from segkit.data.listing import is_volume
@@ -27,7 +28,7 @@ from segkit.prediction.fingerprint import fingerprint
 from segkit.prediction.manifest import MANIFEST, Entry, Manifest, check_resumable, file_hash, files_hash
 from segkit.prediction.prediction import Prediction, output_kinds
 from segkit.prediction.pseudonyms import NameHiding, pseudonymised
-from segkit.prediction.run_report import measures_of, write_preview, write_report
+from segkit.prediction.run_report import measures_of, remove_report, write_preview, write_report
 from segkit.prediction.settings import Kept
 from segkit.prediction.sources import Source, expand, identities, identity, without_collisions
 from segkit.prediction.writers import output_folder, output_paths
@@ -180,13 +181,16 @@ def predict_files(
                 )
                 if progress is not None:
                     progress(len(outcomes), len(planned), outcomes[-1])
-        manifest.finish(entries)
+        everything = manifest.finish(entries)
+        reported = any(entry.measures is not None for entry in manifest.before.values())
+        if reported and not report and not all(outcome.kept for outcome in outcomes):
+            remove_report(out)  # which is of other masks
         if report:
             settings = {name: getattr(predictor, name) for name in ("tile", "overlap", "tta", "precision")}
             settings["threshold"] = labelling.threshold
             if labelling.steps is not None:
                 settings["postprocess"] = labelling.steps.described()
-            write_report(out, entries, predictor, settings)
+            write_report(out, everything, predictor, settings)
     return outcomes
 
 
@@ -295,7 +299,7 @@ class _Line:
         if not isinstance(picture, Picture):
             return False
         height, width, _ = picture.shape
-        return height * width * 4 * (self.predictor.model.maps + 3) > self.predictor.limit
+        return height * width * 4 * (self.predictor.model.maps + 3) > min(self.predictor.limit, LIMIT)
 
     def _write(self, step: _Step) -> tuple[Entry, bool, Path | None]:
         """The entry, whether an earlier run had done it, and on Windows a folder to remove when its maps are closed."""
@@ -320,9 +324,11 @@ class _Line:
             except OSError as problem:
                 error = f"{step.source.path}: can't write its results ({one_line(problem)})"
         if error is not None and step.source.found:
-            # What an earlier run left under these names isn't of the picture as it is now.
+            # What an earlier run left under these names isn't of the picture as it is now; nor is what was begun.
+            known = self._left_before(step.source)
             for path in _targets(self.predictor.model, step.source, kinds=self.targets):
-                if os.path.isfile(path):  # noqa: PTH113  Path's raises where a name is too long
+                begun = step.prediction is not None or path in known
+                if begun and os.path.isfile(path):  # noqa: PTH113  Path's raises where a name is too long
                     _remove(path)
             paths = []
         for path in self._left_over(step.source):
@@ -352,13 +358,16 @@ class _Line:
 
     def _left_over(self, source: Source) -> list[Path]:
         """What an earlier run wrote of a source and this one doesn't, as it was left."""
+        return [path for path in self._left_before(source) if path not in self.written]
+
+    def _left_before(self, source: Source) -> list[Path]:
+        """What an earlier run wrote of a source, as it was left."""
         earlier = self.manifest.before.get(source.place)
         outputs = {} if earlier is None else {self.out / name: digest for name, digest in earlier.outputs.items()}
         return [
             path
             for path, digest in outputs.items()
-            if path not in self.written
-            and path.resolve().is_relative_to(self.out.resolve())
+            if path.resolve().is_relative_to(self.out.resolve())
             and file_hash(path) == digest
             and identity(path) not in self.inputs
         ]

@@ -9,7 +9,7 @@ import numpy as np
 from segkit.drawing.palette import default_palette
 from segkit.measuring.measures import measure
 from segkit.measuring.preview import draw_preview
-from segkit.measuring.run_page import write_run_page
+from segkit.measuring.run_page import PAGE, write_run_page
 from segkit.measuring.table import CaseMeasures, figures, rows_of, write_table
 from segkit.postprocessing.targets import slice_axis
 from segkit.prediction.manifest import Entry
@@ -81,6 +81,12 @@ def write_report(
         left_out=[(entry.input, entry.error or "") for entry in entries if entry.status == "skipped"],
     )
     return [*paths, page]
+
+
+def remove_report(folder: Path) -> None:
+    """Remove what :func:`write_report` left in a folder."""
+    for name in ("measures.csv", "measures.json", PAGE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _case(entry: Entry, folder: Path) -> CaseMeasures:

@@ -3,10 +3,10 @@
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from segkit.data.reader import PICTURES
 from segkit.data.suffixes import DICOM, VOLUMES, stem_of, suffix_of
 from segkit.errors import DataError, UsageError
 from segkit.given_path import given_path, spelled, why_no_text
+from segkit.prediction.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from segkit.medical.dicom_series import Series
@@ -73,10 +74,11 @@ def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[
 
     A folder gives its pictures and volumes (by suffix; DICOM by content), those of its subfolders, links among them,
     too, sorted; a pattern such as ``scans/*.png`` or ``scans/**/*.png`` what it matches, sorted. Hidden files are
-    passed over in both, and so are the outputs of earlier runs where ``out`` lies inside the folder.
+    passed over in both, and so are the outputs of earlier runs into ``out`` or another folder inside.
 
-    Outputs mirror the inputs' folders below the closest folder that holds all that was named: ``a/x.png`` and
-    ``b/x.png`` go to ``out/a`` and ``out/b``, the files of one folder to ``out`` itself.
+    Outputs mirror the inputs' folders below the closest folder that holds all that was named, of a pattern the one
+    before its first ``*``: ``a/x.png`` and ``b/x.png`` go to ``out/a`` and ``out/b``, the files of one folder to
+    ``out`` itself.
 
     Raises:
         UsageError: ``out`` is one of the named folders, so that masks would lie among the images; no folder holds
@@ -90,7 +92,12 @@ def expand(sources: str | Path | Iterable[str | Path], out: str | Path) -> list[
         files, error = _files(path, out)
         if not files:
             nothing.append(Source(path, out, path.as_posix(), error))
-        roots.extend([_absolute(path)] if path.is_dir() else [_absolute(file).parent for file in files])
+        if path.is_dir():
+            roots.append(_absolute(path))
+        elif path.is_file() or not glob.has_magic(str(path)):
+            roots.extend(_absolute(file).parent for file in files)
+        elif files:
+            roots.append(_absolute(_fixed(path)))
         for file in files:
             found.setdefault(_absolute(file), file)
     try:
@@ -142,7 +149,11 @@ def without_collisions(sources: list[Source], targets: Callable[[Source], Iterab
     checked = []
     for source in sources:
         paths = list(targets(source)) if source.found else []
+        own = Counter(map(_called, paths))
         for path in paths:
+            if own[_called(path)] > 1:
+                source = replace(source, error=f"{source.path}: {path} would be the output of two classes; rename one")
+                break
             if os.path.exists(path) and identity(path) in inputs:  # noqa: PTH110  Path's raises where a name is too long
                 problem = f"{path} is one of the images to predict; choose another output folder"
             elif _called(path) in taken:
@@ -172,15 +183,30 @@ def _files(path: Path, out: Path) -> tuple[list[Path], str]:
     if path.is_file() or not glob.has_magic(str(path)):
         odd = path.exists() and not path.is_file()  # a pipe would be waited for
         return ([], f"{path}: neither a file nor a folder") if odd else ([path], "")
-    fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+    fixed = _fixed(path)
     if fixed.resolve() == out.resolve():
         raise UsageError(f"{path}: masks would lie among the images; choose another output folder")
-    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
+    rest = path.parts[len(fixed.parts) :]
+    pattern = str(Path(glob.escape(str(fixed)), *rest))
+    matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
     return _images(map(Path, matches), fixed, out), f"{path}: no picture matches"
 
 
+def _fixed(pattern: Path) -> Path:
+    """The folder before the first part of a pattern that stands for several; brackets may be in a folder's name."""
+    fixed = Path()
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part) and not (fixed / part).is_dir():
+            break
+        fixed /= part
+    return fixed
+
+
 def _below(folder: Path, out: Path) -> list[Path]:
-    """The files in a folder and all below it, hidden ones left out, each folder once: links to folders come last."""
+    """The files in a folder and all below it, each folder once: links to folders come last.
+
+    Hidden ones are left out, and folders that an earlier run wrote into.
+    """
     inside = not folder.resolve().is_relative_to(out.resolve())
     seen: set[tuple[int, int]] = {identity(out)} if out.is_dir() and inside else set()
     files: list[Path] = []
@@ -191,6 +217,8 @@ def _below(folder: Path, out: Path) -> list[Path]:
         if identity(here) in seen:
             continue
         seen.add(identity(here))
+        if here != folder and (here / MANIFEST).is_file():
+            continue
         with suppress(PermissionError):
             for entry in sorted(here.iterdir()):
                 if not entry.name.startswith("."):

@@ -28,6 +28,8 @@ VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wm
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 """Suffixes of the videos written, and the codec of each that OpenCV's own packages have."""
 
+COUNTED = (".mp4", ".m4v", ".mov", ".avi")  # formats that hold the number of their frames
+FASTEST = 1000  # frames a second that are no unit of time in the place of a rate
 USUAL_RATE = 25.0  # of a file that says nothing of it
 Picture8 = NDArray[np.uint8]
 
@@ -61,7 +63,8 @@ def frames_of(source: str | Path | int) -> Generator[Picture8, None, None]:
     A camera's frames end when it gives no more, or when the generator is closed.
 
     Raises:
-        DataError: the file or camera can't be opened, has no frame, or the file ends long before it says.
+        DataError: the file or camera can't be opened, has no frame, or the file ends long before it says; what is
+            said by a format that doesn't count frames is an estimate, and not believed.
     """
     with _opened(source) as capture:
         claimed = _claimed_frames(capture)
@@ -74,7 +77,8 @@ def frames_of(source: str | Path | int) -> Generator[Picture8, None, None]:
             yield np.ascontiguousarray(frame[..., ::-1], np.uint8)
         if count == 0:
             raise DataError(f"{_name(source)}: no frame can be read from it")
-        if count < 0.98 * claimed - 1:  # many formats only estimate their number of frames
+        counted = isinstance(source, int) or Path(source).suffix.lower() in COUNTED
+        if counted and count < 0.98 * claimed - 1:  # it may be a frame or two off
             raise DataError(f"{_name(source)}: the video is cut short: {count} of {claimed} frames can be read")
 
 
@@ -112,7 +116,7 @@ def overlay_video(
         raise UsageError(f"{out}: this is the video to predict; choose another name")
     with _opened(source) as capture:
         rate, total = capture.get(cv2.CAP_PROP_FPS), _claimed_frames(capture)
-    rate = rate if 0 < rate < 1000 else USUAL_RATE
+    rate = rate if 0 < rate < FASTEST else USUAL_RATE
     begin = time.perf_counter()
     latencies: list[float] = []
     size = (0, 0)
@@ -170,8 +174,8 @@ def _name(source: str | Path | int) -> str:
 
 def _claimed_frames(capture: cv2.VideoCapture) -> int:
     """What the file says of the number of its frames; 0 where it, or a camera, says nothing."""
-    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return int(count) if 0 < count < 1e9 else 0
+    count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    return int(count) if 0 < count < 1e9 and 0 < rate < FASTEST else 0
 
 
 def _writer(temporary: Path, out: Path, rate: float, size: tuple[int, int]) -> cv2.VideoWriter:

@@ -245,6 +245,30 @@ def test_nothing_is_left_of_an_earlier_run_that_this_one_does_not_write(binary, 
     assert written(folder) == ["c_mask.png", "c_probability.png"]
 
 
+def test_a_mask_that_no_run_of_ours_wrote_stays_where_its_picture_fails(binary, folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "b_mask.png").write_bytes(b"drawn by hand")
+    run(binary, folder)
+    assert (folder / "out" / "b_mask.png").read_bytes() == b"drawn by hand"
+
+
+def test_a_report_is_of_all_that_the_manifest_keeps_or_gone(binary, folder):
+    def rows():
+        return [row["case"] for row in json.loads((folder / "out" / "measures.json").read_text())["rows"]]
+
+    run(binary, folder, report=True)
+    everything = rows()
+    Predictor(binary).predict_files(folder / "in" / "c.png", folder / "out", report=True, resume=True)
+    assert sorted(rows()) == sorted(everything)
+    run(binary, folder, report=True, resume=True)
+    assert rows() == everything
+    run(binary, folder, threshold=0.9)
+    assert not {path.name for path in (folder / "out").iterdir()} & {"measures.csv", "measures.json", "index.html"}
+    (folder / "out" / "index.html").write_text("somebody's own")
+    run(binary, folder)
+    assert (folder / "out" / "index.html").read_text() == "somebody's own"
+
+
 def test_of_what_is_kept_everything_is_left(binary, folder):
     run(binary, folder, overlay=True)
     before = written(folder)

@@ -41,6 +41,24 @@ def test_patterns(tree):
     assert found(str(tree / "c" / "*.png")) == [((tree / "c" / "x.png").as_posix(), "out")]
 
 
+def test_a_pattern_means_the_same_when_a_folder_comes_to_those_it_matches(tree):
+    assert found("c/**/x.png") == found("c/*.png") == [("c/x.png", "out")]
+    assert found("a/*/x.png") == [("a/b/x.png", "out/b")]
+
+
+def test_brackets_in_a_folder_s_name_stand_for_themselves(tree):
+    (tree / "data [v2]").mkdir()
+    (tree / "data [v2]" / "x.png").touch()
+    assert found("data [v2]/*.png") == [("data [v2]/x.png", "out")]
+    assert found("[ac]/x.png") == [("a/x.png", "out/a"), ("c/x.png", "out/c")]
+
+
+def test_results_of_another_run_below_are_no_inputs(tree):
+    (tree / "a" / "b" / "manifest.jsonl").touch()
+    assert found("a") == [("a/x.png", "out"), ("a/y.jpg", "out")]
+    assert found("a/b") == [("a/b/x.png", "out")]  # named itself
+
+
 def test_inputs_have_a_place_below_the_folder_that_holds_them_all(tree):
     assert [s.place for s in expand(["a", "c/x.png", "a/z*.png"], "out")] == [
         "a/b/x.png",
