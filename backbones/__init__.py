@@ -6,8 +6,10 @@
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,8 +135,8 @@ def create(
     options = checked_options(title, kind, {**common, **options}, given=given, also=also)
     if entry.of_others:
         options["fold"] = fold
-    published = isinstance(weights, str) and weights == "imagenet"
-    if entry.fetches and published:
+    published = _is_published(weights)
+    if entry.fetches and isinstance(weights, str) and weights == "imagenet":
         weights = None
         if fold is None:
             options["pretrained"] = True
@@ -160,6 +162,14 @@ def create(
             of_pictures=published and fold is not None,
         )
     return backbone
+
+
+def _is_published(weights: object) -> bool:
+    """Whether weights are named as a library publishes them, which are of pictures; files may be of anything."""
+    named = isinstance(weights, str) and (
+        weights == "imagenet" or weights.startswith("timm:") or re.fullmatch(r"\w+_Weights\.\w+", weights) is not None
+    )
+    return named or isinstance(weights, Enum)
 
 
 def _find(name: str) -> "tuple[_Entry, Callable[..., Backbone]]":

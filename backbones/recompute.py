@@ -5,7 +5,7 @@ gradients are the same, and so is all that a stage remembers: dropped paths are 
 running statistics are updated once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -20,12 +20,19 @@ from segkit.backbones.backbone import Backbone
 def recompute_stages(backbone: Backbone) -> None:
     """Let each of the backbone's stages compute its inner results again instead of keeping them for the backward pass.
 
-    A stage that is a mere list of parts has each part treated so.
+    A stage that is a mere list of parts, or of such lists, has each part treated so.
     """
-    for stage in backbone.stages:
-        for part in stage if isinstance(stage, nn.ModuleList) else [stage]:
-            # A partial of the class's own method, not a closure: a deep copy of the part then calls itself, not this.
-            part.forward = partial(_forward, part)
+    for part in _parts(backbone.stages):
+        # A partial of the class's own method, not a closure: a deep copy of the part then calls itself, not this.
+        part.forward = partial(_forward, part)
+
+
+def _parts(stages: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for stage in stages:
+        if isinstance(stage, nn.ModuleList):
+            yield from _parts(stage)
+        else:
+            yield stage
 
 
 def _forward(part: nn.Module, *arguments: Any, **options: Any) -> Any:

@@ -112,7 +112,7 @@ class Segmenter(nn.Module):
         self._auxiliary_levels = _coarser_levels(neck, auxiliary)
         self.auxiliary = nn.ModuleList(nn.Conv2d(neck.channels[i], self.maps, 1) for i in self._auxiliary_levels)
         self.encoding = encoding
-        self.depth_auxiliary = depth_auxiliary
+        self.depth_auxiliary = depth_auxiliary and isinstance(backbone, Bridged)
         if depth_auxiliary and isinstance(backbone, Bridged):
             own = nearest_level(AUXILIARY_STRIDE, backbone.depth.strides)
             self.auxiliary.append(nn.Conv2d(backbone.depth.channels[own], self.maps, 1))
@@ -200,6 +200,9 @@ class Segmenter(nn.Module):
         channels = 0 if told is None else told.out_channels + 1
         stacked = depth is not None and part(depth)["name"] == STACK
         behind = channels if stacked else 0
+        left = [key for key in part(depth) if key != "name"] if stacked and depth is not None else []
+        if left:
+            raise UsageError(f"depth 'stack' has no {left[0]}: it has no backbone of its own; leave that out")
         with naming("backbone"):
             fold = partial(fold_stacked, depth=behind) if behind else None
             body = backbones.create(**part(backbone), in_channels=in_channels + behind, fold=fold)

@@ -33,7 +33,7 @@ def encoding_of(named: Mapping[str, Any] | None, depth_format: DepthFormat, chan
         if kind != "plain" and not depth_format.metric:
             raise ValueError(f"encoding '{kind}' is of metres, but depth is {depth_format.unit}; take plain")
         if channels != 1 and "mean" not in options:
-            options |= {"mean": [0.0] * channels, "std": [1.0] * channels}
+            options = {"mean": [0.0] * channels, "std": [1.0] * channels, **options}
         options = checked_options(f"encoding '{kind}'", DepthEncoding, options, given=("kind", "channels"))
         return DepthEncoding(kind, channels=channels, **options)
 

@@ -218,6 +218,7 @@ def test_members_with_and_without_depth_go_together():
             {"depth": STEM, "encoding": "inverse", "depth_format": DepthFormat(unit="relative")},
             "encoding 'inverse' is of metres, but depth is relative; take plain",
         ),
+        ({"depth": {"name": "stack", "width": 4}}, "depth 'stack' has no width: it has no backbone of its own"),
         ({"depth": STEM, "encoding": "normals"}, "normals need the focal lengths"),
         ({"depth": STEM, "encoding": {"name": "metres", "mean": [math.nan]}}, r"numbers, above 0 .* not \[nan\]"),
         ({"depth": STEM, "encoding": {"name": "metres", "std": [math.inf]}}, r"numbers, above 0 .* \[inf\]"),

@@ -1,6 +1,6 @@
 """Classifiers trained one by one, put together in several ways on one dataset: late fusion and early fusion."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -129,8 +129,21 @@ def fuse(
             if trained["dataset"] == data.name:
                 splits = dict.fromkeys([*filter(None, trained.get("splits", "").split(", ")), *train.split("+")])
                 model.about["trained_on"] = {**trained, "splits": ", ".join(splits)}
-        found[way] = Fused(model.eval(), scores, (f"{way}: {note}",) if note else ())
+        said = (f"{way}: {note}",) if note else ()
+        found[way] = Fused(model.eval(), scores, (*said, *_chosen_there(members, data.name, split)))
     return found
+
+
+def _chosen_there(members: Mapping[str, Classifier], dataset: str, split: str) -> Iterator[str]:
+    """What is to be said of members whose weights were chosen where the ensemble is fitted now."""
+    for name, member in members.items():
+        trained = member.about.get("trained_on", {})
+        chosen = set(str(trained.get("chosen_on", "")).split(", "))
+        if trained.get("dataset") == dataset and chosen & set(split.split("+")):
+            yield (
+                f"{name}: its weights were chosen by their score on {split!r}, where it now looks a little better than "
+                "it is; with train.keep=last, or on another split, it doesn't"
+            )
 
 
 def _early(

@@ -2,15 +2,18 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.classification.classifier import Classifier
 from segkit.classification.confusion import Matrix, confusion_matrix, draw_confusion, write_confusion
+from segkit.classification.ensemble import ClassifierEnsemble
+from segkit.classification.joint import JointClassifier
 from segkit.classification.prediction import Labeller, LabelsImages, Progress
 from segkit.classification.score_table import classification_table
 from segkit.classification.scores import classification_scores, ranks
@@ -149,7 +152,7 @@ def evaluate_classifier(
         **classification_scores(probabilities, labels, model.classes),
         "confused": _confused(confusion, model.classes),
         "worst": [{"name": each.name, "probability": each.probability} for each in worst],
-        "notes": [*images.notes, *_seen_before(model.about, images, split)],
+        "notes": [*images.notes, *_seen_before(model, images, split)],
     }
     return ClassificationReport(metrics, names, labels, probabilities, confusion, worst)
 
@@ -215,17 +218,27 @@ def _confused(confusion: Matrix, classes: tuple[str, ...]) -> list[dict[str, Any
     ]
 
 
-def _seen_before(about: Mapping[str, Any], images: LabelledImages, split: str) -> list[str]:
-    """What makes scores look better than they will be: the model was trained, or chosen, on these images."""
-    notes = []
+def _seen_before(model: LabelsImages, images: LabelledImages, split: str) -> list[str]:
+    """What makes scores look better than they will be: the model, or a member, knows these images."""
+    both = ClassifierEnsemble | JointClassifier
+    members = zip(model.names, model.members, strict=True) if isinstance(model, both) else ()
+    whole = list(_seen_by(model.about, images, split))
+    notes = [f"the {note}" for note in whole]
+    for name, member in members:
+        of_member = _seen_by(cast("Classifier", member).about, images, split)
+        notes += [f"member {name}'s {note}" for note in of_member if note not in whole]
+    return notes
+
+
+def _seen_by(about: Mapping[str, Any], images: LabelledImages, split: str) -> Iterator[str]:
+    """The same of one model, by what is kept with it."""
     asked = set(split.split("+"))
     trained, fitted = about.get("trained_on", {}), about.get("fitted_on", {})
-    if asked & set(trained_splits(about, images.name)):
-        notes.append(
-            f"the model was trained on split {split!r} of {images.name}: these scores say little about new images"
-        )
+    here = fitted.get("dataset") == images.name
+    head = set(str(fitted.get("head trained on", "")).split("+")) if here else set()
+    if asked & {*trained_splits(about, images.name), *head}:
+        yield f"model was trained on split {split!r} of {images.name}: these scores say little about new images"
     if trained.get("dataset") == images.name and asked & set(str(trained.get("chosen_on", "")).split(", ")):
-        notes.append(f"the weights were chosen by split {split!r} of {images.name}: these scores favour them")
-    if fitted.get("dataset") == images.name and asked & set(str(fitted.get("split", "")).split("+")):
-        notes.append(f"the ensemble was fitted on split {split!r} of {images.name}: these scores favour it")
-    return notes
+        yield f"weights were chosen by split {split!r} of {images.name}: these scores favour them"
+    if here and asked & set(str(fitted.get("split", "")).split("+")):
+        yield f"ensemble was fitted on split {split!r} of {images.name}: these scores favour it"

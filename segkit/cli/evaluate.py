@@ -183,6 +183,8 @@ def _evaluate_labels(
     """The same for a classifier: scores, confusion matrix and worst images."""
     from segkit.score import evaluate as run_evaluation
 
+    if out is not None and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise UsageError(f"{out}: lies in the dataset, whose folders are classes; choose another folder (-o report)")
     with _report_folder(out, data, page=None), progress_bar("evaluating") as show:
         report = run_evaluation(model, data, split, **told(precision=precision), progress=show)
     if as_json:

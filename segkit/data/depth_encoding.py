@@ -109,10 +109,12 @@ class DepthEncoding(nn.Module):
             values = 1 / values.clamp(min=NEAREST)
         mean, std = _own_scale(values, measured) if self.per_picture else (self.mean, self.std)
         found = (values - mean) / std
+        if self.kind == "normals":
+            found = torch.cat([self._height(values) / std, found], dim=1)
         if self.standardised:
             found = found.clamp(-OUTERMOST, OUTERMOST)
         if self.kind == "normals":
-            found = torch.cat([normals(values, measured, self.focal), self._height(values) / std, found], dim=1)
+            found = torch.cat([normals(values, measured, self.focal), found], dim=1)
         return torch.cat([found.where(measured, 0.0), measured.float()], dim=1).to(depth.dtype)
 
     def _height(self, z: Tensor) -> Tensor:

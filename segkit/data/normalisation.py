@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.depth import resized_depth
+from segkit.data.depth_encoding import NEAREST
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.model_input import read_image
 from segkit.data.picture import open_picture
@@ -68,7 +69,7 @@ def depth_statistics(
             depth = resized_depth(on_picture, size, metric=unit.metric)
         assert depth is not None
         found = depth[depth[..., -1] > 0][:, :-1].astype(np.float64)
-        found = 1 / found if inverse else found
+        found = 1 / np.maximum(found, NEAREST) if inverse else found  # as the encoding has it
         count += len(found)
         total += found.sum(0)
         square += np.square(found).sum(0)

@@ -22,6 +22,7 @@ from segkit.labelled.sources import Files
 
 LIKE_A_SPLIT = re.compile(rf"({'|'.join(ALIASES)})[\W_]*(set|data|dataset|images?|imgs?|split)?", re.IGNORECASE)
 LITTER = ("__MACOSX",)  # what archives made on a Mac leave behind
+OURS = ("recipe.yaml", "segkit.json", "metrics.json")
 
 
 @dataclass
@@ -132,8 +133,13 @@ def split_folders(path: Path) -> dict[str, Path]:
 
 
 def visible_folders(folder: Path) -> list[Path]:
-    """Folders in a folder, sorted; hidden ones and litter left out."""
-    return [entry for entry in entries(folder) if entry.is_dir() and entry.name not in LITTER]
+    """Folders in a folder, sorted; hidden ones, litter, and what segkit itself left there are passed over."""
+    return [entry for entry in entries(folder) if entry.is_dir() and entry.name not in LITTER and not _ours(entry)]
+
+
+def _ours(folder: Path) -> bool:
+    """Whether a folder is a run, a model or a report, or holds runs: their pictures are of no class."""
+    return any((folder / name).is_file() for name in OURS) or any(folder.glob("*/recipe.yaml"))
 
 
 def pictures_of(path: Path, folder: Path, found: Found, *, deep: bool = True) -> None:

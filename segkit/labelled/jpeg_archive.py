@@ -65,8 +65,16 @@ def open_archives(path: Path) -> LabelledImages:
     Raises:
         DataError: an archive can't be read, lacks a member, or its members don't fit one another.
     """
+    parts: dict[str, Part] = {}
     if path.is_dir():
-        parts = {split: part for split, file in archives_in(path).items() for part in _parts(file, split).values()}
+        called: dict[Path, str] = {}  # each file once, though its name may have two splits in it
+        for split, file in archives_in(path).items():
+            called.setdefault(file, split)
+        for file, split in called.items():
+            own = _parts(file, split)
+            if twice := sorted(parts.keys() & own.keys()):
+                raise DataError(f"{file}: has images of {twice[0]}, as another archive there has; keep one of them")
+            parts |= own
     else:
         split = next((split for split in SPLITS if f"_{split}_" in path.name), "train")
         parts = _parts(path, split)

@@ -109,17 +109,25 @@ def notes_on_alignment(model: Model) -> tuple[str, ...]:
     return ("in training depth was brought onto the pictures; here it is taken to lie on them already",)
 
 
-def notes_on(depth: Depth, encodings: Iterable[DepthEncoding]) -> tuple[str, ...]:
-    """What a user should know of an image's depth: it holds nothing, or nothing like what the model has learnt from."""
+def notes_on(depth: Depth, encodings: Iterable[tuple[DepthEncoding, tuple[int, int] | None]]) -> tuple[str, ...]:
+    """What a user should know of an image's depth: it holds nothing, or nothing like what the model has learnt from.
+
+    Args:
+        depth: of the image.
+        encodings: see :attr:`segkit.prediction.predictor.Predictor.encodings`.
+    """
     values = depth[::LOOKED_AT, ::LOOKED_AT]
     found = values[values[..., -1] > 0][:, :-1]
     if not depth[..., -1].any():
         return ("in depth nothing is measured, and so it counts as none",)
-    for encoding in encodings:
+    for encoding, size in encodings:
         if encoding.per_picture or not encoding.standardised or not len(found):
             continue
         mean, std = (tensor.flatten().cpu().numpy() for tensor in (encoding.mean, encoding.std))
-        given = 1 / np.maximum(found, NEAREST) if encoding.kind == "inverse" else found
+        seen = found
+        if size is not None and encoding.kind != "plain":  # metres, which are divided by the zoom
+            seen = found / np.sqrt(size[0] / depth.shape[0] * size[1] / depth.shape[1])
+        given = 1 / np.maximum(seen, NEAREST) if encoding.kind == "inverse" else seen
         middle = np.median(given, axis=0)
         if (np.abs(middle - mean) / std > UNLIKE).any():
             learnt, here = (", ".join(f"{value:.3g}" for value in each) for each in (mean, middle))

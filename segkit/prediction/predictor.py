@@ -30,6 +30,7 @@ from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
 from segkit.folding import probe_of
 from segkit.given_path import given_path
+from segkit.model import Segmenter
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.targets import check, of_picture
 from segkit.prediction.arrays import blendable, collect
@@ -206,10 +207,14 @@ class Predictor:
             self._statistics = Offloaded(cast("Ensemble", self.prepared), self.device, self._batches).statistics
 
     @property
-    def encodings(self) -> list[DepthEncoding]:
-        """What is made of depth, or of another second modality, by the model or its members."""
+    def encodings(self) -> list[tuple[DepthEncoding, tuple[int, int] | None]]:
+        """What is made of depth, or of another second modality, by the model or its members.
+
+        Behind each the size that pictures, and their depth, are brought to before; None where they stay as they are.
+        """
         modules = self.model.modules() if isinstance(self.model, nn.Module) else ()
-        return [module for module in modules if isinstance(module, DepthEncoding)]
+        members = [module for module in modules if isinstance(module, Segmenter)]
+        return [(member.encoding, member.input_size) for member in members if member.encoding is not None]
 
     @property
     def batch(self) -> int:

@@ -93,13 +93,15 @@ def pretrain(
     device = default_device()
     L.seed_everything(recipe.train.seed, workers=True, verbose=False)
     objective = _create(recipe, device)
+    if unfinished is not None:
+        unfinished.check_data(objective.digest, Path(recipe.data.path))
+    notes = objective.prepare()  # an image that can't be read is told before there is a run
     run = unfinished or new_run(Path(out), recipe, objective.digest)
-    run.check_data(objective.digest, Path(recipe.data.path))
     log = Log(run.path / "log.txt", Console(quiet=not console, soft_wrap=True))
     with run.held():
         run.tidy()
         log.say(f"{recipe.name}: {recipe.objective} with {recipe.model.backbone.name}; writing to {run.path}")
-        for note in objective.prepare():
+        for note in notes:
             log.say(f"note: {note}")
         stop = StopRequest(log.say)
         with stop.listening():

@@ -309,6 +309,13 @@ def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -
     if isinstance(segmenter.backbone, Bridged) and not isinstance(first.backbone, Bridged):  # of the image alone
         theirs = {re.sub(r"^backbone\.", "backbone.colour.", name): tensor for name, tensor in theirs.items()}
         left = (*OWN, *(() if measured else NORMALISATION), "backbone.depth.", "backbone.bridges.")
+    if segmenter.encoding is not None and first.encoding is not None:
+        here, there = ((each.kind, each.per_picture) for each in (segmenter.encoding, first.encoding))
+        if here != there:
+            raise RecipeError(
+                f"{where}: it learnt from depth as {there[0]!r}{' per picture' * there[1]}, here it is {here[0]!r}"
+                f"{' per picture' * here[1]}; set model.encoding to the same"
+            )
     names = [name for name in {**ours, **theirs} if not name.startswith(left)]
     for name in names:
         here, there = (list(each[name].shape) if name in each else "none" for each in (ours, theirs))

@@ -17,6 +17,7 @@ BUILDS = {
     "stemmed": lambda: Stemmed(Swin(**SWIN), width=4),
     "resnet": lambda: backbones.create("resnet18", levels=(0, 1, 2)),
     "timm": lambda: backbones.create("timm:resnet10t"),
+    "joint": lambda: backbones.create("joint", of=["resnet18", "timm:resnet10t"]),
     "hrnet": lambda: backbones.create("timm:hrnet_w18_small"),  # its parts write into the lists that they are given
 }
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import segkit
+from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.classification.report import evaluate_classifier
 from segkit.classification.score_table import classification_table
 from segkit.classification.scores import classification_scores
@@ -135,6 +136,19 @@ def test_splits_that_the_model_was_trained_on_are_named(data):
     assert "the model was trained on split 'val+test' of animals: these scores say little about new images" in notes
     assert "the ensemble was fitted on split 'val+test' of animals: these scores favour it" in notes
     assert evaluate_classifier(model, data, "val+test").metrics["images"] == 24
+
+
+def test_what_members_were_trained_on_is_named_too(data):
+    first, second = classifier(), classifier()
+    first.about = {"trained_on": {"dataset": "animals", "splits": "train, val", "chosen_on": "test"}}
+    second.about = {"trained_on": {"dataset": "others", "splits": "train"}}
+    both = ClassifierEnsemble([first, second], names=["a", "b"])
+    notes = evaluate_classifier(both, data, "test+val").metrics["notes"]
+    told = [note for note in notes if note.startswith("member")]
+    assert [note.partition(" of animals")[0] for note in told] == [
+        "member a's model was trained on split 'test+val'",
+        "member a's weights were chosen by split 'test+val'",
+    ]
 
 
 @pytest.mark.parametrize(

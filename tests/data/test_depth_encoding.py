@@ -55,6 +55,10 @@ def test_one_value_does_not_drown_the_others_once_it_is_standardised():
     found = DepthEncoding("metres", mean=[0.3], std=[0.05])(depth)
     torch.testing.assert_close(found[0, 0, 0], torch.tensor([0.0, 1.0, 10.0, 0.0]))
     assert DepthEncoding("metres")(depth)[0, 0, 0, 2] == depth[0, 0, 0, 2]  # where nobody said how large values are
+    tall = torch.full((1, 1, 480, 1), 0.3)
+    tall[:, :, ::2] = 1e4
+    found = DepthEncoding("normals", focal=[500, 500], mean=[0.3], std=[0.05])(torch.cat([tall, tall * 0 + 1], dim=1))
+    assert found[:, 3].abs().max() == 10  # the height, too
 
 
 @pytest.mark.parametrize("normal", [(0, 0, 1), (0, 0.6, 0.8), (-0.28, 0, 0.96), (0.36, 0.48, 0.8)])

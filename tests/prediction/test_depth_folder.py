@@ -251,6 +251,12 @@ def test_depth_that_holds_nothing_or_is_unlike_what_was_learnt_from_is_told(pict
     assert predictor.predict(picture, depth=np.full((40, 30), 0.4)).notes == ()
     unlike = "depth is unlike what was learnt from, 3e+03 m in the middle, not 0.3 m; its unit?"
     assert predictor.predict(picture, depth=far).notes == (unlike,)
+    smaller = Segmenter.create(stem, classes=2, neck="fpn", depth=stem, encoding=encoding, input_size=(80, 60)).eval()
+    told = segkit.Predictor(smaller)  # enlarged twice, what is 0.7 m away looks as if it were at half of that
+    assert told.predict(picture, depth=np.full((40, 30), 0.7)).notes == ()
+    assert told.predict(picture, depth=np.full((40, 30), 0.3)).notes == ()
+    (note,) = told.predict(picture, depth=np.full((40, 30), 1.3)).notes
+    assert "0.65 m in the middle, not 0.3 m" in note
     nothing = "in depth nothing is measured, and so it counts as none"
     without = predictor.predict(picture).probabilities
     for empty in (np.zeros((40, 30)), np.full((40, 30), np.nan), np.full((40, 30), 1e30)):

@@ -90,6 +90,15 @@ def test_depth_as_further_channels_is_trained_too(cells, tmp_path, precision):
     assert run.model.backbone.backbone.layers[0][0].in_channels == 5
 
 
+def test_another_encoding_than_that_of_the_start_is_refused(cells, tmp_path):
+    first = train(recipe_of(BRIDGED), cells, out=tmp_path, console=False)
+    on = {**BRIDGED, "start": str(first.directory / "model"), "encoding": "inverse"}
+    with pytest.raises(
+        RecipeError, match=r"it learnt from depth as 'metres', here it is 'inverse'; set model\.encoding"
+    ):
+        train(recipe_of(on, name="on"), cells, out=tmp_path, console=False)
+
+
 def test_from_a_colour_model_it_begins_as_that_and_frozen_stays_so(cells, tmp_path):
     colour = train(recipe_of(MODEL), cells, out=tmp_path, console=False)
     start = {"start": str(colour.directory / "model")}
