@@ -182,11 +182,12 @@ def test_a_depth_backbone_of_another_architecture_can_not_take_them():
     assert depth.pretrained is None
 
 
+@pytest.mark.parametrize("weights", ["imagenet", "ResNet18_Weights.IMAGENET1K_V1"])
 @pytest.mark.parametrize("channels", [2, 3])
-def test_imagenet_weights_are_folded_for_depth_even_where_channels_are_as_many(channels, monkeypatch):
+def test_imagenet_weights_are_folded_for_depth_even_where_channels_are_as_many(channels, weights, monkeypatch):
     peer = torchvision.models.resnet18(weights=None)
     monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", lambda *_, **__: peer.state_dict())
-    depth = backbones.create("resnet18", weights="imagenet", in_channels=channels, fold=fold_depth)
+    depth = backbones.create("resnet18", weights=weights, in_channels=channels, fold=fold_depth)
     assert torch.equal(depth.stem[0].weight, fold_depth(peer.conv1.weight, channels))
     assert depth.pretrained.folded == ("stem.0.weight",)
 
