@@ -93,9 +93,7 @@ def test_depth_as_further_channels_is_trained_too(cells, tmp_path, precision):
 def test_another_encoding_than_that_of_the_start_is_refused(cells, tmp_path):
     first = train(recipe_of(BRIDGED), cells, out=tmp_path, console=False)
     on = {**BRIDGED, "start": str(first.directory / "model"), "encoding": "inverse"}
-    with pytest.raises(
-        RecipeError, match=r"it learnt from depth as 'metres', here it is 'inverse'; set"
-    ):
+    with pytest.raises(RecipeError, match=r"it learnt from depth as 'metres', here it is 'inverse'; set"):
         train(recipe_of(on, name="on"), cells, out=tmp_path, console=False)
 
 
