@@ -52,6 +52,13 @@ class DemoResult:
     seconds: float
 
 
+def _drawn_earlier(data: Path) -> bool:
+    """Whether a folder has a dataset whose pictures an earlier demonstration drew, all of them, and no others."""
+    names = {f"cells_{number:03d}" for number in range(IMAGES)}
+    images = data / "images"
+    return (data / "dataset.yaml").is_file() and images.is_dir() and {each.stem for each in images.iterdir()} <= names
+
+
 def demo(out: str | Path = "segkit-demo", seed: int = 0) -> DemoResult:
     """Draw a dataset, train an ensemble of two, score it, predict the test pictures and write a page about it.
 
@@ -63,7 +70,7 @@ def demo(out: str | Path = "segkit-demo", seed: int = 0) -> DemoResult:
     """
     began = time.perf_counter()
     out, say = Path(out), Console(soft_wrap=True, highlight=False).print
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "cells" / "dataset.yaml").is_file()):
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not _drawn_earlier(out / "cells")):
         raise UsageError(f"{out}: not empty and not an earlier demonstration; choose another folder with --out")
 
     say(f"[bold]1/4[/bold] drawing {IMAGES} pictures of stained cells, with their masks, into {out / 'cells'}")

@@ -291,6 +291,8 @@ class Recipe(RunRecipe):
             for key, value in (("data.crop", member.data.crop), ("predict.tile", self.predict.tile)):
                 if value is not None:
                     raise ValueError(f"{member.name}: input_size and output_size are of whole pictures; set {key}=null")
+        if len(parse_tta(self.predict.tta).scales) > 1 and all(each.model.input_size for each in self.members()):
+            raise ValueError("predict.tta: every model brings pictures to its input_size; leave the scales out")
         return self
 
     @property

@@ -1,6 +1,6 @@
 """A recipe read from YAML, with ``key=value`` overrides, and what is said of a wrong one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -12,7 +12,7 @@ from segkit.errors import RecipeError, UsageError
 from segkit.nearest import nearest
 from segkit.one_line import found_there
 from segkit.recipe import Recipe
-from segkit.sections import RunRecipe
+from segkit.sections import Part, RunRecipe
 from segkit.yaml_text import parse_keys, read_yaml
 
 AnyRecipe = TypeVar("AnyRecipe", bound=RunRecipe)
@@ -70,8 +70,9 @@ def load_as(
         where, values = source.name, source.model_dump()
     else:
         where, values = _read(source, kind)
+    values = _own(values)
     for override in overrides:
-        _apply(values, override)
+        _apply(values, override, kind)
     if data is not None:
         values.setdefault("data", {})
         if isinstance(values["data"], dict):
@@ -122,10 +123,43 @@ def _parse(where: str, text: str) -> dict[str, Any]:
     return parse_keys(text, where, "'name:' and 'model:'", RecipeError)
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _own(value: Any) -> Any:
+    """The value with each list and section its own: by YAML's anchors members may share them."""
+    if isinstance(value, dict):
+        return {key: _own(each) for key, each in value.items()}
+    return [_own(each) for each in value] if isinstance(value, list) else value
+
+
+def _default(kind: type[BaseModel], path: Sequence[str]) -> dict[str, Any]:
+    """What holds for a section that a recipe doesn't name, as far as keys of it are changed; else nothing."""
+    default: Any = None
+    for name in path:
+        if name.isdigit():
+            continue
+        field = kind.model_fields.get(name)
+        if field is None:
+            return {}
+        default = field.get_default(call_default_factory=True)
+        kind = next(_models(field.annotation), kind)
+    if isinstance(default, Part):
+        return default.model_dump()
+    return _own(default) if isinstance(default, dict) else {}
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections in a field's type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for each in get_args(annotation):
+        yield from _models(each)
+
+
+def _apply(values: dict[str, Any], override: str, kind: type[RunRecipe]) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UsageError(f"override {override!r}: expected key=value, as in train.epochs=50")
+    if not text:
+        raise UsageError(f"override {override!r}: no value; is a variable unset? (null for none)")
     try:
         value = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -138,7 +172,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if isinstance(place, dict) and isinstance(place.get(parent), str):
             place[parent] = {"name": place[parent]}  # `backbone: swin_tiny` is short for `backbone: {name: swin_tiny}`
         if isinstance(place, dict) and place.get(parent) is None:
-            place[parent] = {}
+            place[parent] = _default(kind, parents[: step + 1])
         place = _child(place, parent, ".".join(parents[: step + 1]))
     if isinstance(place, list):
         _child(place, last, key)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import segkit
+from segkit.data.synthetic import draw_cells
 from segkit.demo import demo
 from segkit.demo_page import Command, Example, Row, demo_page
 from segkit.errors import UsageError
@@ -64,6 +65,10 @@ def test_it_does_not_write_among_other_things(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UsageError, match="not empty and not an earlier demonstration"):
         demo(tmp_path)
+    own = draw_cells(tmp_path / "own" / "cells", images=3, size=32)
+    (own / "images" / "cells_000.png").rename(own / "images" / "well_01.png")
+    with pytest.raises(UsageError, match="not empty and not an earlier demonstration"):
+        demo(tmp_path / "own")
 
 
 def test_the_page_escapes_what_it_is_given():

@@ -68,6 +68,20 @@ def test_an_override_reaches_one_member_by_its_index():
     assert members[0].train.epochs != 7
 
 
+def test_an_override_changes_one_member_where_a_file_has_all_share_a_section(write):
+    recipe = load_recipe("seven_member_ensemble", ["ensemble.members.0.head.doublings=1"])
+    first, *others = (getattr(member.head, "doublings", None) for member in recipe.ensemble.members)
+    assert first == 1
+    assert 1 not in others
+
+
+def test_an_override_below_a_section_that_is_not_there_changes_its_default(write):
+    path = write({"name": "a", "model": {"backbone": "stem"}})
+    assert load_recipe(path, ["loss.dice=0.5"]).loss == {"cross_entropy": 1.0, "dice": 0.5}
+    assert load_recipe(path, ["model.head.doublings=2"]).model.head.model_dump() == {"name": "upsample", "doublings": 2}
+    assert load_recipe(path, []).loss == {"cross_entropy": 1.0, "dice": 1.0}
+
+
 def test_a_member_changes_single_keys_of_the_shared_sections(write):
     members = [
         {"name": "a", "backbone": "resnet18"},
@@ -158,6 +172,7 @@ def test_more_than_three_problems_are_counted(write):
     [
         ("train.epochs", "expected key=value"),
         ("train.epochs=[", "'\\[' is not a valid YAML value"),
+        ("train.clip=", r"override 'train.clip=': no value; is a variable unset\? \(null for none\)"),
         ("name.x.y=1", "name is a value, it has no keys"),
         ("train.epochs.x.y=1", "there is a value where a section was expected"),
         ("ensemble.members.5.neck=fpn", "expected an index from 0 to 1"),

@@ -76,15 +76,21 @@ def build(
 
     if weights not in (None, "uniform") and data is None:
         raise UsageError(f"--weights {weights}: nothing to fit it on; name a dataset by --fit")
-    of_fit = {"--tile": tile, "--overlap": overlap, "--tta": tta, "--precision": precision}
-    of_fit |= {"--no-temperature": None if temperature else True, "--split": None if split == "val" else split}
+    check_place(out)
+    of_masks = {"--tile": tile, "--overlap": overlap, "--tta": tta, "--precision": precision}
+    labels = not all(draws_masks(path) for path in models)
+    if labels:
+        check_for_labels(models[0], of_masks)
+    of_fit = {
+        **of_masks,
+        "--no-temperature": None if temperature else True,
+        "--split": None if split == "val" else split,
+        "--seed": seed or None,
+    }
     given = [option for option, value in of_fit.items() if value is not None]
     if given and data is None:
         raise UsageError(f"{given[0]}: is about fitting; name a dataset by --fit")
-    check_place(out)
-    if not all(draws_masks(path) for path in models):
-        of_masks = {"--tile": tile, "--overlap": overlap, "--tta": tta, "--precision": precision}
-        check_for_labels(models[0], of_masks)
+    if labels:
         _build_classifiers(models, out, data, split, weights, of, temperature, seed, as_json)
         return
     if weights == "early":

@@ -128,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandLineError as error:
         where = error.ctx.command_path if error.ctx is not None else "segkit"
         message = error.format_message()
+        if not message:  # a group of commands by itself, whose help is printed
+            return 0
         _say(f"error: {message}{'' if message.endswith(('.', '?')) else '.'} See {where} --help.")
         return int(error.exit_code)
     except SegkitError as error:

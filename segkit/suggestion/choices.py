@@ -132,6 +132,8 @@ def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
         data["window"] = Choice("picture", "ranges of intensities differ threefold: each picture's own becomes 0 to 1")
     elif facts.window is not None:
         low, high = (float(f"{value:.5g}") for value in facts.window)
+        if not low < high:
+            low, high = facts.window
         data["window"] = Choice([low, high], f"{facts.type} pixels: the 0.1 and 99.9 percentiles become 0 and 1")
     data["normalisation"] = Choice("dataset", "weights start at random, so the pictures' own mean and deviation")
     side = min(facts.median)
@@ -224,7 +226,7 @@ def _decay(updates: int) -> float:
 def _predict(facts: Facts, device: Device) -> Section:
     tile = Choice(TILE[device] // 2 if device == "cpu" else TILE[device])
     if max(facts.median) <= TILE[device]:
-        tile = Choice(None, "the pictures fit in one piece")
+        tile = Choice(TILE[device], "most pictures fit in one piece")
     # A view of a kind that was never trained on would only blur the mean.
     if facts.sided:
         return {"tile": tile}

@@ -74,6 +74,7 @@ class _Look:
     type: str
     window: tuple[float, float]
     counts: NDArray[np.int64]  # pixels of each class
+    counted: int  # pixels that count, of several maps on average
     widths: tuple[float, ...]  # of each class; NaN where absent
     vertical: NDArray[np.float64]  # of each class, share of its pixels above the middle less that below
     horizontal: NDArray[np.float64]
@@ -107,7 +108,7 @@ def measure(folder: DatasetFolder, samples: Sequence[Sample]) -> Facts:
         channels=_channels(looks, chosen),
         type=" and ".join(types),
         window=_window(looks, types) if volumes is None else volumes.window or "picture",
-        shares=tuple((counts.sum(0) / max(1, counts.sum())).tolist()),
+        shares=tuple((counts.sum(0) / max(1, sum(look.counted for look in looks))).tolist()),
         background=folder.background,
         width=min(medians, default=None),
         upright=_lean_in_a_plane(looks, [sample.plane for sample in chosen], lambda look: look.vertical),
@@ -129,6 +130,7 @@ def _look(folder: DatasetFolder, sample: Sample, reader: Reader) -> _Look:
         type=str(pixels.dtype),
         window=(float(low), float(high)),
         counts=np.array(counts, np.int64),
+        counted=int(np.count_nonzero(ids != IGNORE)) // (len(ids) if ids.ndim == 3 else 1),
         widths=widths,
         vertical=np.array(vertical),
         horizontal=np.array(horizontal),

@@ -17,7 +17,8 @@ def test_masks_of_0_and_255_are_read_and_said(cells, found):
 
 def test_masks_of_0_and_255_among_masks_of_ids_teach_nothing(cells, found):
     cells.write(f"masks/{cells.train[0]}.png", 255 * cells.mask(cells.train[0]))
-    assert found(cells.path, notes=True) == {"mixed_coding": [f"masks/{cells.train[0]}.png"]}  # said once
+    told = found(cells.path, notes=True)
+    assert told == {"mixed_coding": [f"masks/{cells.train[0]}.png"], "nothing_drawn": [cells.train[0]]}  # each once
 
 
 def test_values_that_are_no_class(cells, found):

@@ -278,7 +278,9 @@ def test_nothing_is_drawn_from_what_is_for_testing(cells, mended):
 
 def test_keys_that_scores_depend_on_go_only_when_asked(cells, mended):
     cells.describe(splits={"train": cells.train, "val": cells.val, "test": [*cells.test, {"a": 1}]})
-    with pytest.raises(DataError, match=r"dataset.yaml: splits.test\[\d\]: .*; correct it first, for a copy would be"):
+    with pytest.raises(
+        DataError, match=r"dataset.yaml: splits.test\[\d\]: .*; correct it first \(a copy is without it"
+    ):
         mended(yes=False)
     assert not (cells.path.parent / "copy").exists()
     (asked,) = (one for one in plan_repairs(segkit.check(cells.path)) if one.kind == "description")

@@ -24,7 +24,7 @@ def test_what_helps_is_kept_and_done(model, discs, tmp_path):
     assert segkit.Predictor(segkit.load(tmp_path / "model")).postprocess == found.choice.settings
     report = segkit.evaluate(own, discs, "val").metrics
     assert report["mean_over_images"]["per_class"]["cell"]["dice"] == pytest.approx(found.choice.after["cell"])
-    assert report["notes"] == ["the steps after were chosen on split 'val' of discs: these scores favour it"]
+    assert report["notes"] == ["the steps after it were chosen on split 'val' of discs: these scores favour it"]
 
 
 def test_the_result_is_the_same_where_memory_holds_nothing(model, discs):

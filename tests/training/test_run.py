@@ -10,7 +10,7 @@ import torch
 
 import segkit
 from segkit.data.dataset import SegmentationDataset
-from segkit.data.folder import Sample, open_dataset
+from segkit.data.folder import open_dataset
 from segkit.data.synthetic import draw_cells
 from segkit.errors import ModelError, RecipeError, UsageError
 from segkit.files import writing_to
@@ -224,6 +224,9 @@ def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, t
         train(recipe(), out=out, console=False)
     with pytest.raises(UsageError, match="no split 'trian'; did you mean 'train'"):
         quietly(recipe(data={"train_on": ["trian"]}), cells, out)
+    members = [{"name": "a", "backbone": "stem", "data": {"validate_on": "test"}}]
+    with pytest.raises(UsageError, match="no split 'vla'; did you mean 'val'"):  # where the whole is scored at the end
+        quietly(recipe(ensemble={"members": members}, data={"validate_on": "vla"}), cells, out)
     with pytest.raises(RecipeError, match="early_stopping need a split to score"):
         quietly(recipe(data={"validate_on": None}, train={"early_stopping": 3}), cells, out)
     with pytest.raises(RecipeError, match=r"loss\.dcie"):
@@ -306,10 +309,10 @@ def test_who_looks_into_a_folder_of_masks_does_not_change_the_data(tmp_path):
     masks = tmp_path / "a"
     masks.mkdir()
     (masks / "cell.png").write_bytes(b"12345")
-    before = list(_sizes(Sample("a", tmp_path / "a.png", masks)))
+    before = _sizes(masks)
     for name in (".DS_Store", "Thumbs.db"):
         (masks / name).write_bytes(b"1")
-    assert list(_sizes(Sample("a", tmp_path / "a.png", masks))) == before
+    assert _sizes(masks) == before
 
 
 def test_the_last_steps_of_an_epoch_count_as_a_whole_update(recipe, cells, tmp_path, monkeypatch):
