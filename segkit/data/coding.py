@@ -138,9 +138,9 @@ def _from_values(masks: Iterable[NDArray[np.intp]], ignored: int | None, folder:
     names = (
         ("background", "foreground") if largest == 1 else ("background", *(f"class_{i}" for i in range(1, largest + 1)))
     )
-    ignored = " and 255 to ignore" if IGNORE in found else ""
+    beside = " and 255 to ignore" if IGNORE in found else ""
     mixed = (MIXED,) if of_bytes and largest == 1 and ignored != IGNORE else ()
-    return Coding(names, _table(len(names), None), (f"the masks hold class ids 0..{largest}{ignored}", *mixed))
+    return Coding(names, _table(len(names), None), (f"the masks hold class ids 0..{largest}{beside}", *mixed))
 
 
 def _table(ids: int, ignore_index: int | None) -> Ids:

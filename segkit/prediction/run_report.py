@@ -31,8 +31,8 @@ def measures_of(prediction: Prediction) -> dict[str, dict[str, Any]]:
         spacing = volume.geometry.spacing if volume.spaced else None
         alone = None if volume.located else slice_axis(volume.geometry.shape)
         if alone is not None:  # a picture, an X-ray for example: nobody measured how thick it is
-            turned = (np.squeeze(each, alone - 3).swapaxes(-1, -2) for each in (labels, probabilities))
-            labels, probabilities = map(np.ascontiguousarray, turned)
+            labels = np.ascontiguousarray(np.squeeze(labels, alone - 3).swapaxes(-1, -2))
+            probabilities = np.ascontiguousarray(np.squeeze(probabilities, alone - 3).swapaxes(-1, -2))
             if spacing is not None:
                 spacing = tuple(step for axis, step in enumerate(spacing) if axis != alone)[::-1]
     return figures(

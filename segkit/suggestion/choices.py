@@ -131,10 +131,9 @@ def _data(facts: Facts, splits: Mapping[str, int], device: Device) -> Section:
     elif facts.window == "picture":
         data["window"] = Choice("picture", "ranges of intensities differ threefold: each picture's own becomes 0 to 1")
     elif facts.window is not None:
-        low, high = (float(f"{value:.5g}") for value in facts.window)
-        if not low < high:
-            low, high = facts.window
-        data["window"] = Choice([low, high], f"{facts.type} pixels: the 0.1 and 99.9 percentiles become 0 and 1")
+        rounded = [float(f"{value:.5g}") for value in facts.window]
+        window = rounded if rounded[0] < rounded[1] else list(facts.window)
+        data["window"] = Choice(window, f"{facts.type} pixels: the 0.1 and 99.9 percentiles become 0 and 1")
     data["normalisation"] = Choice("dataset", "weights start at random, so the pictures' own mean and deviation")
     side = min(facts.median)
     crop = max(32, min(CROP[device], (side - 1) // 32 * 32))

@@ -312,11 +312,11 @@ def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -
         theirs = {re.sub(r"^backbone\.", "backbone.colour.", name): tensor for name, tensor in theirs.items()}
         left = (*OWN, *(() if measured else NORMALISATION), "backbone.depth.", "backbone.bridges.")
     if segmenter.encoding is not None and first.encoding is not None:
-        here, there = ((each.kind, each.per_picture) for each in (segmenter.encoding, first.encoding))
-        if here != there:
+        now, learnt = ((each.kind, each.per_picture) for each in (segmenter.encoding, first.encoding))
+        if now != learnt:
             raise RecipeError(
-                f"{where}: it learnt from depth as {there[0]!r}{' per picture' * there[1]}, here it is {here[0]!r}"
-                f"{' per picture' * here[1]}; set model.encoding to the same"
+                f"{where}: it learnt from depth as {learnt[0]!r}{' per picture' * learnt[1]}, here it is {now[0]!r}"
+                f"{' per picture' * now[1]}; set model.encoding to the same"
             )
     names = [name for name in {**ours, **theirs} if not name.startswith(left)]
     for name in names:
