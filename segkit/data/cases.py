@@ -15,7 +15,7 @@ from segkit.data.masks import IGNORE, Ids, Values, apply_table, class_files, who
 from segkit.data.reader import Reader, Window, own_window
 from segkit.data.resize import resized
 from segkit.data.slices import PLANES, Plane, Slices
-from segkit.data.suffixes import DICOM, VOLUMES, suffix_of
+from segkit.data.suffixes import DICOM, TIFF, VOLUMES, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.files import writing_to
@@ -277,7 +277,9 @@ def difference_from(mask: Volume, geometry: Geometry, *, located: bool) -> str |
 
     Where neither says where it is, and the mask not even how far apart its voxels are, only their number can differ.
     """
-    if not located and not mask.spaced and mask.geometry.shape == geometry.shape:
+    silent = not located and not mask.located and not mask.spaced
+    alike = mask.geometry.shape == geometry.shape and mask.geometry.orientation == geometry.orientation
+    if silent and alike:
         return None
     return geometry.difference(mask.geometry)
 
@@ -290,7 +292,7 @@ def on_grid(file: Path, image: Path, geometry: Geometry, located: bool = True) -
     """
     from segkit.medical.reading import read_volume
 
-    if suffix_of(image) == DICOM and suffix_of(file) not in (*VOLUMES, DICOM):
+    if suffix_of(image) == DICOM and suffix_of(file) not in (*VOLUMES, *TIFF):
         raise DataError(f"{file}: masks of DICOM images are DICOM segmentations, or volumes such as NIfTI")
     mask = read_volume(file)
     difference = difference_from(mask, geometry, located=located)

@@ -82,7 +82,7 @@ class CaseRows(ABC, Generic[Measured]):
         """
         dimensions = target.ndim - (self.task == "multilabel")
         alone = slice_axis(target.shape[-dimensions:])
-        if alone is not None:  # a volume of one slice is a picture: across it everything would be an edge
+        if alone is not None and self._units.dimensions != 3:  # a picture: across it everything would be an edge
             labels, target = (np.squeeze(each, alone - dimensions) for each in (labels, target))
             spacing = None if spacing is None else [step for axis, step in enumerate(spacing) if axis != alone]
             dimensions = 2

@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,7 +140,9 @@ def visible_folders(folder: Path) -> list[Path]:
 
 def _ours(folder: Path) -> bool:
     """Whether a folder is a run, a model or a report, or holds runs: their pictures are of no class."""
-    return any((folder / name).is_file() for name in OURS) or any(folder.glob("*/recipe.yaml"))
+    with suppress(PermissionError):  # which whoever reads it will say
+        return any((folder / name).is_file() for name in OURS) or any(folder.glob("*/recipe.yaml"))
+    return False
 
 
 def pictures_of(path: Path, folder: Path, found: Found, *, deep: bool = True) -> None:

@@ -150,14 +150,18 @@ def _check_every_slice(
 
     Frames without a mark are usually left out, so that distances alone say little: the object's own are asked, too.
     """
-    own = [frame.get("PixelMeasuresSequence", keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness")]
-    drawn = next((abs(float(value)) for value in own if value), None)
+    spacing, thickness = (
+        numbers_of(frame.dataset, keyword, 1, path, frame.number - 1)
+        for keyword in ("SpacingBetweenSlices", "SliceThickness")
+    )
     across = np.abs(steps).sum(axis=2).argmin(axis=1)  # [N]: the axis that a frame's pixels don't go along
     for axis in range(3):
         slices = np.unique(starts[across == axis, axis])
         apart = int(np.gcd.reduce(np.diff(slices))) if len(slices) > 2 else 1
-        wide = apart * volume.geometry.spacing[axis]
-        if apart > 1 and (len(slices) > MANY if drawn is None else abs(drawn - wide) < CLOSE * wide / apart):
+        step = volume.geometry.spacing[axis]
+        said = spacing or thickness
+        coarse = said is not None and abs(abs(said[0]) - apart * step) < CLOSE * step
+        if apart > 1 and (coarse or (spacing is None and len(slices) > MANY)):
             raise DataError(
                 f"{path}: its frames are {apart} slices of the images in {volume.path} apart, so that the slices "
                 "between them have no masks; resample it to the images"

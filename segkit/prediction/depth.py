@@ -125,7 +125,7 @@ def notes_on(depth: Depth, encodings: Iterable[tuple[DepthEncoding, tuple[int, i
             continue
         mean, std = (tensor.flatten().cpu().numpy() for tensor in (encoding.mean, encoding.std))
         seen = found
-        if size is not None and encoding.kind != "plain":  # metres, which are divided by the zoom
+        if size is not None:  # metres, which are divided by the zoom
             seen = found / np.sqrt(size[0] / depth.shape[0] * size[1] / depth.shape[1])
         given = 1 / np.maximum(seen, NEAREST) if encoding.kind == "inverse" else seen
         middle = np.median(given, axis=0)

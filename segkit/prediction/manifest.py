@@ -134,6 +134,15 @@ def check_resumable(path: Path) -> None:
         raise UsageError(f"nothing to resume: there is no {path}; leave --resume out to begin")
 
 
+def is_run(folder: Path) -> bool:
+    """Whether predictions were written into a folder, by its manifest: others have files of that name, too."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return bool(list(_entries(file.readline())))
+
+
 def file_hash(path: Path) -> str | None:
     """SHA-256 of a file's bytes, None where it can't be read; of a pipe, which would be waited for, too."""
     try:

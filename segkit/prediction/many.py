@@ -190,7 +190,7 @@ def predict_files(
             settings["threshold"] = labelling.threshold
             if labelling.steps is not None:
                 settings["postprocess"] = labelling.steps.described()
-            write_report(out, everything, predictor, settings)
+            write_report(out, [entry for entry in everything if entry.run == run], predictor, settings)
     return outcomes
 
 

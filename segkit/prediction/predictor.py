@@ -210,11 +210,16 @@ class Predictor:
     def encodings(self) -> list[tuple[DepthEncoding, tuple[int, int] | None]]:
         """What is made of depth, or of another second modality, by the model or its members.
 
-        Behind each the size that pictures, and their depth, are brought to before; None where they stay as they are.
+        Behind each the size that pictures are brought to before, and metres of depth zoomed with them; None where
+        values stay as they are.
         """
         modules = self.model.modules() if isinstance(self.model, nn.Module) else ()
         members = [module for module in modules if isinstance(module, Segmenter)]
-        return [(member.encoding, member.input_size) for member in members if member.encoding is not None]
+        return [
+            (member.encoding, member.input_size if member.reader.metric else None)
+            for member in members
+            if member.encoding is not None
+        ]
 
     @property
     def batch(self) -> int:

@@ -84,9 +84,11 @@ def write_report(
 
 
 def remove_report(folder: Path) -> None:
-    """Remove what :func:`write_report` left in a folder."""
-    for name in ("measures.csv", "measures.json", PAGE):
-        (folder / name).unlink(missing_ok=True)
+    """Remove what :func:`write_report` left in a folder; a page that doesn't name its table is another's."""
+    page = folder / PAGE
+    ours = [page] if page.is_file() and b"measures.csv" in page.read_bytes() else []
+    for path in (folder / "measures.csv", folder / "measures.json", *ours):
+        path.unlink(missing_ok=True)
 
 
 def _case(entry: Entry, folder: Path) -> CaseMeasures:

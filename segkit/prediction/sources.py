@@ -15,7 +15,7 @@ from segkit.data.reader import PICTURES
 from segkit.data.suffixes import DICOM, VOLUMES, stem_of, suffix_of
 from segkit.errors import DataError, UsageError
 from segkit.given_path import given_path, spelled, why_no_text
-from segkit.prediction.manifest import MANIFEST
+from segkit.prediction.manifest import is_run
 
 if TYPE_CHECKING:
     from segkit.medical.dicom_series import Series
@@ -217,9 +217,9 @@ def _below(folder: Path, out: Path) -> list[Path]:
         if identity(here) in seen:
             continue
         seen.add(identity(here))
-        if here != folder and (here / MANIFEST).is_file():
-            continue
         with suppress(PermissionError):
+            if here != folder and is_run(here):
+                continue
             for entry in sorted(here.iterdir()):
                 if not entry.name.startswith("."):
                     (files if not entry.is_dir() else links if entry.is_symlink() else waiting).append(entry)

@@ -337,6 +337,8 @@ def _finite_maps() -> Iterator[None]:
     try:
         yield
     except ModelError as error:
+        if "not finite" not in str(error):
+            raise
         cure = "lower train.learning_rate, or compute in fp32 (train.precision, predict.precision)"
         raise RecipeError(f"{error} If it was, {cure}") from error
 

@@ -225,6 +225,8 @@ def test_of_whole_volumes_the_last_one_is_held(tmp_path, monkeypatch):
 def test_a_mask_that_says_no_place_lies_on_a_picture_that_says_none():
     picture, mask = Geometry(SHAPE, np.diag([-0.5, -0.5, 3.0, 1.0])), volume(ramp(), located=False, spaced=False)
     assert difference_from(mask, picture, located=False) is None
+    mirrored = Geometry(SHAPE, np.diag([0.5, 0.5, 3.0, 1.0]))
+    assert difference_from(mask, mirrored, located=False) == "orientations RAS and LPS"
     assert difference_from(mask, picture, located=True) == "spacings 0.5 × 0.5 × 3 and 1 × 1 × 1 mm"
     assert difference_from(mask, Geometry((6, 5, 3), LPS), located=False) == "shapes 6×5×3 and 6×5×4 voxels"
 

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from segkit.errors import UsageError
+from segkit.prediction.manifest import Entry
 from segkit.prediction.sources import Source, expand, without_collisions
 
 
@@ -54,7 +55,10 @@ def test_brackets_in_a_folder_s_name_stand_for_themselves(tree):
 
 
 def test_results_of_another_run_below_are_no_inputs(tree):
-    (tree / "a" / "b" / "manifest.jsonl").touch()
+    (tree / "a" / "b" / "manifest.jsonl").write_text('{"input": "somebody else\'s"}\n')
+    assert ("a/b/x.png", "out/b") in found("a")
+    entry = Entry(input="x", sha256=None, status="ok", outputs={}, error=None, seconds=1, run="r")
+    (tree / "a" / "b" / "manifest.jsonl").write_text(entry.model_dump_json() + "\n")
     assert found("a") == [("a/x.png", "out"), ("a/y.jpg", "out")]
     assert found("a/b") == [("a/b/x.png", "out")]  # named itself
 
