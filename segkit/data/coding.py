@@ -73,7 +73,7 @@ def decide_coding(
     if description.palette:
         return Coding(classes, _table(len(classes), None))
     if not classes:
-        return _from_values(masks, description.ignore_index, folder)
+        return _from_values(masks, folder)
     ids = 2 if description.task == "multilabel" else max(2, len(classes))
     names = named_classes(description)
     if ids > 2 or description.ignore_index == IGNORE:
@@ -113,7 +113,7 @@ def background_of(description: Description, classes: tuple[str, ...]) -> int | N
     return named_background(classes) if task == "multiclass" else None
 
 
-def _from_values(masks: Iterable[NDArray[np.intp]], ignored: int | None, folder: Path) -> Coding:
+def _from_values(masks: Iterable[NDArray[np.intp]], folder: Path) -> Coding:
     """Classes from every value that occurs."""
     counts, of_bytes = np.zeros(1 << 16, dtype=np.int64), False
     for values in masks:
@@ -139,7 +139,7 @@ def _from_values(masks: Iterable[NDArray[np.intp]], ignored: int | None, folder:
         ("background", "foreground") if largest == 1 else ("background", *(f"class_{i}" for i in range(1, largest + 1)))
     )
     beside = " and 255 to ignore" if IGNORE in found else ""
-    mixed = (MIXED,) if of_bytes and largest == 1 and ignored != IGNORE else ()
+    mixed = (MIXED,) if of_bytes and largest == 1 else ()
     return Coding(names, _table(len(names), None), (f"the masks hold class ids 0..{largest}{beside}", *mixed))
 
 

@@ -101,13 +101,14 @@ def make_plans(
         if any("train_on" in member.data or "validate_on" in member.data for member in _members(recipe)):
             raise RecipeError("folds are of the same pictures for all members; leave splits out of members' data")
         folds = draw_folds(folder, folder.samples(*pool(recipe)), recipe.folds)
-    elif recipe.data.validate_on:
-        folder.samples(*recipe.data.validate_on.split("+"))  # the whole is scored there at the end
     decoded: Decoded = {}
-    return [
+    plans = [
         make_plan(member, index, recipe, folder, folds=folds, unlabelled=unlabelled, spread=spread, decoded=decoded)
         for index, member in enumerate(recipe.members(len(folds) or None))
     ]
+    if recipe.folds is None and recipe.data.validate_on:
+        folder.samples(*recipe.data.validate_on.split("+"))  # where the whole is scored at the end
+    return plans
 
 
 def pool(recipe: Recipe) -> list[str]:
