@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from ensemble_tables import accuracy, against_best, memory
 from pretraining_tables import captions, cifar10, cifar10_speed, fusion, retrieval, started
 from table_parts import SEEDS, Lines, Rows, differences, of_seeds, with_spread
 
@@ -177,20 +178,6 @@ def demo_seeds(rows: Rows) -> Lines:
     return [*lines, ["mean", *(f"{score:.4f}" for score in together), f"{seconds:.0f}"]]
 
 
-def ensemble_memory(rows: Rows) -> Lines:
-    counts = list(rows["members"])
-    systems = rows["members"][counts[0]]["seconds"]
-    header = [f"seconds, {count} members" for count in counts] + [f"MiB, {count}" for count in counts]
-    lines = [["system", *header, f"MiB, {counts[-1]} over {counts[0]}", f"MiB with copies, {counts[-1]}"]]
-    for name in systems:
-        seconds = [f"{rows['members'][count]['seconds'][name]:.2f}" for count in counts]
-        memory = [f"{rows['members'][count]['MiB'][name]:.0f}" for count in counts]
-        growth = next(value for key, value in rows.items() if key.startswith("memory of"))[name]
-        copies = f"{rows['members'][counts[-1]]['MiB with copies'][name]:.0f}"
-        lines.append([name, *seconds, *memory, f"{growth:.2f}", copies])
-    return lines
-
-
 def backbones(rows: Rows) -> Lines:
     works = [
         ("swin_tiny 4×3×256², fp32", "Swin-T levels, 4×3×256², fp32", "2.0"),
@@ -327,7 +314,9 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "retrieval": ("contrastive_depth", retrieval),
     "started": ("contrastive_depth", started),
     "demo seeds": ("demo_seeds", demo_seeds),
-    "ensemble memory": ("ensemble_memory", ensemble_memory),
+    "ensembles drive": ("ensemble_accuracy", accuracy("drive")),
+    "ensembles against best": ("ensemble_accuracy", against_best),
+    "ensemble memory": ("ensemble_memory", memory),
     "backbones": ("backbones", backbones),
     "tiles": ("tiles", tiles),
     "export": ("export", export),
