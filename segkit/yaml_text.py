@@ -1,5 +1,6 @@
 """Keys and values from YAML, and in one line what is wrong with it."""
 
+import re
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def read_yaml(text: str, *, names: Container[str] = ()) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML takes the last of equal keys without a word."""
+    """PyYAML takes the last of equal keys without a word, and 1e-5 for text, as YAML 1.1 has it."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -66,6 +67,9 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+"), list("-+0123456789"))
 
 
 def _as_written(node: yaml.Node, seen: set[int]) -> None:

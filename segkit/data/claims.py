@@ -69,7 +69,7 @@ def check_claim(claim: Claim, size: int, path: Path, limit: int) -> None:
         raise DataError(
             f"{path}: {pixels} take {claim.decoded / 2**30:,.1f} GiB to decode at once, more than the limit of "
             f"{limit / 2**30:,.1f} GiB; cut it into smaller ones, or, to predict it, save it as a tiled TIFF, which "
-            "is read part by part, or raise the limit (limit=BYTES, on the command line --limit GIB)"
+            "is read part by part, or raise the limit (limit=BYTES, of segkit predict --limit GIB)"
         )
     if claim.ends > size:
         raise DataError(f"{path}: the file is cut short: {size:,} bytes of at least {claim.ends:,}; copy it again")

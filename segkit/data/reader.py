@@ -225,7 +225,7 @@ def read_pixels(path: str | Path, *, upright: bool = True, limit: int = LIMIT, f
         if size > limit and not tiff:
             raise DataError(
                 f"{path}: a file of {size:,} bytes, more than the limit of {limit:,}; raise it (limit=BYTES, "
-                "on the command line --limit GIB)"
+                "of segkit predict --limit GIB)"
             )
         data = b"" if tiff else path.read_bytes()
     except FileNotFoundError:

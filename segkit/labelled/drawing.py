@@ -82,3 +82,18 @@ def _by_class(names: Sequence[str], labels: NDArray[np.int64], chosen: NDArray[n
         if labels[index] >= 0:
             found.setdefault(int(labels[index]), {})[names[index]] = index
     return [found[label] for label in sorted(found)]
+
+
+def shared(real: Sequence[str], parts: Mapping[str, NDArray[np.int64]]) -> list[str]:
+    """What is to be said of files, by their places without links, that are in two splits."""
+    notes, names = [], [split for split in SPLITS if split in parts]
+    files = {split: {real[index] for index in parts[split]} for split in names}
+    for number, first in enumerate(names):
+        for second in names[number + 1 :]:
+            both = files[first] & files[second]
+            if both:
+                notes.append(
+                    f"{len(both):,} images are in both {first} and {second} ({min(both)}, by a link): scores will look "
+                    "better than they are"
+                )
+    return notes

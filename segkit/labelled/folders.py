@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segkit.data.listing import entries
 from segkit.data.reader import PICTURES
 from segkit.data.suffixes import suffix_of
 from segkit.errors import DataError
 from segkit.given_path import why_no_text
-from segkit.labelled.drawing import drawn_splits, unlearned, with_unlabelled
+from segkit.labelled.drawing import drawn_splits, shared, unlearned, with_unlabelled
 from segkit.labelled.images import SPLITS, UNLABELLED, LabelledImages
 from segkit.labelled.naming import ALIASES, class_name, class_order, image_names
 from segkit.labelled.sources import Files
@@ -85,7 +84,7 @@ def open_folders(path: Path) -> LabelledImages:
     if roots:
         listed = np.array(splits)
         parts = with_unlabelled({split: np.flatnonzero(listed == split) for split in SPLITS if split in roots}, labels)
-        notes += shared(found, parts) + unlearned(order, labels, parts)
+        notes += shared(found.real, parts) + unlearned(order, labels, parts)
         beside = [folder.name for folder in visible_folders(path) if folder not in roots.values()]
         notes += [f"{name!r} is no split (train, val, test): left out" for name in beside]
     else:
@@ -187,18 +186,3 @@ def left_out(found: Found) -> list[str]:
         return []
     kinds = ", ".join(f"{count:,} × {suffix}" for suffix, count in sorted(found.others.items()))
     return [f"files of types that are not read here are left out: {kinds}"]
-
-
-def shared(found: Found, parts: dict[str, NDArray[np.int64]]) -> list[str]:
-    """What is to be said of files that are in two splits, through links."""
-    notes, names = [], [split for split in SPLITS if split in parts]
-    files = {split: {found.real[index] for index in parts[split]} for split in names}
-    for number, first in enumerate(names):
-        for second in names[number + 1 :]:
-            both = files[first] & files[second]
-            if both:
-                notes.append(
-                    f"{len(both):,} images are in both {first} and {second} ({min(both)}, by a link): scores will look "
-                    "better than they are"
-                )
-    return notes

@@ -23,8 +23,8 @@ def check_values(path: Path, shape: Sequence[int], stored: np.dtype[Any], limit:
     if taken > limit:
         raise DataError(
             f"{path}: {'×'.join(f'{length:,}' for length in shape)} values take {taken / 2**30:,.1f} GiB, more than "
-            f"the limit of {limit / 2**30:,.1f} GiB; cut or resample it, or raise the limit (limit=BYTES, on the "
-            "command line --limit GIB)"
+            f"the limit of {limit / 2**30:,.1f} GiB; cut or resample it, or raise the limit (limit=BYTES, of "
+            "segkit predict --limit GIB)"
         )
 
 

@@ -261,6 +261,8 @@ class _Line:
     def _opened(self, source: Source) -> "Picture | Volume":
         """A picture ready to be read by rows, at the model's resolution, or a volume."""
         limit = self.predictor.limit
+        if self.mpp is not None and (source.series is not None or is_volume(source.path)):
+            raise UsageError(f"{source.path}: a volume, whose file says its spacing; leave mpp out")
         if source.series is not None:
             from segkit.medical.dicom_seg_write import why_no_seg
             from segkit.medical.dicom_volume import read_series

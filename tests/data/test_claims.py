@@ -103,7 +103,7 @@ def test_what_takes_more_than_the_limit_is_refused(tmp_path, name, read):
     assert str(refused.value) == (
         f"{tmp_path / name}: 50,000 × 50,000 pixels take {gib} GiB to decode at once, more than the limit of 1.0 GiB; "
         "cut it into smaller ones, or, to predict it, save it as a tiled TIFF, which is read part by part, or raise "
-        "the limit (limit=BYTES, on the command line --limit GIB)"
+        "the limit (limit=BYTES, of segkit predict --limit GIB)"
     )
 
 

@@ -287,7 +287,7 @@ def test_files_that_claim_too_much(tmp_path, told):
     meta(tmp_path / "a.mha", size="30000 30000 30000")
     assert told(read_itk, "a.mha") == (
         "a.mha: 30,000×30,000×30,000×1 values take 25,145.7 GiB, more than the limit of 1.0 GiB; cut or resample it, "
-        "or raise the limit (limit=BYTES, on the command line --limit GIB)"
+        "or raise the limit (limit=BYTES, of segkit predict --limit GIB)"
     )
     assert told(read_itk, "a.mha", limit=1 << 50).startswith("a.mha: the file is cut short")
     small = np.frombuffer(zlib.compress(bytes(1000)), np.uint8)

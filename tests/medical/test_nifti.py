@@ -326,7 +326,7 @@ def test_files_that_claim_what_they_cannot_hold(tmp_path, told):
     patched(path, 40, "<4h", 3, 30_000, 30_000, 30_000)
     assert told(read_nifti, "a.nii") == (
         "a.nii: 30,000×30,000×30,000×1 values take 25,145.7 GiB, more than the limit of 1.0 GiB; cut or resample it, "
-        "or raise the limit (limit=BYTES, on the command line --limit GIB)"
+        "or raise the limit (limit=BYTES, of segkit predict --limit GIB)"
     )
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(path.read_bytes()))
     assert told(read_nifti, "b.nii.gz", limit=1 << 50) == (

@@ -308,7 +308,7 @@ def test_files_that_claim_too_much(tmp_path, told):
     path = save(tmp_path / "a.tif", np.zeros((4, 50, 60), np.uint16))
     assert told(read_stack, "a.tif", limit=23_999) == (
         "a.tif: 4×50×60 values take 0.0 GiB, more than the limit of 0.0 GiB; cut or resample it, or raise the limit "
-        "(limit=BYTES, on the command line --limit GIB)"
+        "(limit=BYTES, of segkit predict --limit GIB)"
     )
     read_stack(path, limit=24_000)
     bomb = zlib.compress(bytes(1 << 22), 9)
