@@ -218,7 +218,7 @@ def evaluate(
         if threshold_from is not None:
             notes += _same_groups(shared_groups(folder, before, samples), threshold_from, split)
             chosen = choose_threshold(source, predictor, folder, before, threshold_from, threshold, tell)
-            at_chosen = labelling.at(threshold, source)
+            at_chosen = labelling.at(threshold)
             tallies.append(Tally(_metrics(folder, threshold), 0, chosen.by_map, steps=at_chosen.steps))
         looks = looks_of_model(source, predictor, folder, samples, tallies, chosen.scored if chosen else None)
 

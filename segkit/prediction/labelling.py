@@ -27,10 +27,8 @@ class Labelling:
     threshold: float
     steps: Postprocessing | None = None
 
-    def at(self, threshold: float, model: "Model") -> "Labelling":
-        """The same at a threshold that is asked for: it goes before those of the steps. Multiclass tasks have none."""
-        if model.task == "multiclass":
-            return self
+    def at(self, threshold: float) -> "Labelling":
+        """The same at a threshold that is asked for, of a task that has any: it goes before those of the steps."""
         steps = self.steps.without("thresholds") if self.steps is not None else None
         return Labelling(threshold, steps if steps is not None and steps.steps else None)
 

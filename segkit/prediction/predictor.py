@@ -368,12 +368,14 @@ class Predictor:
         """How labels come of probabilities: as is kept with the model, or at a threshold.
 
         Raises:
-            UsageError: a threshold outside 0..1.
+            UsageError: a threshold outside 0..1, or of a multiclass model, which has none.
         """
         own = Labelling(self.threshold, self.postprocess)
         if is_kept(threshold):
             return own
-        return own.at(settings_for(self.model, threshold=threshold).threshold, self.model)
+        if self.model.task == "multiclass":
+            raise UsageError(f"threshold={threshold}: this model gives each pixel its most probable class; leave it out")
+        return own.at(settings_for(self.model, threshold=threshold).threshold)
 
     def rows(
         self, function: Callable[[Tensor], Tensor], image: NDArray[np.float32] | Case
