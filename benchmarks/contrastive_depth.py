@@ -139,11 +139,12 @@ class Bench:
         samples = pair_samples(self.folder, [split])
         reader = create(recipe, torch.device("cpu")).reader
         pictures = kind(self.folder, samples, reader, crop=None, size=recipe.data.shape, depth=True)
-        figures = {name: round(value, 4) for name, value in retrieve(model, pictures).figures.items()}
-        chance = 1 / len(samples)
+        found = retrieve(model, pictures)
+        figures = {name: round(value, 4) for name, value in found.figures.items()}
+        chance = 1 / len(found.names)
         return {
             **figures,
-            "pictures": len(samples),
+            "pictures": len(found.names),
             "chance": round(chance, 4),
             "times chance": round(figures["r1"] / chance, 1),
         }

@@ -29,3 +29,7 @@ class ModelError(SegkitError):
     """A saved model that can't be loaded or doesn't fit what is asked of it."""
 
     exit_code = 3
+
+
+class NotFiniteError(ModelError):
+    """A model that gives what is no number, or infinite."""

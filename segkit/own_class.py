@@ -22,7 +22,9 @@ def own_class(place: str, base: type) -> type[Any]:
         module = import_module(module_name)
     except Exception as error:  # whatever a module of somebody's does when it is run
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
-            message = f"no module '{error.name}' here; install its package, or put its folder on PYTHONPATH"
+            message = (
+                f"no module '{error.name}' here; install its package, or put the folder that it lies in on PYTHONPATH"
+            )
         else:
             message = f"'{module_name}' can't be imported ({type(error).__name__}: {' '.join(str(error).split())})"
         raise ValueError(f"{what} '{place}': {message}") from error

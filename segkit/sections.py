@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+
+from segkit.yaml_text import yaml_of
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(ge=1)]
@@ -100,4 +101,4 @@ class RunRecipe(Strict):
 
     def to_yaml(self) -> str:
         """The resolved recipe; reading it back gives an equal one."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=False), sort_keys=False, width=100)
+        return yaml_of(self.model_dump(mode="json", exclude_none=False), width=100)

@@ -3,14 +3,17 @@
 import multiprocessing
 import shutil
 import signal
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import torch
+from torch.utils.data import Dataset
 
 from segkit.cores import cores
-from segkit.errors import UsageError
+from segkit.errors import DataError, UsageError
 
 Workers = int | Literal["auto"]
+T = TypeVar("T")
 
 SHARED_MEMORY = "/dev/shm"  # where processes leave batches on Linux; 64 MiB in a container, unless it is given more
 KEPT_FREE = 0.2  # of it
@@ -53,6 +56,27 @@ def shared_memory() -> int:
         return shutil.disk_usage(SHARED_MEMORY).free
     except OSError:
         return 1 << 62
+
+
+class Reading(Dataset[T | DataError]):
+    """Items read by a loader's processes; an error is an item, because a loader gives it with its traceback.
+
+    Args:
+        read: an item by its key.
+        count: of all items.
+    """
+
+    def __init__(self, read: Callable[[Any], T], count: int) -> None:
+        self._read, self._count = read, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, key: Any) -> T | DataError:
+        try:
+            return self._read(key)
+        except DataError as error:
+            return error
 
 
 def ignore_interrupts(_worker: int) -> None:

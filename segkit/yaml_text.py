@@ -69,7 +69,22 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+"), list("-+0123456789"))
+class _Dumper(yaml.SafeDumper):
+    """Quotes the text that ``_Loader`` would take for a number."""
+
+
+for each in (_Loader, _Dumper):
+    each.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def yaml_of(value: Any, **layout: Any) -> str:
+    """A value of plain types as YAML, keys in their order, which :func:`read_yaml` gives back.
+
+    Args:
+        value: to be written.
+        layout: options of ``yaml.dump``, as ``width``.
+    """
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, **layout))
 
 
 def _as_written(node: yaml.Node, seen: set[int]) -> None:

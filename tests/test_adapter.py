@@ -173,19 +173,11 @@ def test_rounding_below_zero_is_none():
         )
 
 
-def test_a_graph_made_for_one_image_is_asked_for_each(tmp_path):
+@pytest.mark.parametrize("made_for", [1, 2])
+def test_a_graph_made_for_so_many_images_is_asked_for_others(tmp_path, made_for):
     convolution = nn.Conv2d(3, 1, 3, padding=1).eval()
-    path = tmp_path / "one.onnx"
-    torch.onnx.export(convolution, (torch.zeros(1, 3, 8, 9),), path, dynamo=True, verbose=False)
-    image = torch.rand(3, 3, 8, 9)
-    with torch.no_grad():
-        torch.testing.assert_close(Adapter(path, classes=1)(image), convolution(image).sigmoid())
-
-
-def test_a_graph_made_for_two_images_is_asked_for_a_third_as_well(tmp_path):
-    convolution = nn.Conv2d(3, 1, 3, padding=1).eval()
-    path = tmp_path / "two.onnx"
-    torch.onnx.export(convolution, (torch.zeros(2, 3, 8, 9),), path, dynamo=True, verbose=False)
+    path = tmp_path / "graph.onnx"
+    torch.onnx.export(convolution, (torch.zeros(made_for, 3, 8, 9),), path, dynamo=True, verbose=False)
     image = torch.rand(3, 3, 8, 9)
     with torch.no_grad():
         torch.testing.assert_close(Adapter(path, classes=1)(image), convolution(image).sigmoid())

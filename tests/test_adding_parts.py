@@ -109,7 +109,10 @@ def test_a_model_file_imports_nothing(own, capsys):
 
 def test_a_module_that_cannot_be_imported_is_named(own, capsys):
     assert main(["--import", "mypackag", "models"]) == 2
-    message = "--import mypackag: No module named 'mypackag'; install its package, or put its folder on PYTHONPATH"
+    message = (
+        "--import mypackag: No module named 'mypackag'; install its package, or put the folder that it lies in on "
+        "PYTHONPATH"
+    )
     assert capsys.readouterr().err == f"error: {message}\n"
 
 

@@ -119,8 +119,8 @@ def test_a_class_of_ones_own_gets_its_options(create, kind, start):
         ("parts_of_one:", "{kind} 'parts_of_one:': expected 'package.module:Class'"),
         (
             "nowhere.parts:Mine",
-            "{kind} 'nowhere.parts:Mine': no module 'nowhere' here; install its package, or put its folder on "
-            "PYTHONPATH",
+            "{kind} 'nowhere.parts:Mine': no module 'nowhere' here; install its package, or put the folder that it "
+            "lies in on PYTHONPATH",
         ),
         (
             "lacking:Mine",

@@ -1,7 +1,7 @@
 import pytest
 
 from segkit.errors import DataError
-from segkit.yaml_text import parse_keys, read_yaml
+from segkit.yaml_text import parse_keys, read_yaml, yaml_of
 
 
 def test_names_stay_as_they_are_written():
@@ -10,6 +10,14 @@ def test_names_stay_as_they_are_written():
     assert found == {"splits": {"train": ["0010", "1_2", "2024-01-05", "1.50", "no", "a"], "07": ["b"]}, "seed": 8}
     assert read_yaml("") is None
     assert read_yaml("[1, 2024-01-05]")[0] == 1
+
+
+def test_numbers_with_an_exponent_are_numbers_and_text_like_them_comes_back():
+    assert read_yaml("[1e-5, 2E+3, -1e2, 1.5e-3]") == [1e-5, 2000, -100, 1.5e-3]
+    told = ["3e4_lr", "12e4c", "1e3/data", "2e", "1e5", "1e-5", "12"]
+    assert read_yaml(f"[{', '.join(told[:4])}]") == told[:4]
+    assert read_yaml(yaml_of({"b": told, "a": 1e-5})) == {"b": told, "a": 1e-5}
+    assert yaml_of({"b": 1, "a": 2}) == "b: 1\na: 2\n"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import numpy as np
 import tifffile
-import yaml
 from numpy.typing import NDArray
 
 from segkit.checking.examine import Facts
@@ -32,6 +31,7 @@ from segkit.data.splits import SHARES, draw_splits, each_once, hashed_groups
 from segkit.data.turned import turned_to_fit
 from segkit.errors import DataError, UsageError
 from segkit.files import atomic_path, move, write_whole
+from segkit.yaml_text import yaml_of
 
 LOG = "mended.json"
 
@@ -273,7 +273,7 @@ def _write_description(evidence: Evidence, folder: Path, splits: Mapping[str, Se
     }
     with atomic_path(folder / "dataset.yaml") as path:
         kept = {key: value for key, value in values.items() if value is not None}
-        text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+        text = yaml_of(kept, allow_unicode=True, default_flow_style=None, width=110)
         path.write_text(text, encoding="utf-8")
 
 

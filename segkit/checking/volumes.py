@@ -12,6 +12,7 @@ from segkit.checking.survey import Survey
 from segkit.data.cases import difference_from
 from segkit.data.folder import Sample
 from segkit.data.geometry import Geometry
+from segkit.data.listing import is_dicom
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.medical.reading import read_volume
@@ -58,7 +59,7 @@ def off_grid(seen: Survey, sample: Sample, volume: Volume) -> list[Place]:
     for file in (sample.mask, sample.roi):
         files = [] if file is None else sorted(file.iterdir()) if file.is_dir() else [file]
         for one in files:
-            if one.suffix.lower() == ".dcm" or one.name.startswith("."):  # segmentations say so on being read
+            if is_dicom(one) or one.name.startswith("."):  # segmentations say so on being read
                 continue
             try:
                 difference = difference_from(read_volume(one), volume.geometry, located=volume.located)

@@ -13,7 +13,7 @@ from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.combining import Combination, Mean
 from segkit.errors import UsageError
 from segkit.fitting.heldout import HeldOut, with_members
-from segkit.fitting.judge import FOLDS, Fit, Verdict, halves, judge
+from segkit.fitting.judge import FOLDS, Fit, Verdict, folds_of, judge
 from segkit.fitting.temperature import crossed, fit_temperature, together
 from segkit.fitting.ways import SHRINKAGES, Of, Shape
 from segkit.fitting.weights import fit_weights
@@ -172,7 +172,7 @@ def _temperature(combination: Combination, blocks: Sequence[Block]) -> float:
 def _kept_temperature(blocks: Sequence[Block], places: Sequence[int]) -> float:
     """The fitted temperature of the one member of these blocks, or 1 where it isn't better on blocks left out."""
     before = after = 0.0
-    for inside, outside in halves(blocks, places):
+    for inside, outside in folds_of(blocks, places):
         temperature = _fitted_temperature(inside)
         said, target = _rows(outside)
         logits = logits_of(said, TASK)  # [1, K, N]

@@ -51,33 +51,6 @@ def ranks(probabilities: NDArray[np.floating], labels: Labels) -> Labels:
     return found
 
 
-def top_k(probabilities: NDArray[np.floating], labels: Labels, k: int = 1) -> float:
-    """Share of the images whose true class is among the ``k`` most probable."""
-    return float((ranks(probabilities, labels) < k).mean())
-
-
-def nll(probabilities: NDArray[np.floating], labels: Labels) -> float:
-    """Mean of -ln of the true classes' probabilities, in nats; those below 1.2e-7 count as that."""
-    return float(_rows(probabilities, labels)["nll"].mean())
-
-
-def brier(probabilities: NDArray[np.floating], labels: Labels) -> float:
-    """Mean over the images of the sum over the classes of squared differences between probability and truth, 0..2."""
-    return float(_rows(probabilities, labels)["brier"].mean())
-
-
-def ece(probabilities: NDArray[np.floating], labels: Labels, bins: int = BINS) -> float:
-    """Expected calibration error in 0..1 (Guo et al., ICML 2017, equation 3), over bins of equal width."""
-    count, confidence, right = _binned(probabilities, labels, bins).sum(0).reshape(3, bins)
-    return float(np.abs(confidence - right).sum() / count.sum())
-
-
-def class_accuracies(probabilities: NDArray[np.floating], labels: Labels) -> Array:
-    """Share of each class's images whose most probable class it is, float64 [K]; NaN for a class without images."""
-    each = _by_class(probabilities, labels).sum(0).reshape(2, -1)
-    return shares(each[0], each[1])
-
-
 def classification_scores(
     probabilities: NDArray[np.floating],
     labels: Labels,

@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from segkit.cli.options import Json, Overlap, Precision, Tile, Tta, check_for_labels, print_json, told
+from segkit.cli.options import (
+    Json,
+    Overlap,
+    Precision,
+    Tile,
+    Tta,
+    check_for_labels,
+    check_model_place,
+    print_json,
+    told,
+)
 from segkit.cli.progress import progress_bar
 from segkit.errors import UsageError
 
@@ -69,14 +79,14 @@ def build(
     held-out pictures. What doesn't do better than equal weights on pictures it wasn't fitted on isn't kept, and it is
     said so.
     """
-    from segkit.artifact import check_place, draws_masks, save
+    from segkit.artifact import draws_masks, save
     from segkit.fitting.assemble import assemble
     from segkit.fitting.inspection import inspect
     from segkit.fitting.run import fit
 
     if weights not in (None, "uniform") and data is None:
         raise UsageError(f"--weights {weights}: nothing to fit it on; name a dataset by --fit")
-    check_place(out)
+    check_model_place(out, models, in_place=len(models) == 1)
     of_masks = {"--tile": tile, "--overlap": overlap, "--tta": tta, "--precision": precision}
     labels = not all(draws_masks(path) for path in models)
     if labels:
@@ -200,11 +210,11 @@ def soup(
     as_json: Json = False,
 ) -> None:
     """Average the weights of models greedily into one model: each is taken in if the score doesn't fall by it."""
-    from segkit.artifact import check_place, save
+    from segkit.artifact import save
     from segkit.fitting.assemble import loaded
     from segkit.fitting.soup import soup as make_soup
 
-    check_place(out)
+    check_model_place(out, models, in_place=False)
     with progress_bar("scoring") as show:
         how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
         made = make_soup(loaded(models), data, split, progress=show, **how)

@@ -88,7 +88,9 @@ def _segkit(
         try:
             import_module(module)
         except Exception as error:  # whatever a module of somebody's does when it is run
-            message = f"--import {module}: {error}; install its package, or put its folder on PYTHONPATH"
+            message = (
+                f"--import {module}: {error}; install its package, or put the folder that it lies in on PYTHONPATH"
+            )
             raise UsageError(message) from error
 
 

@@ -1,6 +1,6 @@
 """Options that several commands share, and what is made of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,6 +56,28 @@ def check_for_labels(model: Path, given: Mapping[str, Any]) -> None:
     for option, value in given.items():
         if value is not None and value is not False:
             raise UsageError(f"{option}: is of masks, and {model} gives whole images labels; leave it out")
+
+
+def check_model_place(out: Path, models: Sequence[Path], *, in_place: bool) -> None:
+    """Raise UsageError where the model to be saved at ``out`` would take the place of a trained one.
+
+    Args:
+        out: a folder that holds nothing else than a saved model, if it is there.
+        models: those that the new one is made of.
+        in_place: whether the new one is one of them with more to it, so that it may take its place.
+    """
+    from segkit.artifact import DESCRIPTION, check_place
+
+    check_place(out)
+    place = out.resolve()
+    made_of = place in {(model.parent if model.name == DESCRIPTION else model).resolve() for model in models}
+    if made_of and not in_place:
+        raise UsageError(f"{out}: one of the models that the new one is made of; choose another folder")
+    member = len(place.parents) > 2 and place.parents[1].name == "members"  # RUN/members/NAME/model
+    run = place.parents[2] if member else place.parent
+    trained = place.name == "model" and (place / DESCRIPTION).is_file() and (run / "recipe.yaml").is_file()
+    if trained and not made_of:
+        raise UsageError(f"{out}: the model that a training run left, which would be lost; choose another folder")
 
 
 def print_json(value: object) -> None:

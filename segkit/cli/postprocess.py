@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segkit.cli.options import Json, Overlap, Precision, Tile, Tta, print_json, told
+from segkit.cli.options import Json, Overlap, Precision, Tile, Tta, check_model_place, print_json, told
 from segkit.cli.progress import progress_bar
 
 EPILOG = "Example: segkit postprocess runs/demo/model cells -o better"
@@ -33,14 +33,14 @@ def postprocess(
     kept only if the mean Dice over the cases rises, no class's falls, and more than half of the cases that change get
     better, two at least, also those that its value wasn't chosen on. segkit predict and evaluate then do the same.
     """
-    from segkit.artifact import check_place, load_segmentation, save
+    from segkit.artifact import load_segmentation, save
     from segkit.choosing.run import fit_postprocessing
     from segkit.ensemble import Ensemble
     from segkit.errors import ModelError
     from segkit.model import Segmenter
 
     if out is not None:
-        check_place(out)
+        check_model_place(out, [model], in_place=True)
     with progress_bar("trying") as show:
         how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
         opened = load_segmentation(model)

@@ -70,10 +70,12 @@ def _named(backbone: str) -> Any:
     """A name or a path as it is; what begins with a brace is a name with options."""
     import yaml
 
+    from segkit.yaml_text import read_yaml
+
     if not backbone.startswith("{"):
         return backbone
     try:
-        return yaml.safe_load(backbone)
+        return read_yaml(backbone)
     except yaml.YAMLError as error:
         raise UsageError(
             f"{backbone}: can't be read as {{name: …, option: value}} ({error.__class__.__name__})"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from segkit.cli.options import Json, Overlap, Precision, Tile, Tta, print_json, told
+from segkit.cli.options import Json, Overlap, Precision, Tile, Tta, check_model_place, print_json, told
 from segkit.cli.progress import progress_bar
 
 EPILOG = "Example: segkit trust runs/demo/model more_cells --good 0.85 -o trusted"
@@ -31,13 +31,13 @@ def trust(
     segkit predict then writes into manifest.jsonl, for each picture, the Dice to expect, whether to accept it or to
     look at it again, and in what it is unlike the pictures trained on.
     """
-    from segkit.artifact import check_place, load_segmentation, save
+    from segkit.artifact import load_segmentation, save
     from segkit.ensemble import Ensemble
     from segkit.errors import ModelError
     from segkit.fitting.trust import trust as fit_trust
     from segkit.model import Segmenter
 
-    check_place(out)
+    check_model_place(out, [model], in_place=True)
     with progress_bar("predicting") as show:
         how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
         opened = load_segmentation(model)

@@ -84,3 +84,11 @@ class Spread(Sums):
         self.mean = self._added(self.mean, weighted)
         self.squares = self._added(self.squares, squares)
         self.within = self._added(self.within, within)
+
+
+def combined(combination: Combination, members: Tensor, image: Tensor) -> Tensor:
+    """Probabilities [B, maps, h, w] of the whole, of members' [M, B, maps, h, w] and images [B, C, h, w]."""
+    sums = Sums(combination)
+    for member, probabilities in enumerate(members):
+        sums.add(member, probabilities, image)
+    return sums.probabilities()

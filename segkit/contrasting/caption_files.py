@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from segkit.data.splits import hashed_groups
 from segkit.errors import DataError, UsageError
-from segkit.labelled.drawing import HELD_OUT
 from segkit.labelled.image_list import Line, check_one, check_there, read_list
 from segkit.labelled.images import SPLITS, LabelledImages
 from segkit.labelled.naming import image_names
 from segkit.labelled.sources import Files
+from segkit.labelled.splits import HELD_OUT
 
 LIST = "captions.csv"
 

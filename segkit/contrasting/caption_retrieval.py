@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from segkit.contrasting.retrieval import TIED
+
 ROWS = 1024  # images compared at a time
 
 
@@ -25,9 +27,9 @@ def caption_recall(images: Tensor, texts: Tensor, own: Tensor) -> dict[str, floa
     ):
         similar = images_part @ texts.double().cpu().T
         mine, others = similar.masked_fill(~own_part, -torch.inf), similar.masked_fill(own_part, -torch.inf)
-        hits += int((mine.amax(1) > others.amax(1) + 1e-9).sum())  # so small a difference is the computer's
+        hits += int((mine.amax(1) > others.amax(1) + TIED).sum())
         best = torch.maximum(best, torch.stack([mine.amax(0), others.amax(0)]))
     sought = own.any(0).cpu()
     to_text = hits / len(images)
-    to_image = float((best[0] > best[1] + 1e-9)[sought].double().mean())
+    to_image = float((best[0] > best[1] + TIED)[sought].double().mean())
     return {"r1": (to_text + to_image) / 2, "r1_to_text": to_text, "r1_to_image": to_image}

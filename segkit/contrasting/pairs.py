@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from segkit.contrasting.colour_depth_recipe import ColourDepthRecipe
 from segkit.contrasting.dense import draw_places
@@ -19,7 +19,7 @@ from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.reader import Reader
 from segkit.errors import DataError, RecipeError, UsageError
 from segkit.nearest import nearest
-from segkit.workers import Workers, ignore_interrupts, loader_workers
+from segkit.workers import Reading, Workers, ignore_interrupts, loader_workers
 
 DRAWS = 1  # beside the streams of randomness of the items
 RECTANGLES = 3  # of depth taken away in a picture
@@ -136,7 +136,7 @@ class PairBatches:
         self.sampler = EpochSampler(len(self.dataset), seed=seed)
         # Its processes end with each epoch: they answer no signal, so Python would wait for them as it ends.
         self.loader: DataLoader[Item | DataError] = DataLoader(
-            _Reading(self.dataset),
+            Reading(self.dataset.__getitem__, len(self.dataset)),
             batch_size=min(batch, len(self.dataset)),
             sampler=self.sampler,
             num_workers=loader_workers(workers, self.device, batch * (reader.inputs + 1) * 4 * prod(whole)),
@@ -198,22 +198,6 @@ class PairBatches:
             tall, wide = (int(side * min(1.0, np.sqrt(area * r))) for side, r in ((height, ratio), (width, 1 / ratio)))
             row, column = (int(rng.integers(0, side - part + 1)) for side, part in ((height, tall), (width, wide)))
             depth[:, row : row + tall, column : column + wide] = 0
-
-
-class _Reading(Dataset[Item | DataError]):
-    """Items read by a loader's processes; an error is an item, because a loader gives it with its traceback."""
-
-    def __init__(self, dataset: SegmentationDataset) -> None:
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, key: tuple[int, int]) -> Item | DataError:
-        try:
-            return self._dataset[key]
-        except DataError as error:
-            return error
 
 
 def _collated(items: Sequence[Item | DataError]) -> Item | DataError:

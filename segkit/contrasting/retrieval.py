@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
+TIED = 1e-9  # what rounding makes of equal cosines
+
 
 def ranks(queries: Tensor, gallery: Tensor) -> Tensor:
     """Return int64 [N], how many rows of the gallery are at least as similar to query i as its own row i: 0 is best.
@@ -17,7 +19,7 @@ def ranks(queries: Tensor, gallery: Tensor) -> Tensor:
     """
     similar = _cosines(queries, gallery)
     own = similar.diagonal()[:, None]
-    before = similar >= own - 1e-9  # so small a difference is the computer's
+    before = similar >= own - TIED
     return before.sum(1) - 1
 
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from segkit.contrasting.colour_depth import ColourDepth
 from segkit.contrasting.dense import draw_places
-from segkit.contrasting.retrieval import recall
+from segkit.contrasting.retrieval import TIED, recall
 from segkit.data.batches import collate
 from segkit.data.dataset import SegmentationDataset
+from segkit.errors import DataError
 
 BATCH = 16  # pictures at a time
 POINTS = 64  # places of each picture
-TIED = 1e-9  # what rounding makes of equal cosines
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Retrieval:
     """What was found of held-out pairs.
 
     Attributes:
-        names: of the pictures, [N].
+        names: of the pictures whose depth has something measured, [N].
         colour, depth: their vectors [N, D] on the CPU; empty where the model has none of whole pictures.
         figures: ``r1`` and ``r5``, means of both directions, and each direction's as ``r1_to_depth`` and so on (by
             chance 1 / N and 5 / N); ``dense_r1``, the share of places whose most similar place in the same picture's
@@ -44,6 +44,9 @@ def retrieve(model: ColourDepth, dataset: SegmentationDataset) -> Retrieval:
     Args:
         model: in evaluation mode.
         dataset: pairs that all have one size and aren't augmented.
+
+    Raises:
+        DataError: nothing is measured in any of them.
     """
     device, options = model.mean.device, model.options
     names: list[str] = []
@@ -51,16 +54,20 @@ def retrieve(model: ColourDepth, dataset: SegmentationDataset) -> Retrieval:
     hits: list[bool] = []
     for start in range(0, len(dataset), BATCH):
         items = collate([dataset[0, index] for index in range(start, min(start + BATCH, len(dataset)))])
-        names += items["name"]
+        measured = (items["depth"][:, -1] > 0.5).flatten(1).any(1)
+        names += [name for name, has_depth in zip(items["name"], measured.tolist(), strict=True) if has_depth]
         place = draw_places(items["depth"][:, -1] > 0.5, POINTS, np.random.default_rng([0, start]))
         image, depth = (items[name].to(device, memory_format=torch.channels_last) for name in ("image", "depth"))
         found = model(image, depth, place.to(device))
-        colours.append(found.colour.float().cpu())
-        depths.append(found.depth.float().cpu())
+        if options.image:
+            colours.append(found.colour.float().cpu()[measured])
+            depths.append(found.depth.float().cpu()[measured])
         if options.dense:
             hits += _hits(found.colour_places.float().cpu(), found.depth_places.float().cpu(), place, options.radius)
+    if not names:
+        raise DataError(f"{dataset.folder.path}: nothing is measured in the depth of any held-out picture")
     figures: dict[str, float] = {}
-    first, second = torch.cat(colours), torch.cat(depths)
+    first, second = (torch.cat(each) if each else torch.zeros(0, options.dim) for each in (colours, depths))
     if options.image:
         for name, (there, back) in recall(first, second).items():
             figures |= {name: (there + back) / 2, f"{name}_to_depth": there, f"{name}_to_colour": back}

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from segkit.cores import cores
 from segkit.data.batches import Item
+from segkit.data.cut import cut
 from segkit.data.depth import Depth, resized_depth
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
@@ -24,7 +25,6 @@ from segkit.data.reader import Pixels, Reader
 from segkit.data.resize import resized, resized_ids
 from segkit.data.slices import Plane
 from segkit.data.transforms import Spec, build_augmentation, window_size
-from segkit.data.window import cut
 from segkit.errors import DataError
 from segkit.memory import share_of_memory
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segkit.data.suffixes import BLURRING, DICOM, SERIES, TIFF, VOLUMES, stem_of, suffix_of
+from segkit.data.suffixes import BLURRING, OF_DICOM, SERIES, TIFF, VOLUMES, stem_of, suffix_of
 from segkit.errors import DataError
 from segkit.given_path import why_no_text
 
@@ -88,7 +88,7 @@ def holds_dicom(folder: Path) -> bool:
 
 def is_dicom(file: Path) -> bool:
     """Whether a file is of DICOM, by its suffix or, where that says nothing, its first bytes."""
-    if suffix_of(file) in (DICOM, ".dicom", ".ima"):
+    if suffix_of(file) in OF_DICOM:
         return True
     if suffix_of(file) in VOLUMES or not file.is_file():
         return False

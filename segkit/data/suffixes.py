@@ -5,6 +5,7 @@ from pathlib import Path
 
 BLURRING = (".jpg", ".jpeg", ".webp")  # compressed with loss
 DICOM = ".dcm"
+OF_DICOM = (DICOM, ".dicom", ".ima")  # others may be the last number of a UID
 TIFF = (".tif", ".tiff")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", DICOM)
 """Suffixes of files that hold volumes, or a slice with its place in space."""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from segkit.data.png import png_bytes
 from segkit.errors import UsageError
+from segkit.yaml_text import yaml_of
 
 Array = NDArray[np.float32]
 
@@ -68,7 +68,7 @@ def draw_cells(
         "depth_unit": "0.1mm",
         "splits": {"train": names[:train], "val": names[train : train + val], "test": names[train + val :]},
     }
-    (folder / "dataset.yaml").write_text(yaml.safe_dump(description, sort_keys=False), encoding="utf-8")
+    (folder / "dataset.yaml").write_text(yaml_of(description), encoding="utf-8")
     return folder
 
 

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from segkit.evaluation.scores import written
+from segkit.evaluation.surface import STATES
 
 Metrics = Mapping[str, Any]
 Row = Callable[[Metrics, str], list[str]]  # of one model's figures and a class
@@ -79,7 +80,7 @@ def _surface(metrics: Metrics, members: Mapping[str, Metrics]) -> list[CaseTable
     if surface is None:
         return []
     names = _surface_names(surface)
-    counts = ("measured", "missed", "invented", "absent")
+    counts = STATES
     defined = surface["definitions"]
     definitions = {name: defined[key] for key, name in names.items()} | {key: defined[key] for key in counts}
 

@@ -101,12 +101,6 @@ def check_choice(
     return found
 
 
-def shared_groups(folder: DatasetFolder, chosen_on: Sequence[Sample], samples: Sequence[Sample]) -> list[str]:
-    """Names of the groups, such as patients, with pictures among both."""
-    ours, theirs = ({sample.name for sample in each} for each in (chosen_on, samples))
-    return sorted(group for group, stems in folder.groups.items() if ours & set(stems) and theirs & set(stems))
-
-
 def choose_threshold(
     model: AnyModel,
     predictor: Predictor,

@@ -94,12 +94,13 @@ def compare(
 
     Args:
         models: two or more of what ``evaluate`` takes: models, where they are saved, or folders of masks.
-        data, split, tile, overlap, tta, threshold, precision, depth: as for ``evaluate``.
+        data, split, tile, overlap, tta, threshold, precision, depth: as for ``evaluate``; masks beside a model are
+            scored as they are.
         errors: folder for pictures of each image's errors, ``model_1/errors/NAME.png`` and so on.
         progress: called after each picture of each model with the number done, the number of all, and its name.
 
     Raises:
-        UsageError: fewer than two models, or the same one twice.
+        UsageError: fewer than two models, or the same one twice; settings where all are masks.
         ModelError, DataError: as for ``evaluate``.
     """
     if len(models) < 2:
@@ -108,6 +109,14 @@ def compare(
     opened = [
         open_source(model) if isinstance(model, str | Path) else model for model in models
     ]  # before hours of work
+    how: dict[str, Any] = {
+        "tile": tile,
+        "overlap": overlap,
+        "tta": tta,
+        "threshold": threshold,
+        "precision": precision,
+    }
+    model_there = not all(isinstance(model, Path) for model in opened)  # masks beside it have no settings
     reports: dict[str, Report] = {}
     for number, (name, model) in enumerate(zip(names, opened, strict=True), start=1):
 
@@ -119,11 +128,7 @@ def compare(
             model,
             data,
             split,
-            tile=tile,
-            overlap=overlap,
-            tta=tta,
-            threshold=threshold,
-            precision=precision,
+            **({} if isinstance(model, Path) and model_there else how),
             depth=depth,
             errors=Path(errors) / f"model_{number}" / "errors" if errors is not None else None,
             progress=tell,

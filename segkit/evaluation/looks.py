@@ -18,7 +18,7 @@ from segkit.data.masks import Ids
 from segkit.data.model_input import read_input
 from segkit.data.reader import Reader, read_pixels
 from segkit.ensemble import Ensemble
-from segkit.errors import ModelError
+from segkit.errors import NotFiniteError
 from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.given_masks import given_masks
 from segkit.evaluation.lesions import LesionCounts
@@ -253,6 +253,6 @@ def _bands(
     top = 0
     for band in predictor.rows(ask, image):
         if not np.isfinite(band).all():
-            raise ModelError(f"{name}: the model gives values that are not finite; was its training finite?")
+            raise NotFiniteError(f"{name}: the model gives values that are not finite; was its training finite?")
         yield band, target[..., top : top + band.shape[1], :]
         top += band.shape[1]

@@ -24,14 +24,14 @@ from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.calibration import Calibration
 from segkit.evaluation.case_tables import case_cells
-from segkit.evaluation.chosen import ChosenThreshold, check_choice, choose_threshold, shared_groups
+from segkit.evaluation.chosen import ChosenThreshold, check_choice, choose_threshold
 from segkit.evaluation.intervals import score_intervals, units_of
 from segkit.evaluation.lesions import LesionCounts, LesionRule
 from segkit.evaluation.looks import Tally, looks_of_masks, looks_of_model
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.evaluation.report_page import report_page
 from segkit.evaluation.scores import image_score_name, image_scores
-from segkit.evaluation.seen import seen_before
+from segkit.evaluation.seen import seen_before, shared_groups
 from segkit.evaluation.selective import Selective
 from segkit.evaluation.surface import SurfaceDistances
 from segkit.evaluation.table import score_table
@@ -131,10 +131,10 @@ def evaluate(
 
     Args:
         model: a model, where one is saved, or a folder of masks named like the dataset's pictures (``NAME.png`` or
-            ``NAME_mask.png``), which are then scored instead; the settings have no meaning for those.
+            ``NAME_mask.png``), which are then scored instead.
         data: the dataset's folder.
         split: which pictures; several splits are joined by ``+``.
-        tile, overlap, tta, precision: as for ``Predictor``, by default those kept with the model.
+        tile, overlap, tta, precision: as for ``Predictor``, by default those kept with the model; masks have none.
         threshold: probability from which a pixel is foreground (binary and multilabel), by default the model's too.
             What is done to the model's masks after that is done here, too, but for its thresholds where this is given;
             members of an ensemble are scored without.
@@ -149,9 +149,9 @@ def evaluate(
     Raises:
         ModelError: the model draws no masks, is of other classes than the dataset, or gives values that are not finite.
         DataError: a picture or mask that can't be used.
-        UsageError: ``threshold_from`` is the split that is scored, shares pictures with it, or has no meaning, as of a
-            model that smooths, or keeps thresholds of its classes where none is given; ``surface`` is no distance, or
-            MONAI isn't installed.
+        UsageError: a setting is given for masks; ``threshold_from`` is the split that is scored, shares pictures with
+            it, or has no meaning, as of a model that smooths, or keeps thresholds of its classes where none is given;
+            ``surface`` is no distance, or MONAI isn't installed.
     """
     check_draws_masks(model)
     folder = open_dataset(data)
@@ -174,6 +174,10 @@ def evaluate(
     chosen: ChosenThreshold | None = None
     notes = [note for note in folder.notes if note == MIXED]  # of these pictures less is scored than seems to be
     if isinstance(source, Path):
+        given = {"tile": tile, "overlap": overlap, "tta": tta, "threshold": asked, "precision": precision}
+        for setting, value in given.items():
+            if not is_kept(value):
+                raise UsageError(f"{setting}={value}: {source} holds masks, which are scored as they are; leave it out")
         name = f"masks in {source}"
         metrics = _metrics(folder, threshold)
         tallies = [Tally(metrics, threshold=threshold, **_of_cases(metrics, surface, rule))]
@@ -216,7 +220,8 @@ def evaluate(
             for part, metrics in enumerate(_metrics(folder, each) for each in (threshold, *[of_members] * len(members)))
         ]
         if threshold_from is not None:
-            notes += _same_groups(shared_groups(folder, before, samples), threshold_from, split)
+            chosen_on, scored_on = ({sample.name for sample in each} for each in (before, samples))
+            notes += _same_groups(shared_groups(folder, chosen_on, scored_on), threshold_from, split)
             chosen = choose_threshold(source, predictor, folder, before, threshold_from, threshold, tell)
             at_chosen = labelling.at(threshold)
             tallies.append(Tally(_metrics(folder, threshold), 0, chosen.by_map, steps=at_chosen.steps))

@@ -90,7 +90,7 @@ def _seen_by(
     elif shared := learnt & scored:
         of = f"{len(shared)} of these {len(scored)} images"
         yield f" was trained on {of}, which another split has too: these scores say little about new images"
-    elif groups := _shared_groups(folder, learnt, scored):
+    elif groups := shared_groups(folder, learnt, scored):
         yield f" was trained on other images of {len(groups)} groups, such as {groups[0]}: these scores favour it"
     if names and set(splits) & set(chosen_on):
         yield f"'s weights were chosen by their score on split {split!r} of {folder.name}: these scores favour them"
@@ -101,9 +101,9 @@ def _seen_by(
         )
 
 
-def _shared_groups(folder: DatasetFolder, learnt: Set[str], others: Set[str]) -> list[str]:
+def shared_groups(folder: DatasetFolder, learnt: Set[str], others: Set[str]) -> list[str]:
     """Groups, as of one patient, with pictures among both."""
-    return [group for group, stems in folder.groups.items() if learnt & set(stems) and others & set(stems)]
+    return sorted(group for group, stems in folder.groups.items() if learnt & set(stems) and others & set(stems))
 
 
 def looked_at(known: Mapping[str, Mapping[str, Any]], folder: DatasetFolder, split: str) -> list[str]:
@@ -119,7 +119,7 @@ def looked_at(known: Mapping[str, Mapping[str, Any]], folder: DatasetFolder, spl
     notes = []
     learnt = {stem for about in known.values() for stem in trained_stems(about, folder)}
     here = {stem for each in asked for stem in folder.splits.get(each, ())}
-    if groups := _shared_groups(folder, learnt, here):
+    if groups := shared_groups(folder, learnt, here):
         notes.append(
             f"{len(groups)} groups of split {split!r}, such as {groups[0]}, have other images that were trained on: "
             "what is fitted here expects too much of new groups"

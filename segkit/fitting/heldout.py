@@ -13,7 +13,7 @@ from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.model_input import read_input
 from segkit.ensemble import Ensemble
-from segkit.errors import ModelError
+from segkit.errors import NotFiniteError
 from segkit.prediction.of_sample import seen_of
 from segkit.prediction.predictor import Predictor
 
@@ -92,7 +92,7 @@ def hold_out(
         shown = seen_of(folder, sample, ensemble.reader).whole() if isinstance(image, Case) else image
         picture = shown[rows, columns, : ensemble.reader.channels]
         if not said.isfinite().all():
-            raise ModelError(f"{sample.name}: a member gives values that are not finite; was its training finite?")
+            raise NotFiniteError(f"{sample.name}: a member gives values that are not finite; was its training finite?")
         truth = torch.from_numpy(target[..., rows, columns].astype(np.int64))
         found.append(
             HeldOut(

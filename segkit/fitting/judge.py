@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from segkit.combining import Combination
+from segkit.combining.sums import combined
 from segkit.fitting.heldout import HeldOut
-from segkit.fitting.learned import combined
 from segkit.statistics import logits_of
 
 FOLDS = 5
@@ -60,7 +60,7 @@ def judge(
         seed: of the draw of the folds.
     """
 
-    folds = list(halves(pictures, units, seed=seed))
+    folds = list(folds_of(pictures, units, seed=seed))
     if not folds:
         return Verdict({}, "plain", "there is one picture, or one group, alone: nothing to judge a fit by")
     losses: dict[str, list[float]] = {"plain": [], **{name: [] for name in ways}}
@@ -94,7 +94,7 @@ def _judged(
     return loss_of(combination, outside, loss, temper(combination, inside) if temper is not None else 1.0)
 
 
-def halves(
+def folds_of(
     pictures: Sequence[HeldOut], units: Sequence[int], *, seed: int = 0
 ) -> Iterator[tuple[list[HeldOut], list[HeldOut]]]:
     """Pictures to fit on and pictures to judge by, at most five times; none where all are of one unit."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.combining import Combination
-from segkit.combining.sums import Sums
+from segkit.combining.sums import combined
 from segkit.data.masks import IGNORE
 from segkit.fitting.heldout import HeldOut
 from segkit.statistics import logits_of
@@ -36,14 +36,6 @@ def fit_learned(combination: Combination, pictures: Sequence[HeldOut], loss: nn.
         optimizer.step()
         schedule.step()
     combination.eval()
-
-
-def combined(combination: Combination, members: Tensor, image: Tensor) -> Tensor:
-    """Probabilities [B, maps, h, w] of the whole, of members' [M, B, maps, h, w] and images [B, C, h, w]."""
-    sums = Sums(combination)
-    for member, probabilities in enumerate(members):
-        sums.add(member, probabilities, image)
-    return sums.probabilities()
 
 
 def _crops(pictures: Sequence[HeldOut], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

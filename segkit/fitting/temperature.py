@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from segkit.combining import Combination
+from segkit.combining.sums import combined
 from segkit.fitting.heldout import HeldOut, points
-from segkit.fitting.judge import Fit, halves
-from segkit.fitting.learned import combined
+from segkit.fitting.judge import Fit, folds_of
 from segkit.statistics import logits_of
 from segkit.task import Task
 
@@ -25,7 +25,7 @@ def kept_temperature(pictures: Sequence[HeldOut], units: Sequence[int], task: Ta
     It is 1 where a temperature fitted on some units doesn't lower the log loss of the others, and of one unit alone.
     """
     before = after = 0.0
-    for inside, outside in halves(pictures, units):
+    for inside, outside in folds_of(pictures, units):
         temperature = fit_temperature(*_pixels(inside), task, log_loss)
         maps, target = _pixels(outside)
         before += _log_loss(maps, target, 1.0, task, log_loss)
@@ -49,7 +49,7 @@ def crossed(fit: Fit, pictures: Sequence[HeldOut], units: Sequence[int], *, seed
     """
     found = {
         each.name: each
-        for inside, outside in halves(pictures, units, seed=seed)
+        for inside, outside in folds_of(pictures, units, seed=seed)
         for each in together(fit(inside), outside)
     }
     return [found[each.name] for each in pictures] if found else together(fit(pictures), pictures)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
@@ -91,15 +92,7 @@ def trust(
 
     model.about = without_judge(model.about)  # an older judge may not even be readable
     predictor = Predictor(model, **how)
-    metrics = SegmentationMetrics(folder.classes, folder.task, folder.background, predictor.threshold)
-    signs, dice = [], []
-    for sample in samples:
-        prediction = predict_sample(predictor, folder, sample)
-        truth = folder.read_mask(sample, prediction.labels.shape[-2:])
-        counts = metrics.update(sample.name, prediction.labels, truth)
-        dice.append(float(mean_of_defined(overlap_scores(counts[None], metrics.kept)["dice"][:, metrics.kept])[0]))
-        signs.append(signs_in(prediction))
-        tell(sample.name)
+    signs, dice = signs_and_dice(predictor, folder, samples, tell)
     scored = ~np.isnan(dice)
     if scored.sum() < FEWEST:
         raise DataError(
@@ -112,7 +105,7 @@ def trust(
             f"{folder.path}: the pictures of split {split!r} with anything to find are of fewer than {FEWEST_UNITS} "
             f"{unit}s: nothing tells how predictions on others will be"
         )
-    quality = fit_quality(SIGNS, np.array(signs)[scored], np.array(dice)[scored], units[scored], good=good, risk=risk)
+    quality = fit_quality(SIGNS, signs[scored], dice[scored], units[scored], good=good, risk=risk)
     ranges: list[Range] = []
     if familiar:
         met = []
@@ -133,6 +126,29 @@ def trust(
     )
     model.about = {**model.about, KEY: judge.model_dump(mode="json")}
     return Trusted(model, judge, tuple(_notes(judge, model, folder, split)))
+
+
+def signs_and_dice(
+    predictor: Predictor, folder: DatasetFolder, samples: Sequence[Sample], tell: Callable[[str], None] = lambda _: None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each prediction says of its quality, [N, S], and its Dice, [N]: the mean over the classes that it has.
+
+    Args:
+        predictor: of the model.
+        folder: the dataset.
+        samples: its pictures.
+        tell: called with a picture's name when it is done.
+    """
+    metrics = SegmentationMetrics(folder.classes, folder.task, folder.background, predictor.threshold)
+    signs, dice = [], []
+    for sample in samples:
+        prediction = predict_sample(predictor, folder, sample)
+        truth = folder.read_mask(sample, prediction.labels.shape[-2:])
+        counts = metrics.update(sample.name, prediction.labels, truth)
+        dice.append(float(mean_of_defined(overlap_scores(counts[None], metrics.kept)["dice"][:, metrics.kept])[0]))
+        signs.append(signs_in(prediction))
+        tell(sample.name)
+    return np.array(signs), np.array(dice)
 
 
 def _trained_on(known: Iterable[Mapping[str, Any]], folder: DatasetFolder) -> Sequence[Sample]:

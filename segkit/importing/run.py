@@ -10,8 +10,6 @@ from pathlib import Path
 from threading import get_ident
 from uuid import uuid4
 
-import yaml
-
 from segkit.data.description import describe
 from segkit.errors import DataError, UsageError
 from segkit.files import move
@@ -25,6 +23,7 @@ from segkit.importing.report import ImportReport
 from segkit.importing.splits import settled
 from segkit.importing.voc import read_voc
 from segkit.nearest import nearest
+from segkit.yaml_text import yaml_of
 
 FILE_NAME = re.compile(r"[^./\\\0][^/\\\0]*")
 AT_A_TIME = 4  # cases; volumes take memory
@@ -224,7 +223,7 @@ def _describe(layout: Layout, folder: Path, source: Path) -> None:
     }
     kept = {key: value for key, value in values.items() if value is not None}
     path = folder / "dataset.yaml"
-    text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    text = yaml_of(kept, allow_unicode=True, default_flow_style=None, width=110)
     path.write_text(text, encoding="utf-8")
     for fault in describe(path)[1]:
         raise DataError(f"{source}: {fault}")

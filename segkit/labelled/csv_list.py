@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from segkit.errors import DataError
-from segkit.labelled.drawing import drawn_splits, shared, unlearned, with_unlabelled
 from segkit.labelled.image_list import Line, check_one, check_there, read_list
 from segkit.labelled.images import SPLITS, UNLABELLED, LabelledImages
 from segkit.labelled.naming import class_name, class_order, image_names
 from segkit.labelled.sources import Files
+from segkit.labelled.splits import drawn_splits, shared, unlearned, with_unlabelled
 
 
 def open_csv(path: Path) -> LabelledImages:
@@ -50,7 +50,7 @@ def open_csv(path: Path) -> LabelledImages:
         sizes = ", ".join(f"{split} {len(splits[split]):,}" for split in SPLITS if split in splits)
         notes.append(f"no column 'split': 70/15/15 % of each class by a hash of the name ({sizes})")
     notes += unlearned(classes, labels, splits)
-    notes += shared([os.path.realpath(path.parent / file) for file in files], splits)
+    notes += shared([os.path.realpath(path.parent / file) for file in files], splits, how="by another path")
     if UNLABELLED in splits:
         notes.append(f"{len(splits[UNLABELLED]):,} images have no label")
     name = path.stem if path.name != "labels.csv" else path.resolve().parent.name

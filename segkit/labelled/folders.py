@@ -15,10 +15,10 @@ from segkit.data.reader import PICTURES
 from segkit.data.suffixes import suffix_of
 from segkit.errors import DataError
 from segkit.given_path import why_no_text
-from segkit.labelled.drawing import drawn_splits, shared, unlearned, with_unlabelled
 from segkit.labelled.images import SPLITS, UNLABELLED, LabelledImages
 from segkit.labelled.naming import ALIASES, class_name, class_order, image_names
 from segkit.labelled.sources import Files
+from segkit.labelled.splits import drawn_splits, shared, unlearned, with_unlabelled
 
 LIKE_A_SPLIT = re.compile(rf"({'|'.join(ALIASES)})[\W_]*(set|data|dataset|images?|imgs?|split)?", re.IGNORECASE)
 LITTER = ("__MACOSX",)  # what archives made on a Mac leave behind
@@ -84,7 +84,7 @@ def open_folders(path: Path) -> LabelledImages:
     if roots:
         listed = np.array(splits)
         parts = with_unlabelled({split: np.flatnonzero(listed == split) for split in SPLITS if split in roots}, labels)
-        notes += shared(found.real, parts) + unlearned(order, labels, parts)
+        notes += shared(found.real, parts, how="by a link") + unlearned(order, labels, parts)
         beside = [folder.name for folder in visible_folders(path) if folder not in roots.values()]
         notes += [f"{name!r} is no split (train, val, test): left out" for name in beside]
     else:

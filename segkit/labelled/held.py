@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from segkit.cores import cores
 from segkit.data.reader import Pixels
@@ -18,7 +18,7 @@ from segkit.errors import DataError, UsageError
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.view import View
 from segkit.memory import share_of_memory
-from segkit.workers import Workers, ignore_interrupts, loader_workers
+from segkit.workers import Reading, Workers, ignore_interrupts, loader_workers
 
 CACHE_BYTES = share_of_memory(2 << 30)
 FINEST = 2
@@ -186,7 +186,7 @@ class Batches:
                 yield self._held.gather(numbers)
             return
         loader = DataLoader(
-            _Reading(self._held),
+            Reading(self._held.read, len(self._held)),
             batch_sampler=[chunk.tolist() for chunk in self._chunks],
             num_workers=self._workers,
             collate_fn=_collated,
@@ -197,19 +197,6 @@ class Batches:
             if isinstance(read, DataError):
                 raise read
             yield self._held.gather(numbers, read)
-
-
-class _Reading(Dataset[Tensor | DataError]):
-    """Images read by a loader's processes; an error is an item, because a loader gives it with its traceback."""
-
-    def __init__(self, held: HeldImages) -> None:
-        self._held = held
-
-    def __getitem__(self, number: int) -> Tensor | DataError:
-        try:
-            return self._held.read(number)
-        except DataError as error:
-            return error
 
 
 def _planes(pixels: Pixels) -> Tensor:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.errors import DataError
-from segkit.labelled.drawing import unlearned
 from segkit.labelled.images import SPLITS, LabelledImages
 from segkit.labelled.naming import class_name
 from segkit.labelled.sources import Jpegs
+from segkit.labelled.splits import unlearned
 from segkit.one_line import one_line
 
 LIMIT = 8 << 30

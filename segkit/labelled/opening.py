@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from segkit.errors import DataError
-from segkit.labelled.drawing import with_validation
 from segkit.labelled.images import LabelledImages
+from segkit.labelled.splits import with_validation
 
 LAYOUTS = (
     "folders of classes (CLASS/…, or train/CLASS/…, val/CLASS/…, test/CLASS/…), a labels.csv (file,label[,split]), "

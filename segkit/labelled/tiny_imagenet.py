@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from segkit.errors import DataError
-from segkit.labelled.drawing import with_unlabelled
 from segkit.labelled.folders import Found, left_out, pictures_of, visible_folders
 from segkit.labelled.images import UNLABELLED, LabelledImages
 from segkit.labelled.naming import image_names
 from segkit.labelled.sources import Files
+from segkit.labelled.splits import with_unlabelled
 
 ANNOTATIONS = Path("val", "val_annotations.txt")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from segkit.data.geometry import Geometry
+from segkit.data.suffixes import OF_DICOM
 from segkit.errors import DataError
 from segkit.medical.dicom_grid import geometry_of, grid_of
 from segkit.medical.dicom_header import Header
@@ -20,7 +21,6 @@ from segkit.medical.dicom_tags import number_of, text_of, value_of
 
 PARALLEL = 1e-3  # how far the numbers of two slices' orientations may be apart: half a millimetre in half a metre
 ALIKE = 1e-3  # the same for spacings, of one
-SUFFIXES = (".dcm", ".dicom", ".ima")  # others may be the last number of a UID
 TEXT = ("US", "IVUS", "SC", "OT", "XC", "ES", "GM", "DOC")
 """Modalities whose devices write names and dates into the picture itself."""
 
@@ -267,7 +267,7 @@ def _named(slices: Sequence[Slice], series: Series) -> Series:
     files = series.files
     path = files[0] if len(files) == 1 else Path(os.path.commonpath([each.parent for each in files]))
     stem = path.resolve().name
-    if len(files) == 1 and path.suffix.lower() in SUFFIXES:
+    if len(files) == 1 and path.suffix.lower() in OF_DICOM:
         stem = path.stem
     stem = re.sub(r"[^\w.-]+", "_", stem).strip("._") or "image"
     try:

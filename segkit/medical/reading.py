@@ -4,9 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from segkit.data.claims import LIMIT
-from segkit.data.listing import is_volume as is_volume
-from segkit.data.suffixes import DICOM, TIFF, VOLUMES, suffix_of
-from segkit.data.suffixes import stem_of as stem_of
+from segkit.data.listing import is_dicom
+from segkit.data.suffixes import TIFF, VOLUMES, suffix_of
 from segkit.data.volume import Volume
 from segkit.errors import DataError
 from segkit.medical.itk_header import META, NRRD
@@ -38,7 +37,7 @@ def read_volume(path: str | Path, *, limit: int = LIMIT) -> Volume:
         from segkit.medical.stack import read_stack
 
         return read_stack(path, limit=limit)
-    if path.is_dir() or suffix == DICOM or _marked(path):
+    if path.is_dir() or is_dicom(path):
         return _read_dicom(path, limit)
     if not path.exists():
         raise DataError(f"{path}: no such file")
@@ -65,11 +64,3 @@ def _read_dicom(path: Path, limit: int) -> Volume:
         raise DataError(f"{path}: holds no DICOM series" + (f": {left_out[0]}" if left_out else ""))
     volume = read_series(found.series[0], limit=limit)
     return replace(volume, notes=(*volume.notes, *(f"left out: {each}" for each in left_out)))
-
-
-def _marked(path: Path) -> bool:
-    """Whether a file of any name begins as DICOM files do."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"

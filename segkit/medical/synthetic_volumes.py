@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
@@ -15,6 +14,7 @@ from segkit.data.geometry import Geometry
 from segkit.data.volume import Volume
 from segkit.errors import UsageError
 from segkit.medical.nifti import write_nifti
+from segkit.yaml_text import yaml_of
 
 CLASSES = ("background", "liver", "spleen")
 AIR, FAT, MUSCLE, LIVER, SPLEEN, BONE = -1000, -90, 45, 105, 125, 500
@@ -70,7 +70,7 @@ def draw_volumes(
         "classes": list(CLASSES),
         "splits": {split: [str(name) for name in those] for split, those in splits.items()},
     }
-    (folder / "dataset.yaml").write_text(yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
+    (folder / "dataset.yaml").write_text(yaml_of(described), encoding="utf-8")
     return folder
 
 

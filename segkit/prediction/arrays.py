@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segkit.errors import ModelError
+from segkit.errors import NotFiniteError
 from segkit.labels import at_temperature, labels_of
 from segkit.prediction.ahead import Behind
 from segkit.prediction.npy import NpyRows, npy_rows
@@ -66,7 +66,7 @@ def collect(
     def put(top_and_band: tuple[int, NDArray[np.float32]]) -> None:
         top, band = top_and_band
         if not np.isfinite(band).all():
-            raise ModelError(f"{name}: the model gives values that are not finite; was its training finite?")
+            raise NotFiniteError(f"{name}: the model gives values that are not finite; was its training finite?")
         found = at_temperature(band[:maps], temperature, task)
         nats = entropy(torch.from_numpy(found[None]), task)[0].numpy()
         places["labels"].write(top, labels_of(found, task, threshold))

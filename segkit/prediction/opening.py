@@ -8,12 +8,19 @@ from segkit.data.listing import is_dicom, is_volume
 from segkit.data.picture import Picture, checked_mpp, open_picture
 from segkit.data.reader import Pixels, Reader
 from segkit.data.volume import Volume
-from segkit.errors import DataError
+from segkit.errors import DataError, UsageError
 
 
 def opened(path: Path, limit: int, reader: Reader, mpp: float | None) -> Picture | Volume:
-    """A picture at the resolution that a reader wants, or a volume: by its suffix, its pages, or as DICOM its start."""
+    """A picture at the resolution that a reader wants, or a volume: by its suffix, its pages, or as DICOM its start.
+
+    Raises:
+        UsageError: ``mpp`` of a volume.
+        DataError: a file that can't be used.
+    """
     if is_volume(path) or is_dicom(path):
+        if mpp is not None:
+            raise UsageError(f"{path}: a volume, and mpp is of pictures; leave it out")
         from segkit.medical.reading import read_volume
 
         try:

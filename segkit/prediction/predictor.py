@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from segkit.folding import probe_of
 from segkit.given_path import given_path
 from segkit.model import Segmenter
 from segkit.postprocessing.settings import Postprocessing
-from segkit.postprocessing.targets import check, of_picture
+from segkit.postprocessing.targets import of_picture
 from segkit.prediction.arrays import blendable, collect
 from segkit.prediction.at_once import AtOnce
 from segkit.prediction.computing import (
@@ -52,16 +52,14 @@ from segkit.prediction.opening import as_pixels, at_resolution, opened
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.prepared import channels_last, compiled, prepared
 from segkit.prediction.protocol import Model
-from segkit.prediction.settings import Kept, is_kept, settings_for
+from segkit.prediction.settings import Kept, checked_settings, is_kept, settings_for
 from segkit.prediction.stream import predict_stream
 from segkit.prediction.sweep import Sweep
-from segkit.prediction.tiles import check_tiling
-from segkit.prediction.views import views_of
 from segkit.prediction.volume_maps import tall_scaled
 from segkit.prediction.writers import output_folder
 from segkit.sections import Precision
 from segkit.trusting.verdict import Judge, kept_judge, settings_of
-from segkit.tta import TTA, parse_tta
+from segkit.tta import TTA
 
 if TYPE_CHECKING:
     from segkit.prediction.volume_prediction import VolumePrediction
@@ -138,26 +136,10 @@ class Predictor:
         if offload and (not isinstance(model, Ensemble) or compile):
             what = "compile keeps the model on the device" if compile else "this model is a single one"
             raise UsageError(f"offload: {what}; it is for ensembles alone")
-        if model.takes_whole_images:
-            if tile not in ("kept", None):
-                raise UsageError(f"tile={tile}: this model takes images whole; leave tile out")
-            if not is_kept(overlap):
-                raise UsageError(f"overlap={overlap}: this model takes images whole; leave overlap out")
-            tile = None
-        settings = settings_for(
+        settings = checked_settings(
             model, tile=tile, overlap=overlap, tta=tta, precision=precision, postprocess=postprocess
         )
         self.postprocess = settings.postprocess
-        if self.postprocess is not None:
-            check(self.postprocess, model.task, model.classes, model.background)
-        check_tiling(settings.tile, settings.overlap)
-        views_of(settings.tta)
-        if not is_kept(tta) and len(parse_tta(tta).scales) > 1 and _brings_to_one_size(model):
-            raise UsageError(
-                f"tta={tta}: this model brings images to one size, so that scales only blur; leave them out"
-            )
-        if settings.precision not in get_args(Precision):
-            raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}")
         self.tile, self.overlap, self.tta = settings.tile, settings.overlap, settings.tta
         self.threshold, self.limit = settings.threshold, limit
         self.judge: Judge | None = None
@@ -167,8 +149,7 @@ class Predictor:
         except ModelError as error:
             self.unjudged = str(error)
         if self.judge is not None:
-            own = settings.model_copy(update={"tile": self.tile})
-            self.unjudged = self.judge.unfit(settings_of(own), disagrees=model.disagrees)
+            self.unjudged = self.judge.unfit(settings_of(settings), disagrees=model.disagrees)
             self.judge = None if self.unjudged else self.judge
         if type(limit) is not int or limit < 1:
             raise UsageError(f"limit={limit!r}: expected a number of bytes, 1 or more")
@@ -374,7 +355,9 @@ class Predictor:
         if is_kept(threshold):
             return own
         if self.model.task == "multiclass":
-            raise UsageError(f"threshold={threshold}: this model gives each pixel its most probable class; leave it out")
+            raise UsageError(
+                f"threshold={threshold}: this model gives each pixel its most probable class; leave it out"
+            )
         return own.at(settings_for(self.model, threshold=threshold).threshold)
 
     def rows(
@@ -405,9 +388,3 @@ class Predictor:
 
     def _blendable(self, tiles: Tensor) -> Tensor:
         return blendable(self._statistics(tiles))
-
-
-def _brings_to_one_size(model: object) -> bool:
-    """Whether every part of it looks at images of one size, whatever they had."""
-    parts: list[object] = list(model.members) if isinstance(model, Ensemble) else [model]
-    return all(getattr(part, "input_size", None) is not None for part in parts)

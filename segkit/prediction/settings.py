@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
+from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
 from segkit.postprocessing.settings import Postprocessing
+from segkit.postprocessing.targets import check
+from segkit.prediction.protocol import Model
+from segkit.prediction.tiles import check_tiling
+from segkit.prediction.views import views_of
 from segkit.recipe import PredictRecipe
 from segkit.sections import Precision
-from segkit.tta import TTA
+from segkit.tta import TTA, parse_tta
 
 Kept = Literal["kept"]
 """In the place of a setting: the one kept with the model."""
@@ -62,6 +67,40 @@ def settings_for(
     return kept_settings(model).model_copy(update={key: value for key, value in given.items() if not is_kept(value)})
 
 
+def checked_settings(
+    model: Model,
+    *,
+    tile: int | Kept | None,
+    overlap: float | Kept,
+    tta: TTA | Kept,
+    precision: Precision | Kept,
+    postprocess: Postprocessing | Mapping[str, Any] | Kept | None,
+) -> PredictRecipe:
+    """The settings that a model predicts by, each within its range and fit for the model.
+
+    Raises:
+        UsageError: a value outside its range, or without a meaning for this model.
+        ModelError: the model's own are damaged.
+        RecipeError: the postprocessing names a class that the model doesn't have.
+    """
+    if model.takes_whole_images:
+        if tile not in ("kept", None):
+            raise UsageError(f"tile={tile}: this model takes images whole; leave tile out")
+        if not is_kept(overlap):
+            raise UsageError(f"overlap={overlap}: this model takes images whole; leave overlap out")
+        tile = None
+    settings = settings_for(model, tile=tile, overlap=overlap, tta=tta, precision=precision, postprocess=postprocess)
+    if settings.postprocess is not None:
+        check(settings.postprocess, model.task, model.classes, model.background)
+    check_tiling(settings.tile, settings.overlap)
+    views_of(settings.tta)
+    if not is_kept(tta) and len(parse_tta(tta).scales) > 1 and _brings_to_one_size(model):
+        raise UsageError(f"tta={tta}: this model brings images to one size, so that scales only blur; leave them out")
+    if settings.precision not in get_args(Precision):
+        raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}")
+    return settings
+
+
 def is_kept(value: object) -> bool:
     """Whether it stands for what is kept with the model; arrays, which may be given by mistake, compare to arrays."""
     return isinstance(value, str) and value == "kept"
@@ -78,3 +117,9 @@ def _postprocessing(given: object) -> Postprocessing:
         first = error.errors()[0]
         where = ".".join(map(str, ("postprocess", *first["loc"])))
         raise UsageError(f"{where}: {first['msg']}; expected what a recipe has under predict.postprocess") from None
+
+
+def _brings_to_one_size(model: object) -> bool:
+    """Whether every part of it looks at images of one size, whatever they had."""
+    parts: list[object] = list(model.members) if isinstance(model, Ensemble) else [model]
+    return all(getattr(part, "input_size", None) is not None for part in parts)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.errors import DataError
-from segkit.labelled.batch_augmentation import BatchAugmentation
+from segkit.labelled.batch_augmentation import BatchAugmentation, Step
 from segkit.labelled.held import Batch as Read
 from segkit.labelled.held import HeldImages
 from segkit.labelled.images import LabelledImages
@@ -16,7 +16,6 @@ from segkit.pretraining.recipe import PretrainTrainRecipe
 
 VALIDATED = 256  # images at once
 
-Step = tuple[int, int, int]
 """Seed, epoch and number of a batch, by which it is drawn."""
 
 

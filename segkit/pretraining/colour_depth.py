@@ -106,7 +106,7 @@ class ColourDepthObjective:
             count = len(self.held_out)
             notes.append(
                 f"{count} pictures of {data.validate_on} held out: r1 is {1 / count:.1%} by chance, "
-                f"r5 {min(1, 5 / count):.1%}"
+                f"r5 {min(1, 5 / count):.1%}, if something is measured in the depth of all"
             )
         return notes
 
@@ -129,7 +129,7 @@ class ColourDepthObjective:
         """Write ``backbone.safetensors`` and ``depth.safetensors``, which start a bridged segmenter.
 
         ``projections.safetensors`` is the rest of the model, the temperatures among it; ``retrieval.csv`` says of every
-        held-out picture what it found.
+        held-out picture with measured depth what it found.
         """
         model = self.colour_depth
         write_backbone(model.colour, run / BACKBONE)
@@ -177,7 +177,7 @@ def _digest(measured: object, folder: DatasetFolder, *samples: Sequence[Sample])
 
 
 def _table(path: Path, found: Retrieval) -> None:
-    """Of every held-out picture, how many others come before its own, and which is the most similar one."""
+    """Of held-out pictures with measured depth, how many others come before their own, and which is most similar."""
     columns = [("to_depth", found.colour, found.depth), ("to_colour", found.depth, found.colour)]
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

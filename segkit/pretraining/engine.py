@@ -22,7 +22,7 @@ from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.optimizer import backbones_of, counted
 from segkit.training.progress import Bar
-from segkit.training.trainer import arithmetic, make_trainer, within_limits, without_advice
+from segkit.training.trainer import arithmetic, deterministic, make_trainer, within_limits, without_advice
 
 
 @dataclass(frozen=True)
@@ -103,33 +103,32 @@ def fit(
             early,
             Checkpoints(checkpoint, kept, saved, log.say),
         ]
-        deterministic_before = torch.are_deterministic_algorithms_enabled()
-        trainer = make_trainer(
-            train,
-            [callback for callback in callbacks if callback is not None],
-            device=device,
-            precision=precision,
-            folders=[run.path],
-            epochs_done=done,
-            accumulate=train.accumulate,
-        )
-        del saved  # the trainer's callback has it now, and lets go of it
-        epochs = _Epochs(objective, module, steps)
-        try:
-            with within_limits(train.batch):
-                trainer.fit(module, epochs, _Once() if recipe.data.validate_on else None)
-            weights = kept_weights(module, best)
-            if isinstance(weights, str):
-                raise RecipeError(weights)
-            model.load_state_dict(dict(weights))
-            model.to(device).eval()
-            metrics: dict[str, float] = {}
-            if recipe.data.validate_on and not stop.requested:
-                with trainer.precision_plugin.forward_context(), torch.no_grad():
-                    metrics = {name: float(value) for name, value in objective.validate().items()}
-        finally:
-            epochs.close()
-            torch.use_deterministic_algorithms(deterministic_before)
+        with deterministic(train.deterministic):
+            trainer = make_trainer(
+                train,
+                [callback for callback in callbacks if callback is not None],
+                device=device,
+                precision=precision,
+                folders=[run.path],
+                epochs_done=done,
+                accumulate=train.accumulate,
+            )
+            del saved  # the trainer's callback has it now, and lets go of it
+            epochs = _Epochs(objective, module, steps)
+            try:
+                with within_limits(train.batch):
+                    trainer.fit(module, epochs, _Once() if recipe.data.validate_on else None)
+                weights = kept_weights(module, best)
+                if isinstance(weights, str):
+                    raise RecipeError(weights)
+                model.load_state_dict(dict(weights))
+                model.to(device).eval()
+                metrics: dict[str, float] = {}
+                if recipe.data.validate_on and not stop.requested:
+                    with trainer.precision_plugin.forward_context(), torch.no_grad():
+                        metrics = {name: float(value) for name, value in objective.validate().items()}
+            finally:
+                epochs.close()
     table.final = metrics or None
     if table.rows:
         table.write()

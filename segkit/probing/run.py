@@ -15,6 +15,7 @@ from torch import Tensor
 from segkit.classification.scores import TOP, classification_scores
 from segkit.devices import default_device, named_device
 from segkit.errors import DataError, UsageError
+from segkit.evaluation.seen import trained_splits
 from segkit.files import write_whole
 from segkit.labelled.held import HeldImages
 from segkit.labelled.images import LabelledImages
@@ -146,7 +147,12 @@ def probe(
             "fitted_on": {"splits": "train", "images": len(held["train"])},
             "scored_on": {"splits": split, "images": len(held[split])},
             **figures,
-            "notes": [*images.notes, *subject.notes, *_notes(figures, k, len(held["train"]))],
+            "notes": [
+                *images.notes,
+                *subject.notes,
+                *_seen(subject, images, split),
+                *_notes(figures, k, len(held["train"])),
+            ],
         }
     )
 
@@ -212,6 +218,11 @@ def _view(
     shorter = sorted(min(images.read(int(index)).shape[:2]) for index in looked_at)
     side = min(LARGEST, shorter[len(shorter) // 2])
     return View.usual((side, side))
+
+
+def _seen(subject: Subject, images: LabelledImages, split: str) -> list[str]:
+    seen = set(trained_splits(subject.about, images.name)) & set(split.split("+"))
+    return [f"the backbone was trained on split {each!r}: these figures say little about new images" for each in seen]
 
 
 def _notes(figures: dict[str, Any], k: int, images: int) -> list[str]:

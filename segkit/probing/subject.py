@@ -1,7 +1,7 @@
 """What is probed: the backbone that a name, a saved model's folder, a run or a file of weights stands for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from segkit.backbones.backbone import Backbone
 from segkit.errors import ModelError, UsageError
 from segkit.labelled.view import View
 from segkit.model_arguments import Named, normalisation, part
+from segkit.yaml_text import read_yaml
 
 SEED = 0  # of random weights
 CHANNELS = 3  # of the images that a backbone by name is shown
@@ -35,6 +36,7 @@ class Subject:
         mean, std: what images in 0..1 are normalised by, float32 [1, C, 1, 1].
         view: what its own model sees of an image; None where it has no model.
         notes: what should be said of it.
+        about: what is kept with its model; empty where it has no model.
     """
 
     title: str
@@ -43,6 +45,7 @@ class Subject:
     std: Tensor
     view: View | None
     notes: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_subject(what: Named | Path, weights: str | Path | None = None) -> Subject:
@@ -105,7 +108,7 @@ def _of_run(weights: Path) -> Subject:
     if weights.name == DEPTH:
         raise UsageError(f"{weights}: a backbone of depth, to which images say nothing; probe {WEIGHTS} beside it")
     try:
-        text = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+        text = read_yaml(recipe.read_text(encoding="utf-8"))
         named, data = part(text["model"]["backbone"]), text["data"]
     except (OSError, yaml.YAMLError, KeyError, TypeError, UsageError):
         raise UsageError(
@@ -163,7 +166,7 @@ def _seeing(model: object) -> Subject | None:
     view, size = getattr(model, "view", None), getattr(model, "input_size", None)
     if not isinstance(view, View):
         view = View(size=size, share=1.0) if size is not None else None
-    return Subject(type(model).__name__, backbone, mean, std, view)
+    return Subject(type(model).__name__, backbone, mean, std, view, about=getattr(model, "about", {}))
 
 
 def _created(named: dict[str, Any], channels: int) -> Backbone:

@@ -21,7 +21,7 @@ from segkit.data.masks import IGNORE, Ids
 from segkit.data.model_input import read_input
 from segkit.drawing.figure import save_figure
 from segkit.ensemble import Ensemble
-from segkit.errors import DataError, ModelError, UsageError
+from segkit.errors import DataError, NotFiniteError, UsageError
 from segkit.evaluation.looks import probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
 from segkit.files import write_whole
@@ -264,7 +264,7 @@ class _Scoring:
 
     def _add(self, kind: str, place: int, name: str, sample: Sample, maps: NDArray[np.float32], target: Ids) -> None:
         if not np.isfinite(maps).all():
-            raise ModelError(f"{sample.name}: {name} gives values that are not finite; was its training finite?")
+            raise NotFiniteError(f"{sample.name}: {name} gives values that are not finite; was its training finite?")
         key, task = (kind, place, name), self.folder.task
         whole = name == self.names[0]
         threshold = self.labelling.threshold if whole else self.of_members

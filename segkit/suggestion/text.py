@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import yaml
-
 from segkit.suggestion.choice import Choice, Section
 from segkit.suggestion.choices import Choices
+from segkit.yaml_text import yaml_of
 
 COLUMN = 46  # where comments begin, if the value is shorter
 
@@ -53,5 +52,5 @@ def _entry(key: str, choice: Choice, indent: int) -> Iterator[str]:
 
 def _flow(value: Any) -> str:
     """A value on one line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False, allow_unicode=True)
+    text = yaml_of(value, default_flow_style=True, width=1000, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -36,13 +36,15 @@ from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.module import TrainingModule
 from segkit.training.optimizer import counted
-from segkit.training.plan import NORMALISATION, OWN, Plan, build_segmenter
+from segkit.training.plan import Plan, build_segmenter
 from segkit.training.progress import Bar, EpochTable
 from segkit.training.rounding import round_weights
 from segkit.training.samples import draw_samples, to_show
+from segkit.training.start import NORMALISATION, OWN
 from segkit.training.together import Each, Together
 from segkit.training.trainer import (
     arithmetic,
+    deterministic,
     make_trainer,
     within_limits,
     without_advice,
@@ -147,26 +149,24 @@ def train_members(
             if train.precision == "fp16":
                 raise RecipeError("ensemble.joint computes in bf16 or fp32; set train.precision=auto")
             precision = "fp32"
-        deterministic_before = torch.are_deterministic_algorithms_enabled()
-        trainer = make_trainer(
-            train,
-            [callback for callback in callbacks if callback is not None],
-            device=device,
-            precision=precision,
-            folders=[each.folder for each in places],
-            epochs_done=done,
-            accumulate=train.accumulate if len(plans) == 1 else 1,
-        )
-        whole = EvaluationDataset(folder, first.validation, first.reader, depth=first.depth)
-        validation = DataLoader(whole, 1, collate_fn=collate)
-        del saved  # the trainer's callback has it now, and lets go of it
-        try:
-            with within_limits(train.batch):
-                trainer.fit(module, loader, validation if first.validation else None)
-        except SegkitError as error:
-            raise _as_raised(error) from None
-        finally:
-            torch.use_deterministic_algorithms(deterministic_before)
+        with deterministic(train.deterministic):
+            trainer = make_trainer(
+                train,
+                [callback for callback in callbacks if callback is not None],
+                device=device,
+                precision=precision,
+                folders=[each.folder for each in places],
+                epochs_done=done,
+                accumulate=train.accumulate if len(plans) == 1 else 1,
+            )
+            whole = EvaluationDataset(folder, first.validation, first.reader, depth=first.depth)
+            validation = DataLoader(whole, 1, collate_fn=collate)
+            del saved  # the trainer's callback has it now, and lets go of it
+            try:
+                with within_limits(train.batch):
+                    trainer.fit(module, loader, validation if first.validation else None)
+            except SegkitError as error:
+                raise _as_raised(error) from None
         complete = not stop.requested  # what is asked for from here on finds nothing to stop
         faults = [trainee.finish(low=precision == "bf16") for trainee in trainees]
     spent = time.perf_counter() - began + trainees[0].table.resumed_at

@@ -1,17 +1,11 @@
 """What is to be trained, checked: everything that can be refused is refused before the first step."""
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from segkit.artifact import DESCRIPTION, AnyModel, load_segmentation, member_digests
-from segkit.backbones.bridged import Bridged
 from segkit.backbones.recompute import recompute_stages
 from segkit.data.dataset import Decoded, SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
@@ -19,21 +13,16 @@ from segkit.data.folds import draw_folds
 from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.data.slices import Slices
-from segkit.ensemble import Ensemble
-from segkit.errors import DataError, ModelError, RecipeError, UsageError
+from segkit.errors import DataError, RecipeError, UsageError
 from segkit.model import Segmenter
 from segkit.model_arguments import given_window, grids
-from segkit.onnx_model import OnnxModel
 from segkit.recipe import Member, MemberRecipe, Recipe, TrainRecipe
 from segkit.second_modality import COLOUR, depth_from_colour
 from segkit.task import output_maps
 from segkit.training.beside import Boosted, Taught
 from segkit.training.losses import build_loss
 from segkit.training.normalisation import depth_encoding, image_normalisation
-
-LEFT_BEHIND = ("thumbs.db", "desktop.ini")  # by who looks into folders on Windows
-OWN = ("encoding.", "auxiliary.", "spread.")  # tensors that aren't taken from a model to start from
-NORMALISATION = ("mean", "std")  # nor these, but for a model of the image alone that is taught depth
+from segkit.training.start import start_from
 
 
 @dataclass(frozen=True)
@@ -280,100 +269,6 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
     if train.gradient_checkpointing:
         recompute_stages(segmenter.backbone)
     return segmenter
-
-
-def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -> None:
-    """Give a segmenter the weights of a saved one, and what is kept of its training.
-
-    Normalisation, auxiliary heads and a second head are its own.
-
-    One with depth may begin with the weights of one of the image alone, and then says what that says: it takes its
-    normalisation, too.
-
-    Args:
-        segmenter: to start.
-        path: where the other is saved.
-        where: what messages begin with.
-        measured: whether the segmenter's normalisation is that of its pictures, and not one that was asked for.
-
-    Raises:
-        ModelError: there is none.
-        RecipeError: it is of another shape, naming the first tensor that differs.
-    """
-    try:
-        first = load_segmentation(path)
-    except ModelError as error:
-        raise ModelError(f"{where}: {error}") from error
-    if not isinstance(first, Segmenter):
-        raise RecipeError(f"{where}: expected a single model; of an ensemble name one member's folder")
-    theirs: dict[str, Tensor] = first.state_dict()
-    ours: dict[str, Tensor] = segmenter.state_dict()
-    left: tuple[str, ...] = (*OWN, *NORMALISATION)
-    if isinstance(segmenter.backbone, Bridged) and not isinstance(first.backbone, Bridged):  # of the image alone
-        theirs = {re.sub(r"^backbone\.", "backbone.colour.", name): tensor for name, tensor in theirs.items()}
-        left = (*OWN, *(() if measured else NORMALISATION), "backbone.depth.", "backbone.bridges.")
-    if segmenter.encoding is not None and first.encoding is not None:
-        now, learnt = ((each.kind, each.per_picture) for each in (segmenter.encoding, first.encoding))
-        if now != learnt:
-            raise RecipeError(
-                f"{where}: it learnt from depth as {learnt[0]!r}{' per picture' * learnt[1]}, here it is {now[0]!r}"
-                f"{' per picture' * now[1]}; set model.encoding to the same"
-            )
-    names = [name for name in {**ours, **theirs} if not name.startswith(left)]
-    for name in names:
-        here, there = (list(each[name].shape) if name in each else "none" for each in (ours, theirs))
-        if here != there:
-            raise RecipeError(f"{where}: of another shape: {name} is {there} there, {here} here")
-    segmenter.load_state_dict({name: theirs[name] for name in names}, strict=False)
-    segmenter.about = {"trained_on": first.about.get("trained_on", {})}
-
-
-def data_digest(plans: Sequence[Plan], folder: DatasetFolder, teacher: AnyModel | None = None) -> str:
-    """Hexadecimal digest of what is trained and validated on, the same for a copy of the dataset elsewhere.
-
-    It covers what values mean, the files' names and sizes in order, and the measured normalisation: reading every byte
-    would take long where there are many.
-    """
-    digest = hashlib.sha256(repr((folder.task, folder.classes, folder.background, folder.ignore_index)).encode())
-    if teacher is not None:
-        digest.update(_said_by(teacher).encode())
-    sizes = cache(_sizes)  # slices of one volume name the same files
-    for plan in plans:
-        digest.update(repr((plan.mean, plan.std)).encode())
-        if plan.depth:
-            digest.update(repr((plan.encoding, folder.depth_format, folder.alignment)).encode())
-        if plan.member.model.start is not None:
-            start = Path(plan.member.model.start)
-            start = start / DESCRIPTION if start.is_dir() else start
-            if start.name == DESCRIPTION:  # which has a digest of the weights in it
-                digest.update(start.read_bytes() if start.is_file() else b"")
-            elif start.is_file():
-                digest.update(repr((start.name, start.stat().st_size)).encode())
-        for sample in (*plan.dataset.samples, *plan.validation):
-            places = (sample.image, sample.mask, sample.depth, sample.roi)
-            digest.update(repr((sample.name, [size for place in places for size in sizes(place)])).encode())
-    return digest.hexdigest()
-
-
-def _said_by(teacher: AnyModel) -> str:
-    """Everything that a teacher's maps depend on."""
-    if isinstance(teacher, OnnxModel):
-        return teacher.digest
-    facts: list[Any] = [member_digests(teacher), teacher.about.get("predict")]
-    if isinstance(teacher, Ensemble):
-        combination = teacher.combination
-        state = {name: tensor.tolist() for name, tensor in combination.state_dict().items()}
-        facts += [combination.name, combination.options(), state, teacher.temperatures, teacher.temperature]
-    return repr(facts)
-
-
-def _sizes(path: Path | None) -> list[int]:
-    """Of a file, or of all in a folder, those in folders there among them."""
-    if path is None:
-        return []
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    kept = (file for file in files if file.name[0] != "." and file.name.lower() not in LEFT_BEHIND)
-    return [file.stat().st_size for file in kept if file.is_file()]
 
 
 def _reader(member: Member, folder: DatasetFolder) -> Reader:

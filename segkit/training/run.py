@@ -1,8 +1,7 @@
 """A training run: from a recipe and a dataset to a saved model and the folder that tells how it came about."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,28 +14,25 @@ from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel, load_segmentation, save
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.ensemble import Ensemble
-from segkit.errors import ModelError, RecipeError, UsageError
-from segkit.evaluation.report import Report, evaluate
-from segkit.evaluation.seen import trained_splits, trained_stems
+from segkit.errors import RecipeError, UsageError
+from segkit.evaluation.seen import trained_splits
 from segkit.medical.slide import without_resolution
 from segkit.model import Segmenter
 from segkit.postprocessing.targets import check as check_postprocessing
-from segkit.prediction.of_sample import predict_sample
-from segkit.prediction.prediction import Prediction
-from segkit.prediction.predictor import Predictor
 from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
+from segkit.training.assembly import assembled, ensemble_of, makes_ensemble
+from segkit.training.digest import data_digest
 from segkit.training.directory import RunDirectory, new_run, unfinished_run
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
 from segkit.training.member import Place, train_members
-from segkit.training.plan import Plan, data_digest, make_plans, pool
+from segkit.training.plan import Plan, make_plans, pool
+from segkit.training.scoring import scored
 from segkit.training.teacher import mistakes, open_teacher, teach, unlabelled_pictures
 from segkit.workers import check_not_importing
 
 JOINT = "_joint"  # checkpoint of members trained together; no member can be called so
-OUT_OF_FOLD = "out_of_fold"
-"""Folder of a run with each picture's mask and probabilities by the members that weren't trained on it."""
 FLAT = 0.05  # deviation of depth over its mean; a zoom by a tenth changes metres by two of these
 
 
@@ -123,7 +119,7 @@ def _go_on(plans: Sequence[Plan], recipe: Recipe, folder: DatasetFolder, run: Ru
     stop = StopRequest(log.say)
     with stop.listening():
         trained, minutes = _train_members(plans, recipe, folder, run, log, stop)
-        model = _assemble(recipe, plans, trained)
+        model = assembled(recipe, plans, trained)
         pictures = {sample.name for plan in plans for sample in (*plan.samples, *plan.held_out)}
         model.about = {
             **model.about,
@@ -134,14 +130,7 @@ def _go_on(plans: Sequence[Plan], recipe: Recipe, folder: DatasetFolder, run: Ru
         log.say(f"stopped early; model of {minutes:.1f} minutes saved in {run.path / 'model'}")
         log.say(run.going_on)
         return Run(model, run.path, interrupted=True)
-    metrics: dict[str, Any] = {}
-    with _deterministic(any(plan.member.train.deterministic for plan in plans)):
-        if recipe.folds is not None:
-            with _finite_maps():
-                metrics = _score_out_of_fold(model, plans, trained, folder, recipe, run.path, log)
-        elif recipe.data.validate_on:
-            with _finite_maps():
-                metrics = _score(model, folder, recipe.data.validate_on, run.path, log)
+    metrics = scored(model, plans, trained, folder, recipe, run.path, log)
     log.say(f"model of {minutes:.1f} minutes saved in {run.path / 'model'}")
     run.finish()
     return Run(model, run.path, metrics)
@@ -156,14 +145,14 @@ def _train_members(
     for group in [plans] if recipe.joint else [[plan] for plan in plans]:
         names = [plan.member.name for plan in group]
         titles = [f"{name} ({plan.index + 1}/{len(plans)})" for name, plan in zip(names, group, strict=True)]
-        folders = [run.path / "members" / name for name in names] if _makes_ensemble(recipe) else [run.path]
+        folders = [run.path / "members" / name for name in names] if makes_ensemble(recipe) else [run.path]
         places = [Place(*each) for each in zip(names if len(plans) == 1 else titles, folders, strict=True)]
         if all(name in run.minutes for name in names):
             minutes += sum(run.minutes[name] for name in names)
         else:
             if group[0].member.boost:
                 log.say(f"{titles[0]}: looks where the members before it are wrong")
-                so_far = _together(recipe, plans, trained)
+                so_far = ensemble_of(recipe, plans, trained)
                 kept = run.scratch / f"before {names[0]}"
                 group[0].dataset.beside = mistakes(
                     so_far,
@@ -259,36 +248,6 @@ def _notes(recipe: Recipe, plans: Sequence[Plan], unlabelled: Sequence[Sample]) 
         yield f"{len(unlabelled)} pictures without masks, which the teacher labels"
 
 
-def _makes_ensemble(recipe: Recipe) -> bool:
-    return recipe.ensemble is not None or recipe.varied
-
-
-def _assemble(recipe: Recipe, plans: Sequence[Plan], trained: Sequence[Segmenter]) -> Segmenter | Ensemble:
-    return _together(recipe, plans, trained) if _makes_ensemble(recipe) else trained[0]
-
-
-def _together(recipe: Recipe, plans: Sequence[Plan], trained: Sequence[Segmenter]) -> Ensemble:
-    """An ensemble of those trained, the first of the plans; they are fewer where training was stopped."""
-    names = [plan.member.name for plan in plans[: len(trained)]]
-    weights = _weights(recipe, plans)[: len(trained)]
-    ensemble = Ensemble(list(trained), _usable(weights), names=names).eval()
-    ensemble.about = {"predict": recipe.predict.model_dump()}
-    return ensemble
-
-
-def _weights(recipe: Recipe, plans: Sequence[Plan]) -> list[float]:
-    """One a plan: of each member once a fold and seed."""
-    named = recipe.ensemble.weights if recipe.ensemble is not None else None
-    if named is None:
-        return [1.0] * len(plans)
-    return [weight for weight in named for _ in range(len(plans) // len(named))]
-
-
-def _usable(weights: list[float]) -> list[float] | None:
-    """None, for equal ones, where all are 0."""
-    return weights if sum(weights) > 0 else None
-
-
 def _about(
     recipe: Recipe, plans: Sequence[Plan], folder: DatasetFolder, minutes: float, *, pictures: int, finished: bool
 ) -> dict[str, Any]:
@@ -319,85 +278,3 @@ def _about(
         "metrics": {},
         "predict": recipe.predict.model_dump(),
     }
-
-
-@contextmanager
-def _deterministic(wanted: bool) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(wanted or before)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-@contextmanager
-def _finite_maps() -> Iterator[None]:
-    """A model whose weights are finite, and what it makes of pictures isn't, is the recipe's fault."""
-    try:
-        yield
-    except ModelError as error:
-        if "not finite" not in str(error):
-            raise
-        cure = "lower train.learning_rate, or compute in fp32 (train.precision, predict.precision)"
-        raise RecipeError(f"{error} If it was, {cure}") from error
-
-
-def _score(model: Segmenter | Ensemble, folder: DatasetFolder, split: str, directory: Path, log: Log) -> dict[str, Any]:
-    report = evaluate(model, folder.path, split)
-    return _reported(report, model, directory, "validation", log)
-
-
-def _score_out_of_fold(
-    model: Segmenter | Ensemble,
-    plans: Sequence[Plan],
-    trained: Sequence[Segmenter],
-    folder: DatasetFolder,
-    recipe: Recipe,
-    directory: Path,
-    log: Log,
-) -> dict[str, Any]:
-    """Every picture by the members that weren't trained on it: masks and probabilities, and their scores."""
-    out = directory / OUT_OF_FOLD
-    weights = _weights(recipe, plans)
-    for fold in sorted({plan.member.fold or 0 for plan in plans}):
-        places = [place for place, plan in enumerate(plans) if plan.member.fold == fold]
-        members = Ensemble(
-            [trained[place] for place in places],
-            _usable([weights[place] for place in places]),
-            names=[plans[place].member.name for place in places],
-        ).eval()
-        members.about = {"predict": recipe.predict.model_dump()}
-        predictor = Predictor(members)
-        for sample in plans[places[0]].held_out:
-            if sample.volume:
-                predicted: Prediction = predictor.predict_case(sample.image)
-            else:
-                predicted = predict_sample(predictor, folder, sample)
-            replace(predicted, name=sample.name).save(out, probability=True)  # a series has a name of its own
-        members.cpu()  # where the others are, and the ensemble of all
-    log.say(f"every picture by the members that weren't trained on it: {out}")
-    report = evaluate(out, folder.path, "+".join(pool(recipe)))
-    if any(
-        plan.validation and (plan.member.train.keep == "best" or plan.member.train.early_stopping) for plan in plans
-    ):
-        report.metrics["notes"].append(
-            "each fold also chose when to stop, or which weights to keep, of the members that it scores: these scores "
-            "are a little too good; with train.keep=last they aren't"
-        )
-    learnt = {stem for plan in plans for stem in trained_stems({"trained_on": plan.began}, folder)}
-    if known := sum(sample.name in learnt for sample in folder.samples(*pool(recipe))):
-        report.metrics["notes"].append(
-            f"the members began (model.start) with weights that were trained on {known} of these pictures: these "
-            "scores say little about new images"
-        )
-    return _reported(report, model, directory, "validation", log)
-
-
-def _reported(report: Report, model: Segmenter | Ensemble, directory: Path, folder: str, log: Log) -> dict[str, Any]:
-    """The report's metrics, after it is written, said, and kept with the model."""
-    report.save(directory / folder)
-    log.say(report.table())
-    model.about["metrics"] = report.headline()
-    save(model, directory / "model")
-    return report.metrics

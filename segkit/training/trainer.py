@@ -40,6 +40,17 @@ def arithmetic(asked: Precision | Literal["auto"], device: torch.device) -> Prec
 
 
 @contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Let PyTorch compute the same bits again, if that is wanted; afterwards all is as it was."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted or before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
 def within_limits(batch: int) -> Iterator[None]:
     """What a machine can't do is a RecipeError that names the key and what would go.
 

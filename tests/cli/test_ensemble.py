@@ -90,6 +90,15 @@ def test_what_members_were_trained_on_is_kept_for_the_whole(workplace):
         ("ensemble runs/plain/model runs/demo -o x", 3, "runs/demo: this is a run; its model is runs/demo/model"),
         ("ensemble runs/plain/model runs/demo/model", 2, "Missing option '-o' / '--out'"),
         ("ensemble runs/plain/model runs/demo/model -o images", 2, "images: not empty and not a saved model"),
+        ("ensemble runs/plain/model runs/demo/model -o other/../runs/plain/model", 2, "one of the models that the new"),
+        (
+            "ensemble runs/plain/model other -o runs/demo/model",
+            2,
+            "runs/demo/model: the model that a training run left",
+        ),
+        ("ensemble soup runs/plain/model other --fit cells -o other", 2, "other: one of the models that the new"),
+        ("trust runs/plain/model cells -o runs/demo/model", 2, "runs/demo/model: the model that a training run left"),
+        ("postprocess runs/plain/model cells -o runs/demo/members/a/model", 2, "the model that a training run left"),
         ("ensemble runs/plain/model runs/demo/model -o x --weights best", 2, "'best' is not one of"),
         ("ensemble runs/plain/model runs/demo/model -o x --fit nowhere", 3, "nowhere"),
         ("ensemble runs/plain/model runs/demo/model -o x --fit cells --split old", 2, "no split 'old'"),
@@ -100,6 +109,8 @@ def test_what_members_were_trained_on_is_kept_for_the_whole(workplace):
 )
 def test_what_goes_wrong_is_one_line(command, code, message, models, capsys):
     save(single(0, ("background", "tree")), models / "other")
+    save(single(0), models / "runs" / "demo" / "members" / "a" / "model")
+    (models / "runs" / "demo" / "recipe.yaml").write_text("name: demo\n")
     assert main(command.split()) == code
     err = capsys.readouterr().err
     assert message in err

@@ -1,6 +1,6 @@
 import numpy as np
 
-from segkit.data.window import cut
+from segkit.data.cut import cut
 
 
 def test_a_window_continues_as_reflection_and_its_mask_as_ignore():

@@ -208,6 +208,13 @@ def test_progress_counts_the_pictures(dataset, reader):
     assert calls == [(1, 2, "a"), (2, 2, "b")]
 
 
+@pytest.mark.parametrize("given", [{"tile": None}, {"overlap": 0.5}, {"tta": "flip"}, {"threshold": 0.3}])
+def test_masks_have_no_settings(dataset, reader, given):
+    (name, value), *_ = given.items()
+    with pytest.raises(UsageError, match=rf"{name}={value}: .* holds masks, which are scored as they are; leave it"):
+        evaluate(reader, dataset, **given)
+
+
 def test_the_headline_names_its_definition(dataset, reader):
     assert evaluate(reader, dataset).headline() == {
         "Dice of square, pooled": 0.75,

@@ -3,9 +3,9 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from segkit.labelled.drawing import drawn_splits, with_unlabelled, with_validation
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.sources import Files
+from segkit.labelled.splits import drawn_splits, with_unlabelled, with_validation
 
 
 def images(labels, splits):

@@ -9,8 +9,10 @@ import tifffile
 from medical.dicom_files import SECRETS, pattern, write_series
 from medical.grids import itk_image, random_grids
 
+from segkit.data.listing import is_volume
+from segkit.data.suffixes import stem_of
 from segkit.errors import DataError
-from segkit.medical.reading import VOLUMES, is_volume, read_volume, stem_of
+from segkit.medical.reading import VOLUMES, read_volume
 
 NAMES = ("a.nii", "a.nii.gz", "a.NII.GZ", "a.nrrd", "a.nhdr", "a.mha", "a.mhd", "a.tif", "a.tiff")
 
@@ -138,7 +140,7 @@ def test_libraries_of_other_formats_are_not_imported(tmp_path):
     program = f"""
 import sys, pathlib
 from segkit.errors import DataError
-from segkit.medical.reading import read_volume, is_volume
+from segkit.data.listing import is_volume; from segkit.medical.reading import read_volume
 assert is_volume(pathlib.Path({str(path)!r}))
 assert not {{"nibabel", "SimpleITK", "pydicom", "highdicom", "torch"}} & set(sys.modules)
 read_volume({str(path)!r})

@@ -164,7 +164,7 @@ def test_masks_lie_over_the_slide(slide, tmp_path, monkeypatch):
         monkeypatch.setattr(slide_writing, name, value)
     # So small a limit that maps are written to disk, and the slide is read in parts.
     predictor = Predictor(red(1.0), precision="fp32", limit=200_000)
-    monkeypatch.setattr("segkit.prediction.many._Line._is_large", lambda *_: True)
+    monkeypatch.setattr("segkit.prediction.line.Line._is_large", lambda *_: True)
     (outcome,) = predictor.predict_files([slide], tmp_path / "out", probability=True, entropy=True)
     assert outcome.error is None
     assert [path.name for path in outcome.paths] == ["a_mask.tif", "a_probability.tif", "a_entropy.tif"]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from segkit.errors import UsageError
-from segkit.prediction import many
+from segkit.prediction import line
+from segkit.prediction.manifest import file_hash
 from segkit.prediction.predictor import Predictor
 
 SIZE = 24
@@ -43,8 +44,8 @@ def test_the_manifest_has_a_line_a_picture(binary, folder):
     assert [first["input"], second["input"], third["input"]] == ["a.png", "b.png", "c.png"]
     assert first["status"] == "ok"
     assert first["error"] is None
-    assert first["sha256"] == many.file_hash(folder / "in" / "a.png")
-    assert first["outputs"] == {name: many.file_hash(folder / "out" / name) for name in ("a_mask.png", "a_entropy.png")}
+    assert first["sha256"] == file_hash(folder / "in" / "a.png")
+    assert first["outputs"] == {name: file_hash(folder / "out" / name) for name in ("a_mask.png", "a_entropy.png")}
     assert second["status"] == "error"
     assert second["error"] == f"{folder / 'in' / 'b.png'}: the file is cut short; copy or export it again"
     assert second["outputs"] == {}
@@ -184,14 +185,14 @@ def test_a_picture_that_fails_takes_no_file_along_that_was_never_its_output(tmp_
 def test_a_preview_that_can_not_be_written_is_that_pictures_error_alone(tmp_path, binary, monkeypatch):
     for name in ("x", "y"):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
-    draw = many.write_preview
+    draw = line.write_preview
 
     def full(path, prediction):
         if path.name.startswith("x"):
             raise OSError(28, "No space left on device")
         draw(path, prediction)
 
-    monkeypatch.setattr(many, "write_preview", full)
+    monkeypatch.setattr(line, "write_preview", full)
     out = tmp_path / "out"
     first, second = Predictor(binary).predict_files([tmp_path / "x.png", tmp_path / "y.png"], out, report=True)
     assert "can't write its results" in first.error

@@ -13,7 +13,7 @@ from segkit.prediction.video import frames_of, overlay_video
 RED, BLUE = np.array([200, 30, 30], np.uint8), np.array([20, 20, 220], np.uint8)
 
 
-def halves(height=48, width=64):
+def folds_of(height=48, width=64):
     """Red on the left, blue on the right."""
     frame = np.empty((height, width, 3), np.uint8)
     frame[:, : width // 2], frame[:, width // 2 :] = RED, BLUE
@@ -31,7 +31,7 @@ def write(path, frames, rate=12.5):
 
 @pytest.fixture
 def clip(tmp_path):
-    return write(tmp_path / "clip.mp4", [halves()] * 6)
+    return write(tmp_path / "clip.mp4", [folds_of()] * 6)
 
 
 def rate_of(path):
@@ -68,8 +68,8 @@ def test_the_threshold_is_the_one_asked_for(binary, clip, tmp_path):
 
 
 def test_an_odd_side_gets_its_last_pixels_again(binary, tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "frames_of", lambda _: iter([halves(47, 63)] * 3))
-    clip = write(tmp_path / "clip.mp4", [halves()])
+    monkeypatch.setattr(video, "frames_of", lambda _: iter([folds_of(47, 63)] * 3))
+    clip = write(tmp_path / "clip.mp4", [folds_of()])
     report = overlay_video(Predictor(binary), clip, tmp_path / "out.avi")
     assert (report.height, report.width) == (47, 63)
     assert next(iter(cv2_frames(tmp_path / "out.avi"))).shape == (48, 64, 3)
@@ -98,7 +98,7 @@ def test_a_video_that_is_not_there(tmp_path):
 
 
 def test_a_video_without_frames_and_one_cut_short(binary, tmp_path):
-    whole = write(tmp_path / "whole.avi", [halves()] * 40).read_bytes()
+    whole = write(tmp_path / "whole.avi", [folds_of()] * 40).read_bytes()
     first = whole.index(b"00dc")
     (tmp_path / "empty.avi").write_bytes(whole[:first])
     with pytest.raises(DataError, match=r"empty\.avi: (no frame can be read from it|can't be opened as a video)"):
@@ -149,7 +149,7 @@ class Camera:
 
     def read(self):
         self.left -= 1
-        return (True, halves()[..., ::-1]) if self.left >= 0 else (False, None)
+        return (True, folds_of()[..., ::-1]) if self.left >= 0 else (False, None)
 
     def release(self):
         Camera.released += 1
@@ -159,7 +159,7 @@ def test_frames_of_a_camera_are_predicted_as_they_come(binary, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     found = list(Predictor(binary).stream(frames_of(0)))
     assert [prediction.name for prediction in found] == ["frame_000000", "frame_000001", "frame_000002"]
-    np.testing.assert_array_equal(found[0].labels, Predictor(binary).predict(halves()).labels)
+    np.testing.assert_array_equal(found[0].labels, Predictor(binary).predict(folds_of()).labels)
     assert Camera.released == 1
     with pytest.raises(DataError, match=r"camera 1: can't be opened as a video; is it connected and free\?"):
         next(frames_of(1))

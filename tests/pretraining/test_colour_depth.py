@@ -3,6 +3,8 @@
 import csv
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -22,6 +24,30 @@ ENCODING = {"name": "metres", "per_picture": True}
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
     return draw_cells(tmp_path_factory.mktemp("cells"), images=10, size=48, splits=(0.6, 0.3, 0.1))
+
+
+def unmeasured(cells, copy, pictures):
+    """A copy of the dataset, nothing measured in the depth of the first held-out pictures."""
+    shutil.copytree(cells, copy)
+    for sample in open_dataset(copy).samples("val")[:pictures]:
+        cv2.imwrite(str(sample.depth), np.zeros_like(cv2.imread(str(sample.depth), cv2.IMREAD_UNCHANGED)))
+    return copy
+
+
+def test_pictures_whose_depth_has_nothing_measured_are_not_looked_for(cells, tmp_path):
+    objective = objective_of(unmeasured(cells, tmp_path / "two", 1))
+    objective.prepare()
+    objective.model.eval()
+    figures = objective.validate()
+    assert {figures[f"r1_to_{side}"] * 2 % 1 for side in ("depth", "colour")} == {0.0}  # of two pictures
+    assert figures["r5"] == 1.0
+    objective.save(tmp_path)
+    with (tmp_path / "retrieval.csv").open() as file:
+        assert [row["picture"] for row in csv.DictReader(file)] == [each.name for each in objective.held_out[1:]]
+    objective = objective_of(unmeasured(cells, tmp_path / "none", 3))
+    objective.prepare()
+    with pytest.raises(DataError, match="none: nothing is measured in the depth of any held-out picture"):
+        objective.validate()
 
 
 def recipe_of(path, data=None, **options):

@@ -50,6 +50,15 @@ def features(model, images, split):
     return torch.cat(levels).double().numpy(), images.labels[images.indices(split)]
 
 
+def test_what_the_backbone_was_trained_on_is_said(shores, classifier, tmp_path):
+    model = segkit.load(classifier[0])
+    model.about = {"trained_on": {"dataset": open_labelled(shores).name, "splits": "train, val"}}
+    known = segkit.save(model, tmp_path / "clf")
+    said = "the backbone was trained on split 'val': these figures say little about new images"
+    assert said in probe(known, shores, split="val", k=5).metrics["notes"]
+    assert not any("was trained on" in note for note in probe(known, shores, k=5).metrics["notes"])
+
+
 def test_the_figures_are_those_of_scikit_learn(shores, classifier):
     path, model = classifier
     found = probe(path, shores, k=5, precision="fp32").metrics

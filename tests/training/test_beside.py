@@ -18,8 +18,9 @@ from segkit.errors import ModelError, RecipeError, UsageError
 from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
 from segkit.training.beside import FULL, Boosted, Taught, spread_loss
+from segkit.training.digest import data_digest
 from segkit.training.losses import build_loss
-from segkit.training.plan import build_segmenter, data_digest, make_plans
+from segkit.training.plan import build_segmenter, make_plans
 from segkit.training.population import measure_norms
 from segkit.training.run import train
 from segkit.training.teacher import mistakes, teach, wrongness

@@ -14,8 +14,9 @@ from segkit.data.depth_format import DepthFormat
 from segkit.data.synthetic import draw_cells
 from segkit.errors import DataError, RecipeError
 from segkit.recipe import Recipe
+from segkit.training.digest import data_digest
 from segkit.training.optimizer import parameter_groups
-from segkit.training.plan import build_segmenter, data_digest, make_plans
+from segkit.training.plan import build_segmenter, make_plans
 from segkit.training.run import _about as about_of
 from segkit.training.run import _notes as notes_of
 from segkit.training.run import train

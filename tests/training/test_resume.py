@@ -81,7 +81,7 @@ OTHERS = (
     ("segkit.training.module", "TrainingModule", "validation_step", 4),
     ("segkit.training.checkpoint", "", "write_checkpoint", 2),
     ("segkit.training.directory", "RunDirectory", "finish_member", 1),
-    ("segkit.training.run", "", "evaluate", 1),
+    ("segkit.training.scoring", "", "evaluate", 1),
     ("segkit.training.directory", "RunDirectory", "finish", 1),
 )
 

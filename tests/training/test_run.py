@@ -12,12 +12,13 @@ import segkit
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.folder import open_dataset
 from segkit.data.synthetic import draw_cells
-from segkit.errors import ModelError, RecipeError, UsageError
+from segkit.errors import NotFiniteError, RecipeError, UsageError
 from segkit.files import writing_to
 from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
+from segkit.training.digest import _sizes
 from segkit.training.module import TrainingModule
-from segkit.training.plan import _sizes, build_segmenter, make_plans
+from segkit.training.plan import build_segmenter, make_plans
 from segkit.training.run import train
 
 
@@ -206,9 +207,9 @@ def test_early_stopping_ends_before_the_last_epoch(recipe, cells, tmp_path, monk
 
 def test_maps_that_are_not_finite_are_the_recipes_fault(recipe, cells, tmp_path, monkeypatch):
     def overflow(*_args):
-        raise ModelError("p5: the model gives values that are not finite; was its training finite?")
+        raise NotFiniteError("p5: the model gives values that are not finite; was its training finite?")
 
-    monkeypatch.setattr("segkit.training.run.evaluate", overflow)
+    monkeypatch.setattr("segkit.training.scoring.evaluate", overflow)
     with pytest.raises(RecipeError, match=r"p5: .*\? If it was, lower train\.learning_rate, or compute in fp32"):
         quietly(recipe(members=("only",), train={"epochs": 1}), cells, tmp_path)
 

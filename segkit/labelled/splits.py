@@ -84,8 +84,8 @@ def _by_class(names: Sequence[str], labels: NDArray[np.int64], chosen: NDArray[n
     return [found[label] for label in sorted(found)]
 
 
-def shared(real: Sequence[str], parts: Mapping[str, NDArray[np.int64]]) -> list[str]:
-    """What is to be said of files, by their places without links, that are in two splits."""
+def shared(real: Sequence[str], parts: Mapping[str, NDArray[np.int64]], *, how: str) -> list[str]:
+    """What is to be said of files, by their places without links, that are in two splits; ``how`` they can be."""
     notes, names = [], [split for split in SPLITS if split in parts]
     files = {split: {real[index] for index in parts[split]} for split in names}
     for number, first in enumerate(names):
@@ -93,7 +93,7 @@ def shared(real: Sequence[str], parts: Mapping[str, NDArray[np.int64]]) -> list[
             both = files[first] & files[second]
             if both:
                 notes.append(
-                    f"{len(both):,} images are in both {first} and {second} ({min(both)}, by a link): scores will look "
+                    f"{len(both):,} images are in both {first} and {second} ({min(both)}, {how}): scores will look "
                     "better than they are"
                 )
     return notes
