@@ -15,9 +15,9 @@ Of the first seed also: ``stack``; ``early fusion``, one network with the first 
 ``joint``, the three members in one pass over the data; ``folds``, the first member three times, each without a third of
 ``train``; ``soup``, the first member trained on for half as long with three seeds, their weights averaged greedily, and
 ``soup's mean``, the same three as an ensemble, and ``trained on``, the first of them alone; ``student``, a network of
-half the width, taught by the mean for more epochs, and ``small``, the same without a teacher; ``weak``,
-a ResNet18 with a stem, which learns little in the time, and the mean of all four and fitted weights ``with the weak
-one``.
+half the width, taught half by the mean and half by the masks, ``student1`` by the mean alone, ``deeper``, one of five
+levels, and ``small``, the first without a teacher; ``weak``, a ResNet18 with a stem, which learns little in the time,
+and the mean of all four and fitted weights ``with the weak one``.
 
 Dice is pooled over the pixels of the test images inside the field of view, at threshold 0.5; calibration errors, NLL
 and AURC as ``docs/metrics.md`` says. Seconds and memory are of a fresh process that predicts one test image, after one
@@ -50,16 +50,17 @@ from segkit.recipe import Recipe
 RESULTS = Path(__file__).parent / "results" / "ensemble_accuracy.json"
 # As many as four minutes have room for; trained on is half as long.
 EPOCHS = {"unet": 33, "attention_unet": 28, "fpn": 28, "joint": 28, "folds": 33, "on": 16}
-EPOCHS |= {"fused": 11, "weak": 13, "small": 38, "student": 38}
+EPOCHS |= {"fused": 11, "weak": 13, "small": 38, "student": 38, "student1": 38, "deeper": 36}
 RESAMPLES = 2000
 
 
-def part(width: int) -> dict[str, Any]:
-    return {"name": "stem", "width": width, "depth": 4}
+def part(width: int, levels: int = 4) -> dict[str, Any]:
+    return {"name": "stem", "width": width, "depth": levels}
 
 
-def unet(width: int, neck: str = "unet") -> dict[str, Any]:
-    return {"backbone": part(width), "neck": {"name": neck, "widths": [width, 2 * width, 4 * width]}}
+def unet(width: int, neck: str = "unet", levels: int = 4) -> dict[str, Any]:
+    widths = [width * 2**level for level in range(levels - 1)]
+    return {"backbone": part(width, levels), "neck": {"name": neck, "widths": widths}}
 
 
 UNET = unet(16)
@@ -67,6 +68,8 @@ PYRAMID = {"backbone": part(16), "neck": {"name": "fpn", "width": 32}}
 FUSED = {"backbone": {"name": "joint", "of": [part(16), "resnet18"]}, "neck": "unet"}
 WEAK = {"backbone": "resnet18", "stem": 16, "neck": "unet"}
 SMALL = unet(8)
+# Of a student: its network, and how much of its loss is the teacher's.
+STUDENTS = {"student": (SMALL, 0.5), "student1": (SMALL, 1.0), "deeper": (unet(8, levels=5), 0.5)}
 MEMBERS = {"unet": UNET, "attention_unet": unet(16, "attention_unet"), "fpn": PYRAMID}
 
 COMMON: dict[str, Any] = {
@@ -150,7 +153,8 @@ class Bench:
         self.row("soup's mean", lambda: self.fitted(on, "uniform"))
         self.row("trained on", lambda: self.fitted(on[:1], "uniform"))
         self.row("small", lambda: self.fitted([self.trained("small", model=SMALL)], "uniform"))
-        self.row("student", lambda: self.fitted([self.student(self.place("uniform"))], "uniform"))
+        for name in STUDENTS:
+            self.row(name, lambda name=name: self.fitted([self.student(name)], "uniform"))
         weak = self.trained("weak", model=WEAK)
         self.row("weak", lambda: self.fitted([weak], "uniform"))
         for weights in ("uniform", "member"):
@@ -190,12 +194,14 @@ class Bench:
             whole(segkit.train(recipe, self.data, out=self.runs, resume=run.is_dir()))
         return run / "model"
 
-    def student(self, teacher: Path) -> Path:
-        """The model of the student."""
-        recipe = self.recipe("student", model=SMALL)
+    def student(self, name: str) -> Path:
+        """The model of a student of the uniform mean."""
+        network, share = STUDENTS[name]
+        recipe = self.recipe(name, model=network)
         run = self.runs / recipe.name
         if not (run / "model").is_dir() or (run / "checkpoints").is_dir():
-            whole(segkit.distill(teacher, self.data, recipe, out=self.runs, resume=run.is_dir()))
+            where: dict[str, Any] = {"out": self.runs, "resume": run.is_dir()}
+            whole(segkit.distill(self.place("uniform"), self.data, recipe, share=share, **where))
         return run / "model"
 
     def soup(self, places: list[Path]) -> Path:

@@ -26,7 +26,9 @@ SYSTEMS = {
     "uniform with the weak one": "mean of the three and it",
     "member with the weak one": "weights fitted, of the three and it",
     "small": "a U-Net of half the width",
-    "student": "the same, taught by the mean of the three",
+    "student": "the same, taught by the mean of the three and the masks",
+    "student1": "the same, taught by the mean alone",
+    "deeper": "one of five levels, taught by both",
 }
 
 

@@ -315,6 +315,7 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "started": ("contrastive_depth", started),
     "demo seeds": ("demo_seeds", demo_seeds),
     "ensembles drive": ("ensemble_accuracy", accuracy("drive")),
+    "ensembles membranes": ("ensemble_accuracy", accuracy("em_isbi2012")),
     "ensembles against best": ("ensemble_accuracy", against_best),
     "ensemble memory": ("ensemble_memory", memory),
     "backbones": ("backbones", backbones),

@@ -11,7 +11,7 @@ from segkit.one_line import found_there
 class Checked(BaseModel):
     """What is made of checked values and doesn't change; UsageError for the first of them that can't be."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
         try:

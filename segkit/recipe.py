@@ -39,7 +39,6 @@ class DataRecipe(Strict):
     mpp: float | None = Field(
         None,
         gt=0,
-        allow_inf_nan=False,
         description="microns per pixel that slides and other TIFFs are brought to; pictures that don't say their "
         "resolution are taken to have it; null: all as they are",
     )
@@ -207,7 +206,9 @@ class Recipe(RunRecipe):
         "'package.module:Class'",
     )
     class_weights: list[float] | None = Field(
-        None, description="one weight a class in every loss; of a binary task two, of background and foreground"
+        None,
+        description="one weight a class in every loss; of a binary task two, of background and foreground, for losses "
+        "that look at both: cross_entropy, bce, focal, and dice and tversky with include_background: true",
     )
     train: TrainRecipe = TrainRecipe()
     predict: PredictRecipe = PredictRecipe()

@@ -19,7 +19,7 @@ STACK = "stack"
 class Strict(BaseModel):
     """A section of the recipe: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod

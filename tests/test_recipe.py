@@ -139,6 +139,11 @@ def test_the_data_argument_wins_over_the_file(write):
         ({**MINIMAL, "train": {"layer_decay": 0}}, r"train\.layer_decay: .*greater than 0"),
         ({**MINIMAL, "train": {"betas": [0.9, 1.5]}}, r"train\.betas\.1: .*less than 1"),
         ({**MINIMAL, "data": {"crop": 0}}, r"data\.crop.*greater than or equal to 1"),
+        ({**MINIMAL, "data": {"window": [0, float("inf")]}}, r"data\.window.*a finite number"),
+        (
+            {"name": "x", "ensemble": {"members": [{"name": "a", "backbone": "b"}], "weights": [float("nan")]}},
+            r"ensemble\.weights\.0: .*a finite number",
+        ),
         ({**MINIMAL, "data": {"window": [5, 1]}}, r"data\.window: expected two rising intensities, found \[5"),
         (
             {"name": "x", "ensemble": {"members": [{"name": "a", "backbone": "b", "data": {"path": "y"}}]}},

@@ -21,6 +21,7 @@ from segkit.postprocessing.targets import Spacing
 from segkit.prediction.of_sample import check_fit, predict_sample, spacing_of
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.predictor import Predictor
+from segkit.prediction.settings import unlike_kept
 from segkit.trusting.verdict import KEY
 
 LIMIT = share_of_memory(2 << 30)
@@ -117,7 +118,7 @@ def fit_postprocessing(
     about["predict"] = {**about.get("predict", {}), "postprocess": choice.settings.kept()}
     if choice.settings.steps:
         about[CHOSEN_ON] = {"dataset": folder.name, "split": split, "pictures": len(samples)}
-    notes = []
+    notes = unlike_kept(model, how) if choice.settings.steps else []
     if KEY in about and about["predict"]["postprocess"] != model.about.get("predict", {}).get("postprocess"):
         notes.append("the model was taught to judge its masks as they were: teach it again by segkit trust")
     model.about = about

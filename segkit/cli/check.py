@@ -8,7 +8,7 @@ import typer
 
 from segkit.cli.options import Json, print_json
 from segkit.cli.progress import progress_bar
-from segkit.errors import DataError, SegkitError
+from segkit.errors import DataError, SegkitError, UsageError
 
 if TYPE_CHECKING:
     from segkit.checking.repairs import Repair
@@ -36,6 +36,8 @@ def check(
     from segkit.checking.repairs import plan_repairs
     from segkit.checking.run import check as run_check
 
+    if yes and fix is None:
+        raise UsageError("--yes is about mending; name a copy by --fix")
     if fix is not None and data.is_dir():
         check_place(fix, data)
     with progress_bar("checking") as show:

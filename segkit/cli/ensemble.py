@@ -164,6 +164,8 @@ def _build_classifiers(
     way = next((each for each in WAYS if each == (weights or "member")), None)
     if way is None:
         raise UsageError(f"--weights {weights}: looks at pixels; for classifiers take one of {', '.join(WAYS)}")
+    if way == "early" and of == "logits":
+        raise UsageError("--mean-of: a joint head averages nothing; leave it out")
     notes: tuple[str, ...] = ()
     figures: dict[str, Any] = {}
     model: ClassifierEnsemble | JointClassifier
@@ -251,10 +253,13 @@ def inspect(
     from segkit.fitting.inspection import inspect as look
     from segkit.prediction.writers import output_folder
 
+    how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
+    given = [*(f"--{option}" for option in how), *(["--split"] if split != "test" else [])]
+    if data is None and given:
+        raise UsageError(f"{given[0]}: is about counting; name a dataset, too")
     if out is not None:
         output_folder(out)
     ensemble: object = load(model)
-    how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
     if isinstance(ensemble, ClassifierEnsemble):
         check_for_labels(model, {f"--{option}": value for option, value in how.items()})
         with progress_bar("features") as show:

@@ -51,3 +51,15 @@ class ColourDepthRecipe(Strict):
         if not self.image and not self.dense:
             raise ValueError("image and dense are both 0; one of them must have a weight")
         return self
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> "ColourDepthRecipe":
+        without = {"margin" if self.loss == "info_nce" else "temperature": f"loss: {self.loss} has none"}
+        if not self.dense:
+            without |= dict.fromkeys(("points", "radius"), "of the loss between places, whose weight is 0")
+        if not self.image:
+            without |= {"parts": "of the loss between whole pictures, whose weight is 0"}
+        for key, why in without.items():
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key}={getattr(self, key):g}: {why}; leave it out")
+        return self

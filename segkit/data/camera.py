@@ -19,10 +19,10 @@ class Intrinsics(Checked):
         cx, cy: the principal point in pixels; the centre of the top left pixel is (0, 0).
     """
 
-    fx: float = Field(gt=0, allow_inf_nan=False)
-    fy: float = Field(gt=0, allow_inf_nan=False)
-    cx: float = Field(allow_inf_nan=False)
-    cy: float = Field(allow_inf_nan=False)
+    fx: float = Field(gt=0)
+    fy: float = Field(gt=0)
+    cx: float
+    cy: float
 
 
 Row = tuple[float, float, float, float]
@@ -31,8 +31,6 @@ Row = tuple[float, float, float, float]
 def _rigid(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """The upper three rows of a motion; ValueError where it is none."""
     matrix = np.array(rows)
-    if not np.isfinite(matrix).all():
-        raise ValueError("expected numbers, not NaN or infinity")
     if len(rows) == 4 and rows[3] != (0, 0, 0, 1):
         raise ValueError(f"expected the last of four rows to be [0, 0, 0, 1], found {list(rows[3])}")
     turn = matrix[:3, :3]

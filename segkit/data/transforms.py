@@ -95,6 +95,11 @@ def build_augmentation(
     listed = _listed(specs, channels, oblong)
     transforms = [_build(spec, f"data.augment[{i}]") for i, spec in enumerate(listed)]
     for i, spec in enumerate(listed):
+        of_colour = [name for name in _names(spec) if name in THREE_CHANNELS]
+        if channels not in (1, 3) and of_colour:
+            raise RecipeError(
+                f"data.augment[{i}]: {of_colour[0]} is of colour, these have {channels} channels; leave it out"
+            )
         if depth and RESHAPES in _names(spec):
             raise RecipeError(
                 f"data.augment[{i}]: {RESHAPES} makes shapes grow or shrink, which depth can't follow; leave it out, "

@@ -14,7 +14,7 @@ from segkit.artifact import AnyModel, member_digests
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.exporting.check import agreement, check_agreement
-from segkit.exporting.graph import in_float32, pixel_type
+from segkit.exporting.graph import FULL, in_float32, pixel_type
 from segkit.exporting.int8 import Cost, cost_of, pictures_for, quantised
 from segkit.exporting.onnx_file import OPSET, check_size, image_graph, open_onnx, pixel_graph, write_onnx
 from segkit.exporting.torch_file import open_program, pixel_program, write_program
@@ -130,6 +130,13 @@ def _check(model: AnyModel, path: Path, to: str, pixels: str | None, int8: objec
         raise UsageError("int8 is for ONNX; a program of torch-export is in float32")
     if type(images) is not int or images < 1:
         raise UsageError(f"images={images!r}: expected 1 or more pictures")
+    window = model.reader.window
+    if isinstance(window, tuple) and pixels in ("uint8", "uint16"):
+        low, high = window
+        if low < 0 or high > FULL[pixels]:
+            raise UsageError(
+                f"pixels={pixels}: the model's window is {low:g} to {high:g}, which they can't hold; take float32"
+            )
     if to == "onnx":
         require_onnx("onnxscript")  # PyTorch translates by it
         check_size(model)

@@ -22,6 +22,7 @@ from segkit.labels import threshold_at
 from segkit.model import Segmenter
 from segkit.prediction.of_sample import check_fit
 from segkit.prediction.predictor import Predictor
+from segkit.prediction.settings import unlike_kept
 from segkit.statistics import tempered
 from segkit.task import Task
 from segkit.training.losses import build_loss
@@ -156,6 +157,8 @@ def fit(
         about["kept"] = verdict.best != "plain"
         notes.insert(0, f"{weights}: {verdict.reason}")
     model.about = {**_thresholds_moved(without_judge(bare.about), whole, bare.task), "metrics": {}, "fitted_on": about}
+    if weights != "uniform" or temperature:
+        notes += unlike_kept(model, how)
     if whole != 1 and predictor.postprocess is not None and predictor.postprocess.smoothing:
         notes.append(
             "the whole's temperature changes what smoothing makes of the probabilities: run segkit postprocess again"

@@ -113,7 +113,7 @@ def trust(
             met.append(properties_of(seen_of(folder, sample, model.reader)))
             tell(sample.name)
         ranges = ranges_of(met)
-    settings = PredictRecipe(
+    settings = PredictRecipe.model_construct(  # checked by the predictor
         tile=predictor.tile, tta=predictor.tta, threshold=predictor.threshold, postprocess=predictor.postprocess
     )
     judge = Judge(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from segkit.errors import RecipeError
 from segkit.nearest import nearest
-from segkit.postprocessing.settings import EVERY, Postprocessing, amount_of
+from segkit.postprocessing.settings import EVERY, WHOLE, Postprocessing, amount_of
 from segkit.task import Task
 
 KEY = "predict.postprocess"
@@ -47,6 +47,17 @@ def check(settings: Postprocessing, task: Task, classes: Sequence[str], backgrou
             if getattr(settings, step):
                 what = "holes would be of" if step == "holes" else "what is removed would become"
                 raise RecipeError(f"{KEY}.{step}: no class is named as background, which {what}; leave it out")
+
+
+def check_units(settings: Postprocessing, *, volumes: bool) -> None:
+    """Raise RecipeError where a size is of volumes and the images are pictures, or the other way round."""
+    dimensions = 3 if volumes else 2
+    any_image = Scale((2,) * dimensions, (1.0,) * dimensions)
+    for size in settings.smallest.values():
+        any_image.fewest_pixels(size)
+    for size in settings.holes.values():
+        if size != WHOLE:
+            any_image.most_pixels(size)
 
 
 def slice_axis(shape: tuple[int, ...]) -> int | None:

@@ -101,6 +101,22 @@ def checked_settings(
     return settings
 
 
+def unlike_kept(model: object, how: Mapping[str, Any]) -> list[str]:
+    """A note for each setting that changes maps, given for something fitted, that the model itself doesn't predict by.
+
+    Args:
+        model: that was fitted.
+        how: settings as ``Predictor`` takes them.
+    """
+    kept = kept_settings(model)
+    given = {key: how[key] for key in ("tile", "tta") if key in how and not is_kept(how[key])}
+    return [
+        f"found with {key}={value}; by itself the model predicts with {key}={getattr(kept, key)}: give predict the same"
+        for key, value in given.items()
+        if value != getattr(kept, key)
+    ]
+
+
 def is_kept(value: object) -> bool:
     """Whether it stands for what is kept with the model; arrays, which may be given by mistake, compare to arrays."""
     return isinstance(value, str) and value == "kept"

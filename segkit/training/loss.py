@@ -39,6 +39,11 @@ class Loss(nn.Module, ABC):
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
 
+    @property
+    def heeds_class_weights(self) -> bool:
+        """Whether they change anything: of several maps they do."""
+        return True
+
     @abstractmethod
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Scalar; shapes as the module says."""

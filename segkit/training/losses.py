@@ -62,7 +62,7 @@ def build_loss(
         if not all(math.isfinite(w) and w >= 0 for w in class_weights) or not any(class_weights):
             raise RecipeError(f"class_weights: {list(class_weights)}; expected numbers of at least 0, not all 0")
 
-    built: dict[str, tuple[float, nn.Module]] = {}
+    built: dict[str, tuple[float, Loss]] = {}
     for name, value in terms.items():
         if name not in LOSSES and ":" not in name:
             raise RecipeError(f"loss.{name}: no such loss{nearest(name, LOSSES)}")
@@ -76,6 +76,11 @@ def build_loss(
             built[name.replace(".", "_")] = (weight, loss)  # a module's name has no dots
     if not built:
         raise RecipeError(f"loss: no term with a weight above 0; name at least one of {', '.join(LOSSES)}")
+    if class_weights is not None and not any(loss.heeds_class_weights for _, loss in built.values()):
+        raise RecipeError(
+            f"class_weights: of a binary task {', '.join(built)} looks at one map, where they change nothing; add "
+            "cross_entropy, or leave them out (dice and tversky heed them with include_background: true)"
+        )
     return WeightedSum(built)
 
 

@@ -259,8 +259,8 @@ def build_segmenter(plan: Plan, folder: DatasetFolder) -> Segmenter:
         raise UsageError(f"{plan.member.name}: {error}") from error
     if model.start is not None:
         where = f"{plan.member.name}: model.start={model.start}"
-        start_from(segmenter, model.start, where, measured=data.normalisation == "dataset")
-        if model.depth is not None and model.depth.model_dump().get("weights") == COLOUR:
+        new_depth = start_from(segmenter, model.start, where, measured=data.normalisation == "dataset")
+        if new_depth and model.depth is not None and model.depth.model_dump().get("weights") == COLOUR:
             depth_from_colour(segmenter.backbone)  # once more: the colour backbone has other weights now
     try:
         segmenter.freeze(train.freeze)
@@ -279,6 +279,12 @@ def _reader(member: Member, folder: DatasetFolder) -> Reader:
         raise RecipeError(f"{member.name}: data.slices is for volumes, but {folder.path} has pictures; leave it out")
     if volumes and member.model.depth is not None:
         raise RecipeError(f"{member.name}: depth is of pictures, but {folder.path} has volumes; leave model.depth out")
+    if data.foreground and data.crop is None and not volumes:
+        raise RecipeError(
+            f"{member.name}: data.foreground={data.foreground:g} places crops; set data.crop, or leave it out"
+        )
+    if data.mpp is not None and volumes:
+        raise RecipeError(f"{member.name}: data.mpp={data.mpp:g} is of pictures; of volumes take data.slices.spacing")
     slices = (data.slices or Slices()) if volumes else None
     window = given_window(data.window)
     return Reader(channels=data.channels, window=window, slices=slices, mpp=data.mpp)

@@ -52,6 +52,11 @@ class Tversky(Loss):
         self.left_out = background if task == "multiclass" and include_background is False else None
         self.both_sides = task == "binary" and include_background is True
 
+    @property
+    def heeds_class_weights(self) -> bool:
+        """Of a single map's mean there is nothing to weigh."""
+        return self.task != "binary" or self.both_sides
+
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Scalar; shapes as in ``loss``."""
         logits, truth, counted = self.read(logits, target, weight)
@@ -117,6 +122,11 @@ class Lovasz(Loss):
     def __init__(self, task: Task, *, class_weights: Sequence[float] | None = None, per_image: bool = False) -> None:
         super().__init__(task, class_weights=class_weights)
         self.per_image = per_image
+
+    @property
+    def heeds_class_weights(self) -> bool:
+        """Of a single map's mean there is nothing to weigh."""
+        return self.task != "binary"
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Scalar; shapes as in ``loss``."""

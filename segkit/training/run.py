@@ -19,7 +19,8 @@ from segkit.evaluation.seen import trained_splits
 from segkit.medical.slide import without_resolution
 from segkit.model import Segmenter
 from segkit.postprocessing.targets import check as check_postprocessing
-from segkit.recipe import Recipe
+from segkit.postprocessing.targets import check_units
+from segkit.recipe import PredictRecipe, Recipe
 from segkit.recipe_file import load_recipe
 from segkit.training.assembly import assembled, ensemble_of, makes_ensemble
 from segkit.training.digest import data_digest
@@ -86,8 +87,7 @@ def train(
     if recipe.data.path is None:
         raise UsageError("no dataset given; name its folder: segkit train RECIPE --data FOLDER")
     folder = open_dataset(recipe.data.path)
-    if recipe.predict.postprocess is not None:
-        check_postprocessing(recipe.predict.postprocess, folder.task, folder.classes, folder.background)
+    _check_predict(recipe.predict, folder)
     unfinished = unfinished_run(Path(out), recipe) if resume else None
     teacher = open_teacher(recipe.teacher, folder) if recipe.teacher is not None else None
     unlabelled: list[Sample] = []
@@ -193,6 +193,17 @@ def _train_members(
         if stop.requested:
             break
     return trained, minutes
+
+
+def _check_predict(predict: PredictRecipe, folder: DatasetFolder) -> None:
+    if folder.task == "multiclass" and predict.threshold != 0.5:
+        raise RecipeError(
+            f"predict.threshold={predict.threshold:g}: of several classes each pixel gets the most probable; leave it "
+            "out (predict.postprocess.thresholds has one a class)"
+        )
+    if predict.postprocess is not None:
+        check_postprocessing(predict.postprocess, folder.task, folder.classes, folder.background)
+        check_units(predict.postprocess, volumes=any(sample.volume for sample in folder.files.values()))
 
 
 def _check_readers(plans: Sequence[Plan], teacher: AnyModel | None) -> None:

@@ -13,7 +13,7 @@ OWN = ("encoding.", "auxiliary.", "spread.")  # tensors that aren't taken from a
 NORMALISATION = ("mean", "std")  # nor these, but for a model of the image alone that is taught depth
 
 
-def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -> None:
+def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -> bool:
     """Give a segmenter the weights of a saved one, and what is kept of its training.
 
     Normalisation, auxiliary heads and a second head are its own.
@@ -26,6 +26,9 @@ def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -
         path: where the other is saved.
         where: what messages begin with.
         measured: whether the segmenter's normalisation is that of its pictures, and not one that was asked for.
+
+    Returns:
+        whether the other looks at the image alone, and this one at depth too, whose part keeps its own weights.
 
     Raises:
         ModelError: there is none.
@@ -40,7 +43,8 @@ def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -
     theirs: dict[str, Tensor] = first.state_dict()
     ours: dict[str, Tensor] = segmenter.state_dict()
     left: tuple[str, ...] = (*OWN, *NORMALISATION)
-    if isinstance(segmenter.backbone, Bridged) and not isinstance(first.backbone, Bridged):  # of the image alone
+    of_image_alone = isinstance(segmenter.backbone, Bridged) and not isinstance(first.backbone, Bridged)
+    if of_image_alone:
         theirs = {re.sub(r"^backbone\.", "backbone.colour.", name): tensor for name, tensor in theirs.items()}
         left = (*OWN, *(() if measured else NORMALISATION), "backbone.depth.", "backbone.bridges.")
     if segmenter.encoding is not None and first.encoding is not None:
@@ -57,3 +61,4 @@ def start_from(segmenter: Segmenter, path: str, where: str, *, measured: bool) -
             raise RecipeError(f"{where}: of another shape: {name} is {there} there, {here} here")
     segmenter.load_state_dict({name: theirs[name] for name in names}, strict=False)
     segmenter.about = {"trained_on": first.about.get("trained_on", {})}
+    return of_image_alone

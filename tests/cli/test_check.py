@@ -50,6 +50,11 @@ def test_without_a_terminal_nothing_is_guessed_unless_told(spoilt, capsys):
     assert (told["left"], told["errors"], told["copy"]["errors"]) == ([], 2, 0)
 
 
+def test_there_is_nothing_to_agree_to_without_a_copy(spoilt, capsys):
+    assert main(["check", "cells", "--yes"]) == 2
+    assert capsys.readouterr().err == "error: --yes is about mending; name a copy by --fix\n"
+
+
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 3)])
 def test_a_terminal_is_asked(spoilt, capsys, monkeypatch, answer, code):
     import typer

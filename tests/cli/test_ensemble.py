@@ -105,6 +105,8 @@ def test_what_members_were_trained_on_is_kept_for_the_whole(workplace):
         ("ensemble runs/plain/model runs/demo/model -o x --weights gate", 2, "--weights gate: nothing to fit it on"),
         ("ensemble inspect runs/plain/model", 3, "a single model; segkit ensemble MODEL... -o OUT makes"),
         ("ensemble inspect runs/demo/model nowhere", 3, "nowhere"),
+        ("ensemble inspect runs/demo/model --tta flip", 2, "--tta: is about counting; name a dataset, too"),
+        ("ensemble inspect runs/demo/model --split val", 2, "--split: is about counting; name a dataset, too"),
     ],
 )
 def test_what_goes_wrong_is_one_line(command, code, message, models, capsys):

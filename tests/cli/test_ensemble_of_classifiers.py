@@ -85,6 +85,11 @@ def test_the_inside_of_an_ensemble_is_shown(shapes, capsys):
         ("ensemble runs/a/model masks -o x", 3, "masks: no classifier; an ensemble's members all draw masks, or all"),
         ("ensemble runs/a/model runs/b/model --weights gate --fit shades -o x", 2, "--weights gate: looks at pixels"),
         ("ensemble runs/a/model runs/b/model --tile 64 -o x", 2, "--tile: is of masks"),
+        (
+            "ensemble runs/a/model runs/b/model --weights early --mean-of logits --fit shades -o x",
+            2,
+            "--mean-of: a joint head",
+        ),
         ("ensemble masks masks --weights early --fit shades -o x", 2, "--weights early: a joint head on classifiers'"),
         ("ensemble inspect runs/a/model", 3, "runs/a/model: a single model"),
     ],

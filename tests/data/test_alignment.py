@@ -96,7 +96,7 @@ BAD = [
     ({"motion": ((-1, 0, 0, 0), *HERE[1:])}, "no mirror"),
     ({"motion": ((1, 0, 0, 25.0), *HERE[1:])}, "the cameras would be 25 m apart; the last column is in metres"),
     ({"motion": (*HERE, (0, 0, 1, 0))}, r"the last of four rows to be \[0, 0, 0, 1\]"),
-    ({"motion": ((1, 0, 0, float("nan")), *HERE[1:])}, "not NaN or infinity"),
+    ({"motion": ((1, 0, 0, float("nan")), *HERE[1:])}, "a finite number"),
     ({"depth_camera": {"fx": 0, "fy": 1, "cx": 0, "cy": 0}}, "greater than 0"),
 ]
 

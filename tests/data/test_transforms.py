@@ -97,6 +97,13 @@ MISTAKES = [
 ]
 
 
+def test_changes_of_colour_are_refused_for_other_channels():
+    message = r"data\.augment\[1\]: HueSaturationValue is of colour, these have 4 channels; leave it out"
+    with pytest.raises(RecipeError, match=message):
+        build_augmentation([{"HorizontalFlip": None}, {"HueSaturationValue": None}], channels=4)
+    assert len(build_augmentation("strong", channels=4)) > 0
+
+
 @pytest.mark.parametrize(("specs", "message"), MISTAKES)
 def test_mistakes_name_the_place_in_the_recipe(specs, message):
     with pytest.raises(RecipeError, match=message) as caught:

@@ -110,6 +110,15 @@ def test_what_can_t_be_asked_for(name, options, message, tmp_path):
         segkit.export(stem(), tmp_path / name, **options)
 
 
+def test_pixels_that_can_not_hold_the_window_are_refused(tmp_path):
+    model = segkit.Segmenter.create("stem", neck="unet", classes=2, in_channels=1, window=(-150, 250))
+    for pixels in ("uint8", "uint16"):
+        with pytest.raises(
+            UsageError, match=f"pixels={pixels}: the model's window is -150 to 250, which they can't hold"
+        ):
+            segkit.export(model, tmp_path / "m.onnx", pixels=pixels)
+
+
 def test_what_was_exported_can_t_be_exported_again(file, tmp_path):
     with pytest.raises(UsageError, match="OnnxModel can't be exported; give a Segmenter or an Ensemble"):
         segkit.export(segkit.load(file), tmp_path / "m.onnx")

@@ -51,12 +51,14 @@ def test_pictures_whose_depth_has_nothing_measured_are_not_looked_for(cells, tmp
 
 
 def recipe_of(path, data=None, **options):
+    if options.get("dense") != 0:
+        options = {"points": 6, "radius": 4, **options}
     return PretrainRecipe.model_validate(
         {
             "name": "space",
             "data": {"path": str(path), "size": 40, **(data or {})},
             "model": {"backbone": TINY, "depth": TINY},
-            "colour_depth": {"dim": 8, "points": 6, "radius": 4, "shift": 8, "encoding": ENCODING, **options},
+            "colour_depth": {"dim": 8, "shift": 8, "encoding": ENCODING, **options},
             "train": {"batch": 3, "workers": 0},
         }
     )

@@ -49,6 +49,25 @@ def test_of_colour_and_depth_too(write):
     assert load_as(PretrainRecipe, write(recipe.to_yaml())) == recipe
 
 
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"margin": 0.5}, "colour_depth: margin=0.5: loss: info_nce has none; leave it out"),
+        ({"loss": "margin", "temperature": 0.1}, "colour_depth: temperature=0.1: loss: margin has none; leave it out"),
+        ({"dense": 0, "radius": 4}, "radius=4: of the loss between places, whose weight is 0; leave it out"),
+        ({"image": 0, "parts": 4}, "parts=4: of the loss between whole pictures, whose weight is 0; leave it out"),
+    ],
+)
+def test_keys_of_a_loss_that_there_is_not_are_refused(write, section, message):
+    values = {key: value for key, value in MINIMAL.items() if key != "classify"}
+    values |= {"model": {**values["model"], "depth": "resnet18"}, "colour_depth": section}
+    with pytest.raises(RecipeError) as found:
+        load_as(PretrainRecipe, write(values))
+    assert message in str(found.value)
+    values["colour_depth"] = {"loss": "margin", "margin": 0.5}
+    assert load_as(PretrainRecipe, write(values)).colour_depth.margin == 0.5
+
+
 def test_a_side_is_a_square_and_augmentation_is_imagenets_unless_said_otherwise(write):
     recipe = load_as(PretrainRecipe, write({**MINIMAL, "data": {"size": 48}}))
     assert recipe.data.shape == (48, 48)

@@ -70,6 +70,24 @@ def test_with_every_pixel_ignored_loss_and_gradients_are_exactly_0(name, task):
         assert logits.grad.abs().sum() == 0
 
 
+def weights_for(name, task):
+    """Weights of classes; None where the loss has one map alone to weigh."""
+    if task == "binary":
+        return None if name in ("dice", "tversky", "lovasz") else [1.0, 3.0]
+    return [1.0, 2.0, 3.0]
+
+
+def test_both_sides_of_a_binary_task_can_be_weighed():
+    logits, target = batch("binary")
+    plain, weighed = (
+        build_loss({"dice": {"include_background": True}}, task="binary", classes=2, class_weights=weights)
+        for weights in (None, [1.0, 9.0])
+    )
+    assert plain(logits, target).item() != pytest.approx(weighed(logits, target).item())
+    together = build_loss({"cross_entropy": 1.0, "dice": 1.0}, task="binary", classes=2, class_weights=[1.0, 9.0])
+    assert len(together.terms) == 2
+
+
 @every_loss
 def test_one_hot_soft_targets_are_class_ids(name, task):
     logits, target = batch(task)
@@ -79,7 +97,7 @@ def test_one_hot_soft_targets_are_class_ids(name, task):
         ids, ignored = target, target == 255
         dense = torch.nn.functional.one_hot(ids.masked_fill(ignored, 0), max(2, logits.shape[1])).movedim(-1, 1).float()
         dense = dense[:, -logits.shape[1] :].masked_fill(ignored.unsqueeze(1), 255)
-    weights = [1.0, 3.0] if task == "binary" else [1.0, 2.0, 3.0]
+    weights = weights_for(name, task)
     loss = build_loss({name: 1.0}, task=task, classes=3, class_weights=weights)
     torch.testing.assert_close(loss(logits, dense), loss(logits, ids))
 
@@ -87,7 +105,11 @@ def test_one_hot_soft_targets_are_class_ids(name, task):
 @every_loss
 def test_scaling_all_class_weights_changes_nothing(name, task):
     logits, target = batch(task)
-    weights = [1.0, 3.0] if task == "binary" else [1.0, 2.0, 3.0]
+    weights = weights_for(name, task)
+    if weights is None:
+        with pytest.raises(RecipeError, match=rf"class_weights: of a binary task {name} looks at one map"):
+            build_loss({name: 1.0}, task=task, classes=3, class_weights=[1.0, 3.0])
+        return
     one, ten = (
         build_loss({name: 1.0}, task=task, classes=3, class_weights=[factor * w for w in weights])(logits, target)
         for factor in (1, 10)

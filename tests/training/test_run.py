@@ -239,6 +239,10 @@ def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, t
     }
     with pytest.raises(RecipeError, match=r"members take the same data\.channels, window, slices and mpp"):
         quietly(recipe(ensemble=readers), cells, out)
+    with pytest.raises(RecipeError, match=r"data\.foreground=0\.5 places crops; set data\.crop, or leave it out"):
+        quietly(recipe(data={"crop": None, "foreground": 0.5}), cells, out)
+    with pytest.raises(RecipeError, match=r"predict\.postprocess\.smallest: 5 mm3 is of a volume; this is a picture"):
+        quietly(recipe(predict={"postprocess": {"smallest": "5 mm3", "holes": True}}), cells, out)
     with pytest.raises(RecipeError, match="normalisation=imagenet is for 3 channels, not 1"):
         quietly(recipe(data={"normalisation": "imagenet", "channels": 1}), cells, out)
     assert not out.exists()
