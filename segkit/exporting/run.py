@@ -114,7 +114,9 @@ def export(
         return Exported(path, description, cost_of(exact, load_onnx(temporary), pictures))
 
 
-def _check(model: AnyModel, path: Path, to: str, pixels: str | None, int8: object, images: int) -> Segmenter | Ensemble:
+def _check(
+    model: AnyModel, path: Path, to: str, pixels: PixelType | None, int8: object, images: int
+) -> Segmenter | Ensemble:
     """The model; UsageError for what can't be exported so."""
     if to not in get_args(Format):
         raise UsageError(f"to={to!r}: expected one of {', '.join(get_args(Format))}")
