@@ -124,6 +124,10 @@ def small_budgets(rows: Rows) -> Lines:
     return lines
 
 
+def start_up(rows: Rows) -> Lines:
+    return [["command", "seconds"], *([f"`{name}`", f"{taken:.2f}"] for name, taken in rows["seconds"].items())]
+
+
 def loop_speed(rows: Rows) -> Lines:
     loops = {
         "bare_ms": "bare loop",
@@ -315,6 +319,7 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "started": ("contrastive_depth", started),
     "demo seeds": ("demo_seeds", demo_seeds),
     "ensembles drive": ("ensemble_accuracy", accuracy("drive")),
+    "start up": ("start_up", start_up),
     "ensembles membranes": ("ensemble_accuracy", accuracy("em_isbi2012")),
     "ensembles against best": ("ensemble_accuracy", against_best),
     "ensemble memory": ("ensemble_memory", memory),
