@@ -30,6 +30,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import torch
+from kept_rows import read, write
 from machine import machine
 from whole_run import whole
 
@@ -73,8 +74,8 @@ def main() -> None:
     benches = [Bench(arguments.data, seed, arguments.runs, arguments.epochs) for seed in arguments.seeds]
     for bench in benches:
         bench.run()
-    summary = over_seeds(read(), benches)
-    write(f"{arguments.epochs} epochs, all seeds", summary)
+    summary = over_seeds(read(RESULTS), benches)
+    write(RESULTS, f"{arguments.epochs} epochs, all seeds", summary)
     print(table(summary))
 
 
@@ -98,9 +99,9 @@ class Bench:
     def row(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
         """Make a row, unless it is there."""
         key = self.key(name)
-        if key not in read():
-            write(key, {**make(), "machine": machine()})
-        print(key, json.dumps(read()[key]), flush=True)
+        if key not in read(RESULTS):
+            write(RESULTS, key, {**make(), "machine": machine()})
+        print(key, json.dumps(read(RESULTS)[key]), flush=True)
 
     @cached_property
     def images(self) -> LabelledImages:
@@ -191,15 +192,6 @@ def table(summary: dict[str, Any]) -> str:
         shown = [f"{cell['mean']:.4f}" + ("" if cell["std"] is None else f" ± {cell['std']:.4f}") for cell in cells]
         lines.append(f"{name:10}" + "".join(f"{each:>18}" for each in shown))
     return "\n".join(lines)
-
-
-def read() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-
-
-def write(key: str, row: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({**read(), key: row}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from statistics import median
 from typing import Any, cast
 
 import numpy as np
+from kept_rows import read, write
 from machine import machine
 from numpy.typing import NDArray
 from whole_run import whole
@@ -43,7 +44,6 @@ from whole_run import whole
 import segkit
 from segkit.data.masks import IGNORE
 from segkit.evaluation.intervals import multiplicities
-from segkit.files import write_whole
 from segkit.fitting.soup import soup
 from segkit.recipe import Recipe
 
@@ -168,13 +168,13 @@ class Bench:
 
     def row(self, name: str, make: Callable[[], segkit.Ensemble]) -> None:
         """Make a system, save it and score it, unless its row is there."""
-        results, key = read(), f"{self.title}, {name}"
+        results, key = read(RESULTS), f"{self.title}, {name}"
         if key not in results:
             place = self.place(name)
             segkit.save(make(), place)
             scored = self.scored(place)
-            write(key, {**scored, **self.cost(place), "machine": machine()})
-        print(key, json.dumps(read()[key]), flush=True)
+            write(RESULTS, key, {**scored, **self.cost(place), "machine": machine()})
+        print(key, json.dumps(read(RESULTS)[key]), flush=True)
 
     def recipe(
         self, name: str, *, epochs: int | None = None, rate: float = 1e-3, seed: int | None = None, **parts: Any
@@ -259,12 +259,12 @@ class Bench:
     def against_best(self, names: list[str]) -> str:
         """The uniform mean against the member with the best Dice on ``val``, whose name is returned."""
         key = f"{self.title}, uniform against best member"
-        results = read()
+        results = read(RESULTS)
         if key not in results:
             best = max(names, key=lambda name: results[f"{self.title}, {name}"]["dice on val"])
             rows = [self.per_image(self.place(name)) for name in (best, "uniform")]
-            write(key, {"best member": best, **paired(*rows)})
-        row = read()[key]
+            write(RESULTS, key, {"best member": best, **paired(*rows)})
+        row = read(RESULTS)[key]
         print(key, json.dumps(row), flush=True)
         return str(row["best member"])
 
@@ -326,15 +326,6 @@ def cost(place: Path, image: Path) -> dict[str, float]:
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
     return {"seconds an image": round(median(times), 3), "peak MiB": round(peak / 1024, 1)}
-
-
-def read() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-
-
-def write(key: str, row: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_whole(RESULTS, json.dumps({**read(), key: row}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

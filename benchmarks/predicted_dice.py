@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from kept_rows import read, write
 from machine import machine
 from numpy.typing import NDArray
 from whole_run import whole
 
 import segkit
 from segkit.data.folder import DatasetFolder, Sample
-from segkit.files import write_whole
 from segkit.fitting.trust import GOOD, RISK, signs_and_dice
 from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
@@ -67,11 +67,11 @@ def measure(kind: str, data: Path, runs: Path) -> None:
     folder = segkit.open_dataset(data)
     for system in ("ensemble", "single"):
         key = f"{folder.name}, {system}"
-        if key not in read():
+        if key not in read(RESULTS):
             model, recipe = trained(kind, folder, runs)
             rows = of_camvid if kind == "camvid" else of_nuclei
-            write(key, rows(model, recipe, folder, members=SEEDS if system == "ensemble" else 1))
-        print(key, json.dumps(read()[key]), flush=True)
+            write(RESULTS, key, rows(model, recipe, folder, members=SEEDS if system == "ensemble" else 1))
+        print(key, json.dumps(read(RESULTS)[key]), flush=True)
 
 
 def trained(kind: str, folder: DatasetFolder, runs: Path) -> tuple[segkit.Ensemble, Recipe]:
@@ -168,15 +168,6 @@ def alone(signs: Array, dice: Array) -> dict[str, Any]:
         "spread of dice": round(float(dice.std()), 4),
         "signs alone": {name: round(float(np.corrcoef(sign, dice)[0, 1]), 3) for name, sign in varied.items()},
     }
-
-
-def read() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-
-
-def write(key: str, row: dict[str, Any]) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_whole(RESULTS, json.dumps({**read(), key: row}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

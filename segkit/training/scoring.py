@@ -54,10 +54,17 @@ def scored(
     """
     with deterministic(any(plan.member.train.deterministic for plan in plans)), _finite_maps():
         if recipe.folds is not None:
-            return _out_of_fold(model, plans, trained, folder, recipe, directory, log)
-        if recipe.data.validate_on:
-            return _reported(evaluate(model, folder.path, recipe.data.validate_on), model, directory, log)
-    return {}
+            report = _out_of_fold(plans, trained, folder, recipe, directory / OUT_OF_FOLD)
+            log.say(f"every picture by the members that weren't trained on it: {directory / OUT_OF_FOLD}")
+        elif recipe.data.validate_on:
+            report = evaluate(model, folder.path, recipe.data.validate_on)
+        else:
+            return {}
+    report.save(directory / "validation")
+    log.say(report.table())
+    model.about["metrics"] = report.headline()
+    save(model, directory / "model")
+    return report.metrics
 
 
 @contextmanager
@@ -71,16 +78,9 @@ def _finite_maps() -> Iterator[None]:
 
 
 def _out_of_fold(
-    model: Segmenter | Ensemble,
-    plans: Sequence[Plan],
-    trained: Sequence[Segmenter],
-    folder: DatasetFolder,
-    recipe: Recipe,
-    directory: Path,
-    log: Log,
-) -> dict[str, Any]:
-    """Every picture by the members that weren't trained on it: masks and probabilities, and their scores."""
-    out = directory / OUT_OF_FOLD
+    plans: Sequence[Plan], trained: Sequence[Segmenter], folder: DatasetFolder, recipe: Recipe, out: Path
+) -> Report:
+    """Every picture by the members that weren't trained on it: masks and probabilities in ``out``, and their scores."""
     weights = weights_of(recipe, plans)
     for fold in sorted({plan.member.fold or 0 for plan in plans}):
         places = [place for place, plan in enumerate(plans) if plan.member.fold == fold]
@@ -98,7 +98,6 @@ def _out_of_fold(
                 predicted = predict_sample(predictor, folder, sample)
             replace(predicted, name=sample.name).save(out, probability=True)  # a series has a name of its own
         members.cpu()  # where the others are, and the ensemble of all
-    log.say(f"every picture by the members that weren't trained on it: {out}")
     report = evaluate(out, folder.path, "+".join(pool(recipe)))
     if any(
         plan.validation and (plan.member.train.keep == "best" or plan.member.train.early_stopping) for plan in plans
@@ -113,13 +112,4 @@ def _out_of_fold(
             f"the members began (model.start) with weights that were trained on {known} of these pictures: these "
             "scores say little about new images"
         )
-    return _reported(report, model, directory, log)
-
-
-def _reported(report: Report, model: Segmenter | Ensemble, directory: Path, log: Log) -> dict[str, Any]:
-    """The report's metrics, after it is written, said, and kept with the model."""
-    report.save(directory / "validation")
-    log.say(report.table())
-    model.about["metrics"] = report.headline()
-    save(model, directory / "model")
-    return report.metrics
+    return report

@@ -43,7 +43,7 @@ def test_every_system_has_a_row_and_none_is_made_twice(fusion, shades, tmp_path,
 
     monkeypatch.setattr(fusion.Bench, "trained", trained)
     fusion.Bench(shades, 0, tmp_path, 3).run()
-    rows = fusion.read()
+    rows = fusion.read(fusion.RESULTS)
     systems = ["swin", "resnet50", "uniform", "score", "member", "class", "early"]
     assert list(rows) == [f"3 epochs, seed 0, {name}" for name in systems]
     for row in rows.values():
@@ -53,7 +53,7 @@ def test_every_system_has_a_row_and_none_is_made_twice(fusion, shades, tmp_path,
     assert {"nll as trained", "ece as trained"} <= rows["3 epochs, seed 0, swin"].keys()
     monkeypatch.setattr(fusion.Bench, "trained", None)
     fusion.Bench(shades, 0, tmp_path, 3).run()
-    assert fusion.read() == rows
+    assert fusion.read(fusion.RESULTS) == rows
 
 
 def test_means_and_deviations_are_over_the_seeds(fusion):
