@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from segkit.backbones.backbone import Backbone, ImageBackbone, select_levels
+from segkit.backbones.backbone import Backbone, select_levels
+from segkit.backbones.chain import Chain
 from segkit.parts import Positive
 
 
-class Stem(ImageBackbone):
+class Stem(Chain):
     """A pyramid of strides 1, 2, 4, …: for each, two 3×3 convolutions with BatchNorm and ReLU.
 
     Args:
@@ -21,30 +22,14 @@ class Stem(ImageBackbone):
     def __init__(
         self, *, in_channels: int = 3, levels: Sequence[int] | None = None, width: Positive = 32, depth: Positive = 2
     ) -> None:
-        super().__init__(in_channels)
         if width < 1 or depth < 1:
             raise ValueError(f"width is {width} and depth {depth}; expected 1 or more")
-        self.levels = select_levels(levels, depth)
         widths = [width * 2**i for i in range(depth)]
-        self.channels = tuple(widths[i] for i in self.levels)
-        self.strides = tuple(2**i for i in self.levels)
-        self.layers = nn.ModuleList()
-        for i in range(self.levels[-1] + 1):
+        stages = []
+        for i in range(select_levels(levels, depth)[-1] + 1):
             incoming, stride = (widths[i - 1], 2) if i else (in_channels, 1)
-            self.layers.append(nn.Sequential(*_conv(incoming, widths[i], stride), *_conv(widths[i], widths[i], 1)))
-
-    @property
-    def stages(self) -> list[nn.Module]:
-        """One stage a stride, from the image on."""
-        return list(self.layers)
-
-    def pyramid(self, image: Tensor) -> list[Tensor]:
-        """The selected levels of a batch of images, finest first."""
-        x, levels = image, []
-        for layer in self.layers:
-            x = layer(x)
-            levels.append(x)
-        return [levels[i] for i in self.levels]
+            stages.append(nn.Sequential(*_conv(incoming, widths[i], stride), *_conv(widths[i], widths[i], 1)))
+        super().__init__(stages, widths, [2**i for i in range(depth)], in_channels=in_channels, levels=levels)
 
 
 class Stemmed(Backbone):

@@ -25,7 +25,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from machine import machine
+from machine import machine, status
 from swin_peers import SWINS, readable_state, stir
 from torch import Tensor, nn
 
@@ -155,14 +155,6 @@ def memory_of(name: str) -> float:
     before = status("VmRSS")
     sum(level.square().mean() for level in model(image)).backward()
     return (status("VmHWM") - before) / 1024
-
-
-def status(field: str) -> int:
-    """A value of this process in KiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1])
-    raise ValueError(field)
 
 
 # ResNet50 under a decoder, one 512² tile, as a user gets it

@@ -16,8 +16,9 @@ Of the first seed also: ``stack``; ``early fusion``, one network with the first 
 ``train``; ``soup``, the first member trained on for half as long with three seeds, their weights averaged greedily, and
 ``soup's mean``, the same three as an ensemble, and ``trained on``, the first of them alone; ``student``, a network of
 half the width, taught half by the mean and half by the masks, ``student1`` by the mean alone, ``deeper``, one of five
-levels, and ``small``, the first without a teacher; ``weak``, a ResNet18 with a stem, which learns little in the time,
-and the mean of all four and fitted weights ``with the weak one``.
+levels, ``narrow_decoder``, one of the whole width on the way down and half on the way up, ``taught_on``, the first
+member trained on with the mean as teacher, and ``small``, the first without a teacher; ``weak``, a ResNet18 with a
+stem, which learns little in the time, and the mean of all four and fitted weights ``with the weak one``.
 
 Dice is pooled over the pixels of the test images inside the field of view, at threshold 0.5; calibration errors, NLL
 and AURC as ``docs/metrics.md`` says. Seconds and memory are of a fresh process that predicts one test image, after one
@@ -37,7 +38,7 @@ from typing import Any, cast
 
 import numpy as np
 from kept_rows import read, write
-from machine import machine
+from machine import machine, status
 from numpy.typing import NDArray
 from whole_run import whole
 
@@ -51,6 +52,7 @@ RESULTS = Path(__file__).parent / "results" / "ensemble_accuracy.json"
 # As many as four minutes have room for; trained on is half as long.
 EPOCHS = {"unet": 33, "attention_unet": 28, "fpn": 28, "joint": 28, "folds": 33, "on": 16}
 EPOCHS |= {"fused": 11, "weak": 13, "small": 38, "student": 38, "student1": 38, "deeper": 36}
+EPOCHS |= {"narrow_decoder": 33, "taught_on": 24}
 RESAMPLES = 2000
 
 
@@ -70,6 +72,7 @@ WEAK = {"backbone": "resnet18", "stem": 16, "neck": "unet"}
 SMALL = unet(8)
 # Of a student: its network, and how much of its loss is the teacher's.
 STUDENTS = {"student": (SMALL, 0.5), "student1": (SMALL, 1.0), "deeper": (unet(8, levels=5), 0.5)}
+STUDENTS |= {"narrow_decoder": ({**UNET, "neck": SMALL["neck"]}, 0.5), "taught_on": (UNET, 0.5)}
 MEMBERS = {"unet": UNET, "attention_unet": unet(16, "attention_unet"), "fpn": PYRAMID}
 
 COMMON: dict[str, Any] = {
@@ -197,7 +200,8 @@ class Bench:
     def student(self, name: str) -> Path:
         """The model of a student of the uniform mean."""
         network, share = STUDENTS[name]
-        recipe = self.recipe(name, model=network)
+        begun = {"start": str(self.alone()["unet"])} if name == "taught_on" else {}
+        recipe = self.recipe(name, model={**network, **begun}, rate=5e-4 if begun else 1e-3)
         run = self.runs / recipe.name
         if not (run / "model").is_dir() or (run / "checkpoints").is_dir():
             where: dict[str, Any] = {"out": self.runs, "resume": run.is_dir()}
@@ -323,9 +327,7 @@ def cost(place: Path, image: Path) -> dict[str, float]:
         predictor.predict(image)
         times.append(time.perf_counter() - began)
     # Not ru_maxrss, which a process takes over from the one that started it.
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-    return {"seconds an image": round(median(times), 3), "peak MiB": round(peak / 1024, 1)}
+    return {"seconds an image": round(median(times), 3), "peak MiB": round(status("VmHWM") / 1024, 1)}
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ SYSTEMS = {
     "student": "the same, taught by the mean of the three and the masks",
     "student1": "the same, taught by the mean alone",
     "deeper": "one of five levels, taught by both",
+    "narrow_decoder": "a U-Net with half the width on the way up alone, taught by both",
+    "taught_on": "the U-Net trained on, taught by both",
 }
 
 
@@ -38,14 +40,16 @@ def accuracy(data: str) -> Callable[[Rows], Lines]:
     def table(rows: Rows) -> Lines:
         scores = {"dice": 4, "ece": 4, "nll": 4, "aurc": 5, "errors in the most uncertain tenth": 3}
         header = ["system", "Dice", "ECE", "NLL", "AURC", "errors in the least certain tenth", "s an image"]
-        lines = [[*header, "peak MiB", "longest training, minutes", "seeds"]]
+        lines = [[*header, "peak MiB", "longest training, minutes", "seeds", "fits kept"]]
         for key, name in SYSTEMS.items():
             found = of_seeds(rows, f"{data}, seed {{seed}}, {key}")
             if found:
                 shown = [with_spread([row[score] for row in found], digits) for score, digits in scores.items()]
                 cost = [f"{found[0]['seconds an image']:.2f}", f"{found[0]['peak MiB']:.0f}"]
                 longest = max(minutes for row in found for minutes in row["minutes of training"])
-                lines.append([name, *shown, *cost, f"{longest:.1f}", str(len(found))])
+                fits = [row["fit kept"] for row in found if "fit kept" in row]
+                kept = f"{sum(fits)} of {len(fits)}" if fits else ""
+                lines.append([name, *shown, *cost, f"{longest:.1f}", str(len(found)), kept])
         return lines
 
     return table

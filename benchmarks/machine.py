@@ -20,6 +20,14 @@ def machine() -> dict[str, str]:
     }
 
 
+def status(field: str) -> int:
+    """A value of this process in KiB, as ``VmHWM``, its peak memory."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise ValueError(field)
+
+
 def _kind() -> str:
     """Family and model of the processor, which some names leave out and which speed depends on; empty on a GPU."""
     about = Path("/proc/cpuinfo")

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import machine
+from machine import machine, status
 from numpy.typing import NDArray
 from whole_run import whole
 
@@ -217,14 +217,6 @@ def memory_of(name: str, model: Path, pixels: NDArray[np.uint8]) -> dict[str, fl
     run(pixels)
     peak = status("VmHWM")
     return {"whole process": round(peak / 1024), "above the loaded model": round((peak - before) / 1024)}
-
-
-def status(field: str) -> int:
-    """A value of this process in KiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1])
-    raise ValueError(field)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import matplotlib as mpl
 import numpy as np
 import tifffile
 import torch
-from machine import machine
+from machine import machine, status
 from numpy.typing import NDArray
 
 import segkit
@@ -95,14 +95,6 @@ def cost(file: Path) -> dict[str, float]:
     predictor.predict(file, file.parent / "maps")
     seconds = time.perf_counter() - began
     return {"seconds": round(seconds, 2), "peak MiB": status("VmHWM") // 1024, "loaded MiB": loaded // 1024}
-
-
-def status(field: str) -> int:
-    """A value of this process in KiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1])
-    raise ValueError(field)
 
 
 def draw(results: dict[str, Any]) -> None:

@@ -5,18 +5,15 @@ Oktay et al., Attention U-Net: Learning Where to Look for the Pancreas, MIDL 201
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segkit.necks.conv import conv_norm_relu
-from segkit.necks.neck import Neck, step_ratios
 from segkit.necks.resample import upsample
-from segkit.necks.unet import decoder_widths
+from segkit.necks.unet import UNet
 from segkit.parts import Positive
 
 
-class AttentionUNet(Neck):
+class AttentionUNet(UNet):
     """Enlarge the coarsest level step by step; at each, stack the backbone's gated level and convolve twice, 3×3.
 
     Args:
@@ -31,28 +28,14 @@ class AttentionUNet(Neck):
     def __init__(
         self, channels: Sequence[int], strides: Sequence[int], *, widths: Sequence[Positive] | None = None
     ) -> None:
-        super().__init__()
-        self.ratios = step_ratios(channels, strides)
-        widths = decoder_widths(strides, widths)
-        incoming = (*widths[1:], channels[-1])
-        skips = channels[:-1]
-        self.gates = nn.ModuleList(AttentionGate(skip, coarse) for skip, coarse in zip(skips, incoming, strict=True))
-        self.steps = nn.ModuleList(
-            nn.Sequential(*conv_norm_relu(coarse + skip, width), *conv_norm_relu(width, width))
-            for coarse, skip, width in zip(incoming, skips, widths, strict=True)
-        )
-        self.channels = widths
-        self.strides = tuple(strides[:-1])
+        super().__init__(channels, strides, widths=widths)
+        incoming = (*self.channels[1:], channels[-1])
+        self.gates = nn.ModuleList(AttentionGate(*each) for each in zip(channels[:-1], incoming, strict=True))
 
-    def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
-        """Decoder maps [B, widths[i], hᵢ, wᵢ], finest first."""
-        *skips, x = pyramid
-        maps: list[Tensor] = []
-        for gate, step, skip, ratio in reversed(list(zip(self.gates, self.steps, skips, self.ratios, strict=True))):
-            gated = gate(skip, x, ratio)
-            x = step(torch.cat([upsample(x, ratio, like=skip), gated], dim=1))
-            maps.insert(0, x)
-        return maps
+    def joined(self, place: int, skip: Tensor, coarser: Tensor, /) -> Tensor:
+        """The backbone's level times its gate, which asks the coarser map."""
+        gated: Tensor = self.gates[place](skip, coarser, self.ratios[place])
+        return gated
 
 
 class AttentionGate(nn.Module):

@@ -44,10 +44,15 @@ class UNet(Neck):
         """Decoder maps [B, widths[i], hᵢ, wᵢ], finest first."""
         *skips, x = pyramid
         maps: list[Tensor] = []
-        for step, skip, ratio in reversed(list(zip(self.steps, skips, self.ratios, strict=True))):
-            x = step(torch.cat([upsample(x, ratio, like=skip), skip], dim=1))
+        for i in reversed(range(len(skips))):
+            skip = self.joined(i, skips[i], x)
+            x = self.steps[i](torch.cat([upsample(x, self.ratios[i], like=skip), skip], dim=1))
             maps.insert(0, x)
         return maps
+
+    def joined(self, _place: int, skip: Tensor, _coarser: Tensor, /) -> Tensor:
+        """What the backbone's level at a place, ``skip`` [B, C, h, w], gives to the step after: here all of it."""
+        return skip
 
 
 def decoder_widths(strides: Sequence[int], widths: Sequence[int] | None) -> tuple[int, ...]:

@@ -43,3 +43,20 @@ def labels_of(
         return found
     found = (probabilities >= threshold).astype(np.uint8)
     return found[0] if task == "binary" else found
+
+
+def labels_at(
+    probabilities: NDArray[np.float32],
+    temperature: float,
+    task: Task,
+    threshold: float | NDArray[np.float32] = 0.5,
+) -> NDArray[np.uint8]:
+    """:func:`labels_of` the maps [K, H, W] at an ensemble's temperature, by a threshold of probabilities at it.
+
+    The maps before it are looked at, by the threshold moved back: float32 rounds what was apart to the same at low
+    temperatures, and a temperature changes no label.
+    """
+    if temperature != 1 and task != "multiclass":
+        back = [threshold_at(float(each), 1 / temperature) for each in np.ravel(threshold)]
+        threshold = np.array(back, np.float32).reshape(np.shape(threshold))
+    return labels_of(probabilities, task, threshold)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import cv2
@@ -95,3 +96,27 @@ def workplace(prepared, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setattr("segkit.suggestion.suggest.crops_per_second", lambda *_, **__: 20.0)
     return folder
+
+
+@pytest.fixture
+def shared():
+    """The folder of real datasets beside the checkout, where there is one."""
+    path = Path(__file__).parents[1] / "../shared/data"
+    if not path.is_dir():
+        pytest.skip("no shared datasets here")
+    return path.resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network():
+    """Everything works without one: whoever asks for an address beyond this machine fails."""
+    connect = socket.socket.connect
+
+    def at_home(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a connection to {address} was asked for")
+        return connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", at_home)
+        yield

@@ -1,6 +1,6 @@
 """What is done to a model's masks, chosen on a split of a dataset that it wasn't trained on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
 from segkit.choosing.choice import Case, Choice, Trial, choose, passes
+from segkit.columns import in_columns
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.scores import written
@@ -22,6 +23,7 @@ from segkit.prediction.of_sample import check_fit, predict_sample, spacing_of
 from segkit.prediction.prediction import Prediction
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import unlike_kept
+from segkit.progress import Progress
 from segkit.trusting.verdict import KEY
 
 LIMIT = share_of_memory(2 << 30)
@@ -44,17 +46,13 @@ class Postprocessed:
     def table(self) -> str:
         """What was tried, and the Dice before and after, as text."""
         rows = [("step", "class", "best", "of", "mean Dice", "", ""), *map(_row, self.choice.trials)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = [
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        ]
         kept = self.choice.settings.described() or "nothing helps: masks are left as they are"
         means = ", ".join(
             f"{name} {written(before)} → {written(self.choice.after[name])}"
             for name, before in self.choice.before.items()
         )
         said = f"Dice, mean over the {self.choice.cases} cases that it was chosen on: {means}"
-        return "\n".join([*lines, f"kept: {kept}", said])
+        return "\n".join([*in_columns(rows, right=False), f"kept: {kept}", said])
 
     def figures(self) -> dict[str, Any]:
         """The same, ready for JSON."""
@@ -78,7 +76,7 @@ def fit_postprocessing(
     split: str = "val",
     *,
     limit: int = LIMIT,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     **how: Any,
 ) -> Postprocessed:
     """Choose what is done to a model's masks, and keep it with the model: smoothing, thresholds, parts, holes.
@@ -134,7 +132,7 @@ class _Looks:
         folder: DatasetFolder,
         samples: Sequence[Sample],
         limit: int,
-        progress: Callable[[int, int, str], None] | None,
+        progress: Progress | None,
     ) -> None:
         self._predictor, self._folder, self._samples, self._room = predictor, folder, samples, limit
         self._progress, self._steps = progress, count(1)

@@ -1,6 +1,6 @@
 """Classifiers trained one by one, put together in several ways on one dataset: late fusion and early fusion."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,10 +15,12 @@ from segkit.classification.member_features import MemberFeatures, placed
 from segkit.classification.member_fit import check_data, check_members
 from segkit.devices import default_device, named_device
 from segkit.errors import UsageError
+from segkit.evaluation.seen import chosen_splits, weights_chosen
 from segkit.fitting.assemble import common_about
 from segkit.fitting.ways import Of
 from segkit.labelled.augmentation import Augmentation
 from segkit.labelled.images import LabelledImages
+from segkit.progress import Progress
 
 Way = Weights | Literal["early"]
 WAYS: tuple[Way, ...] = (*get_args(Weights), "early")
@@ -52,7 +54,7 @@ def fuse(
     views: int = 4,
     seed: int = 0,
     device: torch.device | str | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[Way, Fused]:
     """Put classifiers together in each of the ways, by its name; every image is shown to every member once.
 
@@ -137,13 +139,8 @@ def fuse(
 def _chosen_there(members: Mapping[str, Classifier], dataset: str, split: str) -> Iterator[str]:
     """What is to be said of members whose weights were chosen where the ensemble is fitted now."""
     for name, member in members.items():
-        trained = member.about.get("trained_on", {})
-        chosen = set(str(trained.get("chosen_on", "")).split(", "))
-        if trained.get("dataset") == dataset and chosen & set(split.split("+")):
-            yield (
-                f"{name}: its weights were chosen by their score on {split!r}, where it now looks a little better than "
-                "it is; with train.keep=last, or on another split, it doesn't"
-            )
+        for each in sorted(chosen_splits(member.about, dataset).intersection(split.split("+")))[:1]:
+            yield weights_chosen(name, each)
 
 
 def _early(

@@ -1,7 +1,7 @@
 """What each classifier is worth to an ensemble of them, and how far they agree."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +18,7 @@ from segkit.devices import default_device
 from segkit.fitting.agreement import kappa
 from segkit.fitting.inspection import Inspection, counts
 from segkit.labelled.opening import open_labelled
+from segkit.progress import Progress
 from segkit.statistics import tempered
 
 
@@ -26,7 +27,7 @@ def inspect_classifiers(
     data: str | Path | None = None,
     split: str = "test",
     *,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Inspection:
     """Look into an ensemble: its weights and, on images, top-1 of each member and of the rest, and how far they agree.
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from segkit.artifact import load
 from segkit.classification.labels_file import write_labels
-from segkit.classification.prediction import ImageLabel, LabelsImages, Progress, classify
+from segkit.classification.prediction import ImageLabel, LabelsImages, classify
 from segkit.data.claims import LIMIT
 from segkit.data.reader import PICTURES
 from segkit.data.suffixes import VOLUMES
 from segkit.errors import DataError, ModelError
 from segkit.prediction.sources import Source, expand, named_paths
 from segkit.prediction.writers import output_folder
+from segkit.progress import Progress
 from segkit.sections import Precision
 
 

@@ -1,6 +1,6 @@
 """What a classifier says of images: any number, of any size, in batches."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -23,10 +23,12 @@ from segkit.labelled.images import LabelledImages
 from segkit.labelled.view import View
 from segkit.precision import whole_float32
 from segkit.prediction.ahead import in_order
+from segkit.prediction.at_once import AtOnce
 from segkit.prediction.computing import AUTOCAST, computed_precision
 from segkit.prediction.evaluating import evaluating
 from segkit.prediction.opening import as_pixels
 from segkit.prediction.prepared import prepared
+from segkit.progress import Progress
 from segkit.sections import Precision
 
 BEST = 5
@@ -35,7 +37,6 @@ PIXELS = {"cuda": 1 << 24, "cpu": 1 << 21}
 """Pixels of a batch: a GPU is busy with that many, a CPU's caches hold no more."""
 READERS = 4  # threads that decode
 
-Progress = Callable[[int, int, str], None]
 Bytes = NDArray[np.uint8]
 
 
@@ -220,32 +221,26 @@ class Labeller:
 
     def _probabilities(self, pixels: Bytes) -> NDArray[np.float32]:
         """Float32 [B, K] of images uint8 [B, H, W, C]."""
-        found = None
+        at_once = AtOnce(min(self._batch or len(pixels), len(pixels)))
         try:
-            found = self._computed(torch.from_numpy(pixels))
+            found: NDArray[np.float32] = at_once.ask(self._computed, torch.from_numpy(pixels)).numpy()
         except torch.OutOfMemoryError as error:
-            if len(pixels) == 1:
-                raise UsageError(f"out of GPU memory with one image {list(pixels.shape[1:3])}") from error
-        if found is None:  # not above: there the error holds what the pass had in memory
-            torch.cuda.empty_cache()
-            self._batch = len(pixels) // 2
-            halves = np.array_split(pixels, -(-len(pixels) // self._batch))
-            return np.concatenate([self._probabilities(half) for half in halves])
+            raise UsageError(f"out of GPU memory with one image {list(pixels.shape[1:3])}") from error
+        if at_once.size < len(pixels):
+            self._batch = at_once.size
         if not np.isfinite(found).all():
             raise ModelError("the model gives values that are not finite; was its training finite?")
         return found
 
     @torch.inference_mode()
-    def _computed(self, pixels: Tensor) -> NDArray[np.float32]:
+    def _computed(self, pixels: Tensor) -> Tensor:
         image = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255  # [B, C, H, W], channels_last
         with (
             evaluating(self._network),
             whole_float32(self.device) if self.precision == "fp32" else nullcontext(),
             torch.autocast(self.device.type, self._low, enabled=self._low is not None),
         ):
-            found = self._ready.probabilities(image)
-        said: NDArray[np.float32] = found.float().cpu().numpy()
-        return said
+            return self._ready.probabilities(image).float().cpu()
 
 
 @dataclass(frozen=True)

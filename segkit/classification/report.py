@@ -14,15 +14,16 @@ from segkit.classification.classifier import Classifier
 from segkit.classification.confusion import Matrix, confusion_matrix, draw_confusion, write_confusion
 from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.classification.joint import JointClassifier
-from segkit.classification.prediction import Labeller, LabelsImages, Progress
+from segkit.classification.prediction import Labeller, LabelsImages
 from segkit.classification.score_table import classification_table
 from segkit.classification.scores import classification_scores, ranks
 from segkit.classification.worst import SHOWN, WorstImage, draw_worst
 from segkit.errors import DataError, ModelError
-from segkit.evaluation.seen import trained_splits
+from segkit.evaluation.seen import chosen_splits, fitted_splits, trained_splits
 from segkit.files import atomic_path, write_whole
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
+from segkit.progress import Progress
 from segkit.sections import Precision
 
 CONFUSED = 10  # pairs of classes that are named
@@ -233,12 +234,11 @@ def _seen_before(model: LabelsImages, images: LabelledImages, split: str) -> lis
 def _seen_by(about: Mapping[str, Any], images: LabelledImages, split: str) -> Iterator[str]:
     """The same of one model, by what is kept with it."""
     asked = set(split.split("+"))
-    trained, fitted = about.get("trained_on", {}), about.get("fitted_on", {})
-    here = fitted.get("dataset") == images.name
-    head = set(str(fitted.get("head trained on", "")).split("+")) if here else set()
+    fitted = about.get("fitted_on", {})
+    head = str(fitted.get("head trained on", "")).split("+") if fitted.get("dataset") == images.name else []
     if asked & {*trained_splits(about, images.name), *head}:
         yield f"model was trained on split {split!r} of {images.name}: these scores say little about new images"
-    if trained.get("dataset") == images.name and asked & set(str(trained.get("chosen_on", "")).split(", ")):
+    if asked & chosen_splits(about, images.name):
         yield f"weights were chosen by split {split!r} of {images.name}: these scores favour them"
-    if here and asked & set(str(fitted.get("split", "")).split("+")):
+    if asked & fitted_splits(about, images.name):
         yield f"ensemble was fitted on split {split!r} of {images.name}: these scores favour it"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segkit.columns import in_columns
 from segkit.evaluation.scores import written
 
 SCORES = {
@@ -27,7 +28,7 @@ def classification_table(metrics: Mapping[str, Any]) -> str:
     shown = [key for key in SCORES if key != "top5" or len(metrics["classes"]) > 5]
     rows = [["", "score", "95 % interval"]]
     rows += [[SCORES[key], written(metrics[key]), _range(intervals[key])] for key in shown]
-    lines = [title, "", *_aligned(rows), "", *_classes(metrics)]
+    lines = [title, "", *in_columns(rows), "", *_classes(metrics)]
     if metrics["confused"]:
         most = metrics["confused"][:PAIRS]
         pairs = "; ".join(f"{p['true']} for {p['predicted']} ({p['images']} of {p['of']})" for p in most)
@@ -39,29 +40,17 @@ def classification_table(metrics: Mapping[str, Any]) -> str:
 
 def _classes(metrics: Mapping[str, Any]) -> list[str]:
     found = list(metrics["per_class"].items())
-    head, below = "class", []
+    below = []
     if len(found) > FEW:
         defined = [each for each in found if each[1]["accuracy"] is not None]
         below = [f"the {FEW} of {len(found)} classes that are recognised least; metrics.json has all"]
         found = sorted(defined, key=lambda each: each[1]["accuracy"])[:FEW]
-    rows = [[head, "images", "accuracy", "95 % interval"]]
+    rows = [["class", "images", "accuracy", "95 % interval"]]
     for name, each in found:
         interval = metrics["intervals"]["per_class"][name]
         rows.append([name, f"{each['images']:,}", written(each["accuracy"]), _range(interval)])
-    return [*_aligned(rows), *below]
+    return [*in_columns(rows), *below]
 
 
 def _range(interval: Sequence[float] | None) -> str:
     return "–" if interval is None else f"{interval[0]:.3f}–{interval[1]:.3f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

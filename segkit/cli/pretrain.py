@@ -49,7 +49,8 @@ def pretrain(
     which image. `backbone: {name: …, weights: runs/NAME/backbone.safetensors}` in another recipe begins with it.
 
     Ctrl-C stops early and leaves the weights so far, the best or the last, as train.keep says. After that, or when the
-    program was killed, the same command with --resume goes on and ends as if it had never stopped.
+    program was killed, the same command with --resume goes on and ends as if it had never stopped (with train.minutes
+    not to the last bit: rates follow the clock).
     """
     from segkit.pretraining.run import pretrain as run_pretraining
 

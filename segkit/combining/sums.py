@@ -51,6 +51,7 @@ class Spread(Sums):
     def __init__(self, combination: Combination) -> None:
         super().__init__(combination)
         self.mean = self.squares = self.within = torch.zeros(())
+        self._sums_probabilities = type(combination).summand is Combination.summand  # then one sum is enough
 
     def statistics(self, temperature: float) -> PixelStatistics:
         """Of the whole at a temperature; how far the members differ is of their own probabilities, without it.
@@ -74,15 +75,14 @@ class Spread(Sums):
     def _sum_up(self, said: Said, weight: Tensor) -> None:
         super()._sum_up(said, weight)
         weighted = weight * said.probabilities
-        squares = weighted * said.probabilities
         if self.combination.task == "multiclass":
             # With a weight a member and class, its entropy takes their mean.
             within = entropy(said.probabilities, "multiclass")[:, None] * weight.mean(1, keepdim=True)
         else:
             p = said.probabilities.float().clamp(0, 1)  # rounding exceeds 1
             within = weight * (torch.special.entr(p) + torch.special.entr(1 - p))
-        self.mean = self._added(self.mean, weighted)
-        self.squares = self._added(self.squares, squares)
+        self.mean = self.total if self._sums_probabilities else self._added(self.mean, weighted)
+        self.squares = self._added(self.squares, weighted * said.probabilities)
         self.within = self._added(self.within, within)
 
 

@@ -12,8 +12,10 @@ from segkit.data.model_input import read_image
 from segkit.data.picture import open_picture
 from segkit.data.reader import Reader
 from segkit.errors import DataError
+from segkit.moments import Moments
 
 PICTURES = 200  # evenly spread over the split; more change the third digit at most
+FLAT = 1e-6  # deviation of a channel of 0..1, or a share of depth's mean, that counts as none
 
 
 def channel_statistics(
@@ -24,16 +26,11 @@ def channel_statistics(
     At most 200 pictures, or slices of volumes, are read, evenly spread. A constant channel gets a standard deviation of
     1.
     """
-    count, total, square = 0, np.zeros(reader.channels), np.zeros(reader.channels)
+    moments = Moments(reader.channels)
     pictures = folder.slices(samples, reader)
     for sample in pictures[:: -(-len(pictures) // PICTURES)]:
-        pixels = read_image(folder, sample, reader).reshape(-1, reader.channels).astype(np.float64)
-        count += len(pixels)
-        total += pixels.sum(0)
-        square += np.square(pixels).sum(0)
-    mean = total / count
-    deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
-    return mean.round(6).tolist(), np.where(deviation > 1e-6, deviation, 1.0).round(6).tolist()
+        moments.add(read_image(folder, sample, reader))
+    return moments.mean.round(6).tolist(), moments.deviation(FLAT).round(6).tolist()
 
 
 def depth_statistics(
@@ -60,7 +57,7 @@ def depth_statistics(
         raise DataError(f"{folder.path}: none of the {len(samples)} pictures asked for has a file in depth/")
     if inverse and not unit.metric:
         raise DataError(f"{folder.path}: depth is {unit.unit}, not in metres: its inverse means nothing")
-    count, total, square = 0, np.zeros(channels), np.zeros(channels)
+    moments = Moments(channels)
     for sample in maps[:: -(-len(maps) // PICTURES)]:
         if size is None:
             depth = folder.stored_depth(sample)
@@ -69,19 +66,13 @@ def depth_statistics(
             depth = resized_depth(on_picture, size, metric=unit.metric)
         assert depth is not None
         found = depth[depth[..., -1] > 0][:, :-1].astype(np.float64)
-        found = 1 / np.maximum(found, NEAREST) if inverse else found  # as the encoding has it
-        count += len(found)
-        total += found.sum(0)
-        square += np.square(found).sum(0)
-    if not count:
+        moments.add(1 / np.maximum(found, NEAREST) if inverse else found)  # as the encoding has it
+    if not moments.count:
         raise DataError(
             f"{folder.path / 'depth'}: nothing is measured in any of the {len(maps)} files; check depth_unit and "
             "depth_invalid in dataset.yaml"
         )
-    mean = total / count
-    deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
-    deviation = np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0)
-    return _rounded(mean), _rounded(deviation)
+    return _rounded(moments.mean), _rounded(moments.deviation(FLAT * np.abs(moments.mean)))
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:

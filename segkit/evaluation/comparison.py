@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from segkit.evaluation.report import Report, evaluate, open_source
 from segkit.evaluation.table import comparison_table
 from segkit.files import atomic_path, write_whole
 from segkit.prediction.settings import Kept
+from segkit.progress import Progress
 from segkit.sections import Precision
 from segkit.tta import TTA
 
@@ -88,7 +89,7 @@ def compare(
     precision: Precision | Kept = "kept",
     depth: bool = True,
     errors: str | Path | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Score several models on the same images, and hold each but the first against the first.
 

@@ -27,7 +27,7 @@ from segkit.evaluation.selective import Selective
 from segkit.evaluation.shown_slice import shown_slice
 from segkit.evaluation.surface import SurfaceDistances
 from segkit.evaluation.thresholds import ThresholdCounts
-from segkit.labels import at_temperature, labels_of
+from segkit.labels import at_temperature, labels_at, labels_of
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.steps import postprocess
 from segkit.postprocessing.targets import Spacing
@@ -121,11 +121,14 @@ def looks_of_model(
         unsure, probabilities = [], []
         for band, truth in _bands(predictor, ask, image, target, sample.name):
             parts = np.split(band, len(band) // model.maps)
-            parts[0] = at_temperature(parts[0], predictor.temperature, model.task)
+            plain, parts[0] = parts[0], at_temperature(parts[0], predictor.temperature, model.task)
             if any(tally.steps is not None and tally.steps.relabels for tally in tallies):
                 probabilities.append(parts[0])
             for tally, found in zip(tallies, labels, strict=True):
-                found.append(labels_of(parts[tally.part], model.task, tally.threshold))
+                if tally.part == 0:
+                    found.append(labels_at(plain, predictor.temperature, model.task, tally.threshold))
+                else:
+                    found.append(labels_of(parts[tally.part], model.task, tally.threshold))
                 if tally.calibration is not None:
                     tally.calibration.update(parts[tally.part], truth)
                 if tally.selective is not None:

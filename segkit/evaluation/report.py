@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -42,10 +42,9 @@ from segkit.prediction.of_sample import check_fit
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import Kept, is_kept, settings_for
 from segkit.prediction.writers import write_picture
+from segkit.progress import Progress
 from segkit.sections import Precision
 from segkit.tta import TTA
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,26 @@ def trained_splits(about: Mapping[str, Any], dataset: str) -> list[str]:
     return [split for split in named if split]
 
 
+def chosen_splits(about: Mapping[str, Any], dataset: str) -> set[str]:
+    """The splits of a dataset on which a model's weights were chosen by their score."""
+    trained = about.get("trained_on", {})
+    return set(str(trained.get("chosen_on", "")).split(", ")) if trained.get("dataset") == dataset else set()
+
+
+def fitted_splits(about: Mapping[str, Any], dataset: str, key: str = "fitted_on") -> set[str]:
+    """The splits of a dataset on which something of a model was fitted, or chosen: what ``key`` stands for."""
+    fitted = about.get(key, {})
+    return set(str(fitted.get("split", "")).split("+")) if fitted.get("dataset") == dataset else set()
+
+
+def weights_chosen(name: str, split: str) -> str:
+    """What is to be said where something is fitted on the split by which a model's weights were chosen."""
+    return (
+        f"{name}: its weights were chosen by their score on {split!r}, where it now looks a little better than it is; "
+        "with train.keep=last, or on another split, it doesn't"
+    )
+
+
 def trained_stems(about: Mapping[str, Any], folder: DatasetFolder) -> set[str]:
     """The pictures of a dataset that a model was trained on, by the splits that it has now."""
     return {stem for split in trained_splits(about, folder.name) for stem in folder.splits.get(split, ())}
@@ -66,8 +86,7 @@ def seen_before(
     """
     notes = []
     for key, what in (("fitted_on", "the model was fitted"), (CHOSEN_ON, "the steps after it were chosen")):
-        known = model.about.get(key, {})
-        if known.get("dataset") == folder.name and set(str(known.get("split")).split("+")) & set(split.split("+")):
+        if fitted_splits(model.about, folder.name, key) & set(split.split("+")):
             notes.append(f"{what} on split {split!r} of {folder.name}: these scores favour it")
     whole, *parts = kept_with(model).items()
     of_whole = list(_seen_by(whole[1], folder, samples, split, threshold_from))
@@ -84,7 +103,6 @@ def _seen_by(
     """The same of one model, by what is kept with it, to stand behind what it is called."""
     names, splits = trained_splits(about, folder.name), split.split("+")
     learnt, scored = trained_stems(about, folder), {sample.name for sample in samples}
-    chosen_on = str(about.get("trained_on", {}).get("chosen_on", "")).split(", ")
     if set(splits) & set(names):
         yield f" was trained on split {split!r} of {folder.name}: these scores say little about new images"
     elif shared := learnt & scored:
@@ -92,7 +110,7 @@ def _seen_by(
         yield f" was trained on {of}, which another split has too: these scores say little about new images"
     elif groups := shared_groups(folder, learnt, scored):
         yield f" was trained on other images of {len(groups)} groups, such as {groups[0]}: these scores favour it"
-    if names and set(splits) & set(chosen_on):
+    if chosen_splits(about, folder.name) & set(splits):
         yield f"'s weights were chosen by their score on split {split!r} of {folder.name}: these scores favour them"
     if threshold_from in names:
         yield (
@@ -125,16 +143,12 @@ def looked_at(known: Mapping[str, Mapping[str, Any]], folder: DatasetFolder, spl
             "what is fitted here expects too much of new groups"
         )
     for name, about in known.items():
-        trained, fitted = about.get("trained_on", {}), about.get("fitted_on", {})
-        chosen = [split for split in str(trained.get("chosen_on", "")).split(", ") if split in asked]
-        if trained.get("dataset") == dataset and chosen:
-            notes.append(
-                f"{name}: its weights were chosen by their score on {chosen[0]!r}, where it now looks a "
-                "little better than it is; with train.keep=last, or on another split, it doesn't"
-            )
-        steps = about.get(CHOSEN_ON, {})
-        for what, on in ((f"{name} itself was fitted", fitted), (f"the steps after {name} were chosen", steps)):
-            if on.get("dataset") == dataset and set(str(on.get("split")).split("+")) & asked:
+        notes += [weights_chosen(name, each) for each in sorted(chosen_splits(about, dataset) & asked)[:1]]
+        for what, key in (
+            (f"{name} itself was fitted", "fitted_on"),
+            (f"the steps after {name} were chosen", CHOSEN_ON),
+        ):
+            if fitted_splits(about, dataset, key) & asked:
                 notes.append(
                     f"{what} on split {split!r}, where it now looks a little better than it is: take another split "
                     "where there is one"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from segkit.columns import in_columns
 from segkit.evaluation.case_tables import case_tables
 from segkit.evaluation.score_rows import (
     ScoreRow,
@@ -138,12 +139,7 @@ def comparison_table(models: Mapping[str, Metrics], pairs: Mapping[str, Metrics]
     for name, pair in pairs.items():
         rows = [[f"{row['of']}, {row['averaged']}", *_compared(row)] for row in pair["scores"]]
         heads = ["", "A", "B", "B - A", f"{pair['level']:.0%} interval", "p"]
-        widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
-        lines += ["", f"A: {first}", f"B: {name}", ""]
-        lines += [
-            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-            for row in (heads, *rows)
-        ]
+        lines += ["", f"A: {first}", f"B: {name}", "", *in_columns([heads, *rows])]
         lines += ["", *comparison_remarks(pair)]
     notes = [f"note: {note}" for note in notes_of_several(models)]
     lines += ["", *notes] if notes else []

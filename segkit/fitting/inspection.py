@@ -1,7 +1,7 @@
 """What each member is worth to an ensemble, and how far the members agree."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from segkit.allocator import reused_memory
+from segkit.columns import in_columns
 from segkit.combining import Combination
 from segkit.combining.sums import Sums
 from segkit.data.folder import open_dataset
@@ -20,10 +21,11 @@ from segkit.fitting.agreement import agreement, draw_agreement
 from segkit.fitting.heldout import HeldOut, hold_out, windows
 from segkit.fitting.scores import member_scores
 from segkit.json_text import json_text
-from segkit.labels import at_temperature, labels_of
+from segkit.labels import labels_at
 from segkit.prediction.of_sample import check_fit
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import settings_for
+from segkit.progress import Progress
 
 WORDS = {"logit_mean": "mean of logits"}  # of combinations whose names are none
 
@@ -82,10 +84,7 @@ class Inspection:
                 told = "–" if rest is None else f"{rest:.4f} ({rest - self.whole:+.4f})"
                 row += [f"{self.alone[name]:.4f}", told]
             rows.append(row)
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines += [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        ]
+        lines += in_columns(rows, right=False)
         if self.agreement is not None:
             pairs = [
                 (self.agreement[i][j], self.names[i], self.names[j])
@@ -119,7 +118,7 @@ def inspect(
     data: str | Path | None = None,
     split: str = "test",
     *,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     **how: Any,
 ) -> Inspection:
     """Look into an ensemble: its weights and, on pictures, what each member is worth and how far they agree.
@@ -203,6 +202,6 @@ def _score(ensemble: Ensemble, pictures: Sequence[HeldOut], members: Sequence[in
         sums = Sums(combination)
         for member in members:
             sums.add(member, picture.members[member : member + 1], picture.image[None])
-        maps = at_temperature(sums.probabilities()[0].numpy(), ensemble.temperature, ensemble.task)
-        metrics.update(picture.name, labels_of(maps, ensemble.task, threshold), picture.target.numpy())
+        labels = labels_at(sums.probabilities()[0].numpy(), ensemble.temperature, ensemble.task, threshold)
+        metrics.update(picture.name, labels, picture.target.numpy())
     return headline(metrics.compute())[1]

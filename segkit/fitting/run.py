@@ -1,6 +1,6 @@
 """An ensemble's combination and temperatures, fitted on a split that its members haven't seen."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from segkit.model import Segmenter
 from segkit.prediction.of_sample import check_fit
 from segkit.prediction.predictor import Predictor
 from segkit.prediction.settings import unlike_kept
+from segkit.progress import Progress
 from segkit.statistics import tempered
 from segkit.task import Task
 from segkit.training.losses import build_loss
@@ -58,7 +59,7 @@ def fit(
     of: Of = "probabilities",
     temperature: bool = True,
     seed: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     **how: Any,
 ) -> Fitted:
     """Fit how an ensemble's members are combined, on a split that none of them was trained on.

@@ -1,7 +1,8 @@
 """A greedy soup: weights of several trainings from one beginning, averaged into one model."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,7 @@ from segkit.fitting.assemble import common_about
 from segkit.model import Segmenter
 from segkit.prediction.of_sample import check_fit
 from segkit.prediction.settings import settings_for
+from segkit.progress import Progress
 from segkit.training.population import learning_norms, measure_norms, plain_batches
 from segkit.training.rounding import is_rounded, round_weights
 from segkit.trusting.verdict import without_judge
@@ -53,7 +55,7 @@ def soup(
     data: str | Path,
     split: str = "val",
     *,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     **how: Any,
 ) -> Soup:
     """Average weights greedily (Wortsman et al., ICML 2022, recipe 1).
@@ -70,7 +72,8 @@ def soup(
         **how: settings of the predictor: tile, overlap, tta, precision.
 
     Raises:
-        UsageError: fewer than two models; of several architectures or ancestors; a split that one was trained on.
+        UsageError: fewer than two models; of several architectures or ancestors; a split that one was trained on,
+            or without foreground.
         ModelError: models of other classes than the dataset, or trained on another one, although they have BatchNorm.
     """
     folder = open_dataset(data)
@@ -88,6 +91,9 @@ def soup(
 
     found = {name: score_of(model, name) for name, model in models.items()}
     scores, what = {name: value for name, (_, value) in found.items()}, next(iter(found.values()))[0]
+    for name, value in scores.items():
+        if math.isnan(value):
+            raise UsageError(f"{name}: {what} is undefined on split {split!r}, which has nothing to find; name another")
     order = sorted(models, key=lambda name: -scores[name])
     kept, whole = [order[0]], scores[order[0]]
     best = copy.deepcopy(models[order[0]])

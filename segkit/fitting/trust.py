@@ -19,6 +19,7 @@ from segkit.evaluation.scores import mean_of_defined, overlap_scores
 from segkit.evaluation.seen import check_unseen_pictures, kept_with, looked_at, trained_splits
 from segkit.prediction.of_sample import check_fit, predict_sample, seen_of
 from segkit.prediction.predictor import Predictor
+from segkit.progress import Progress
 from segkit.recipe import PredictRecipe
 from segkit.trusting.familiar import Range, properties_of, ranges_of
 from segkit.trusting.quality import FEWEST, fit_quality
@@ -52,7 +53,7 @@ def trust(
     *,
     good: float = GOOD,
     risk: float = RISK,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     **how: Any,
 ) -> Trusted:
     """Fit what tells good predictions of a model from bad ones, and keep it with the model.

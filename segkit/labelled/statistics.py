@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.labelled.images import LabelledImages
+from segkit.moments import Moments
 
 MEASURED = 2000  # images, evenly spread over those asked for
 FLAT = 1e-3  # deviation of a channel, of 0..1, that counts as none
@@ -25,12 +26,7 @@ def channel_statistics(
         DataError: an image can't be read.
     """
     spread = chosen[np.linspace(0, len(chosen) - 1, min(MEASURED, len(chosen))).round().astype(np.int64)]
-    count, total, squares = 0, np.zeros(channels), np.zeros(channels)
+    moments = Moments(channels)
     for index in spread:
-        pixels = images.read(int(index), channels).reshape(-1, channels) / 255
-        count += len(pixels)
-        total += pixels.sum(0)
-        squares += (pixels**2).sum(0)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return mean.tolist(), np.where(std < FLAT, 1.0, std).tolist()
+        moments.add(images.read(int(index), channels) / 255)
+    return moments.mean.tolist(), moments.deviation(FLAT).tolist()

@@ -49,10 +49,15 @@ def check(settings: Postprocessing, task: Task, classes: Sequence[str], backgrou
                 raise RecipeError(f"{KEY}.{step}: no class is named as background, which {what}; leave it out")
 
 
-def check_units(settings: Postprocessing, *, volumes: bool) -> None:
-    """Raise RecipeError where a size is of volumes and the images are pictures, or the other way round."""
+def check_units(settings: Postprocessing, *, volumes: bool, measured: bool = True) -> None:
+    """Raise RecipeError where a size is of volumes and the images are pictures, or the other way round.
+
+    Also where it is in millimetres, and the images' pixels aren't ``measured``: nothing says how large they are.
+    """
     dimensions = 3 if volumes else 2
-    any_image = Scale((2,) * dimensions, (1.0,) * dimensions)
+    any_image = Scale((2,) * dimensions, (1.0,) * dimensions if measured else None)
+    if settings.smoothing is not None:
+        any_image.deviations(settings.smoothing)
     for size in settings.smallest.values():
         any_image.fewest_pixels(size)
     for size in settings.holes.values():

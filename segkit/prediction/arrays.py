@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.errors import NotFiniteError
-from segkit.labels import at_temperature, labels_of
+from segkit.labels import at_temperature, labels_at
 from segkit.prediction.ahead import Behind
 from segkit.prediction.npy import NpyRows, npy_rows
 from segkit.statistics import PixelStatistics, entropy
@@ -69,7 +69,7 @@ def collect(
             raise NotFiniteError(f"{name}: the model gives values that are not finite; was its training finite?")
         found = at_temperature(band[:maps], temperature, task)
         nats = entropy(torch.from_numpy(found[None]), task)[0].numpy()
-        places["labels"].write(top, labels_of(found, task, threshold))
+        places["labels"].write(top, labels_at(band[:maps], temperature, task, threshold))
         places["probabilities"].write(top, found)
         places["entropy"].write(top, nats)
         if "disagreement" in places:
@@ -88,7 +88,10 @@ def collect(
                     places[key] = (
                         _Held(dtype, shape) if path is None else files.enter_context(npy_rows(path, dtype, shape))
                     )
-            writing.give((top, band))
+            if band.shape[1] == size[0]:  # nothing to compute meanwhile, and a thread has memory of its own
+                put((top, band))
+            else:
+                writing.give((top, band))
             top += band.shape[1]
     if out is None:
         return {key: place.array for key, place in places.items() if isinstance(place, _Held)}

@@ -1,7 +1,6 @@
 """The objective ``captions``: a backbone and a text encoder learn which caption belongs to which image."""
 
 import csv
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from segkit.labelled.view import View
 from segkit.prediction.at_once import AtOnce
 from segkit.pretraining.augmented import VALIDATED, AugmentedImages, floats, validation_indices
 from segkit.pretraining.backbone_file import BACKBONE, write_backbone
+from segkit.pretraining.digest import digest_of
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
 from segkit.training.normalisation import image_normalisation
@@ -69,7 +69,9 @@ class CaptionsObjective:
             data.normalisation, data.channels, lambda: channel_statistics(images, self.chosen, data.channels)
         )
         self.dataset = images.name
-        self.digest = _digest(self.captioned, self.chosen, self.held_out, (mean, std))
+        names, captions = images.names, self.captioned.captions
+        parts = [() if each is None else each for each in (self.chosen, self.held_out)]
+        self.digest = digest_of((mean, std), *([(names[i], captions[i]) for i in part] for part in parts))
         self.image_text = ImageText.create(
             recipe.model.backbone.model_dump(),
             captions=[text for index in self.chosen for text in self.captioned.captions[index]],
@@ -242,17 +244,6 @@ def _check_telling(path: Path, images: int, texts: Sequence[str]) -> None:
     first = pieces(texts[0])
     if all(pieces(text) == first for text in texts):
         raise DataError(f"{path}: all images to train on have a caption of the same words; nothing tells them apart")
-
-
-def _digest(
-    captioned: CaptionedImages, chosen: NDArray[np.int64], held_out: NDArray[np.int64] | None, measured: object
-) -> str:
-    """Of names, captions and measured normalisation: reading every byte would take long where there are many."""
-    digest = hashlib.sha256(repr(measured).encode())
-    for indices in (chosen, held_out):
-        rows = [] if indices is None else [(captioned.images.names[i], captioned.captions[i]) for i in indices]
-        digest.update(repr(rows).encode())
-    return digest.hexdigest()
 
 
 def _table(path: Path, names: list[str], texts: list[str], similar: Tensor, own: NDArray[np.bool_]) -> None:

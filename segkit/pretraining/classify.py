@@ -1,6 +1,5 @@
 """The objective ``classify``: a backbone learns the classes of whole images."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from segkit.labelled.view import View
 from segkit.prediction.at_once import AtOnce
 from segkit.pretraining.augmented import VALIDATED, AugmentedImages, floats, validation_indices
 from segkit.pretraining.backbone_file import BACKBONE, write_backbone
+from segkit.pretraining.digest import digest_of
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
 from segkit.training.normalisation import image_normalisation
@@ -63,7 +63,10 @@ class ClassifyObjective:
             data.normalisation, data.channels, lambda: channel_statistics(self.images, self.chosen, data.channels)
         )
         self.dataset = self.images.name
-        self.digest = _digest(self.images, self.chosen, self.held_out, (mean, std))
+        names, labels = self.images.names, self.images.labels
+        parts = [() if each is None else each for each in (self.chosen, self.held_out)]
+        rows = ([(names[i], int(labels[i])) for i in part] for part in parts)
+        self.digest = digest_of((self.images.classes, mean, std), *rows)
         self.classifier = Classifier.create(
             recipe.model.backbone.model_dump(),
             classes=self.images.classes,
@@ -180,14 +183,3 @@ def _check_labelled(images: LabelledImages, found: NDArray[np.int64], splits: Se
             f"{images.path}: {images.names[without[0]]} in {named} has no label, as {len(without)} of {len(found)}; "
             "choose a split whose images have one"
         )
-
-
-def _digest(
-    images: LabelledImages, chosen: NDArray[np.int64], held_out: NDArray[np.int64] | None, measured: object
-) -> str:
-    """Of classes, names, labels and measured normalisation: reading every byte would take long where there are many."""
-    digest = hashlib.sha256(repr((images.classes, measured)).encode())
-    for indices in (chosen, held_out):
-        rows = [] if indices is None else [(images.names[index], int(images.labels[index])) for index in indices]
-        digest.update(repr(rows).encode())
-    return digest.hexdigest()

@@ -1,9 +1,7 @@
 """The objective ``colour_depth``: both backbones of a bridged segmenter learn from pictures and their depth alone."""
 
 import csv
-import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,13 @@ from segkit.contrasting.pairs import PairBatches, pair_samples, whole_size
 from segkit.contrasting.retrieval import nearest_of, ranks
 from segkit.contrasting.scoring import Retrieval, retrieve
 from segkit.data.dataset import SegmentationDataset
-from segkit.data.folder import DatasetFolder, Sample, open_dataset
+from segkit.data.folder import Sample, open_dataset
 from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.errors import DataError, RecipeError
 from segkit.files import atomic_path
 from segkit.pretraining.backbone_file import BACKBONE, write_backbone
+from segkit.pretraining.digest import digest_of
 from segkit.pretraining.objective import Batch, Batches
 from segkit.pretraining.recipe import PretrainRecipe
 from segkit.training.normalisation import depth_encoding, image_normalisation
@@ -67,7 +66,8 @@ class ColourDepthObjective:
             size=whole_size(data.shape, self.options),
         )
         self.dataset = self.folder.name
-        self.digest = _digest((mean, std, encoding), self.folder, self.samples, self.held_out)
+        read_by = (mean, std, encoding, self.folder.depth_format, self.folder.alignment)
+        self.digest = digest_of(read_by, _rows(self.samples), _rows(self.held_out))
         model = ColourDepth.create(
             recipe.model.backbone.model_dump(),
             recipe.model.depth.model_dump(),
@@ -167,13 +167,10 @@ def create(recipe: PretrainRecipe, device: torch.device) -> ColourDepthObjective
     return ColourDepthObjective(recipe, device)
 
 
-def _digest(measured: object, folder: DatasetFolder, *samples: Sequence[Sample]) -> str:
-    """Of what values mean and of the files' names and sizes, as of a segmenter's run."""
-    digest = hashlib.sha256(repr((measured, folder.depth_format, folder.alignment)).encode())
-    for sample in chain(*samples):
-        sizes = [file.stat().st_size for file in (sample.image, sample.depth) if file is not None]
-        digest.update(repr((sample.name, sizes)).encode())
-    return digest.hexdigest()
+def _rows(samples: Sequence[Sample]) -> list[tuple[str, list[int]]]:
+    """Names, and the sizes of their files."""
+    files = ((sample.name, (sample.image, sample.depth)) for sample in samples)
+    return [(name, [file.stat().st_size for file in both if file is not None]) for name, both in files]
 
 
 def _table(path: Path, found: Retrieval) -> None:

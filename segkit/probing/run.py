@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.classification.scores import TOP, classification_scores
+from segkit.columns import in_columns
 from segkit.devices import default_device, named_device
 from segkit.errors import DataError, UsageError
 from segkit.evaluation.seen import trained_splits
@@ -237,7 +238,7 @@ def _notes(figures: dict[str, Any], k: int, images: int) -> list[str]:
 def _rows(metrics: dict[str, Any]) -> list[str]:
     """A row a probe: top-1 with its interval and, of more than five classes, top-5."""
     five = len(metrics["classes"]) > TOP
-    rows = [f"{'':<20}{'top-1':>8}{'95 %':>18}" + (f"{'top-5':>10}" if five else "")]
+    rows = [["", "top-1", "95 %", *(["top-5"] if five else [])]]
     for title, key in {
         "nearest neighbours": "knn",
         "linear probe": "linear",
@@ -245,6 +246,6 @@ def _rows(metrics: dict[str, Any]) -> list[str]:
     }.items():
         found = metrics[key]
         interval = "{:.1%} to {:.1%}".format(*found["interval"]) if found.get("interval") else ""
-        row = f"{title:<20}{found['top1']:>8.2%}{interval:>18}"
-        rows.append((row + (f"{found['top5']:>10.2%}" if five and "top5" in found else "")).rstrip())
-    return rows
+        fifth = [f"{found['top5']:.2%}" if "top5" in found else ""] if five else []
+        rows.append([title, f"{found['top1']:.2%}", interval, *fifth])
+    return in_columns(rows)

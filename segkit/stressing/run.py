@@ -16,6 +16,7 @@ from torch import Tensor
 
 from segkit.allocator import reused_memory
 from segkit.artifact import AnyModel
+from segkit.columns import in_columns
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.data.masks import IGNORE, Ids
 from segkit.data.model_input import read_input
@@ -31,6 +32,7 @@ from segkit.nearest import nearest
 from segkit.prediction.evaluating import evaluating
 from segkit.prediction.of_sample import check_fit, spacing_of
 from segkit.prediction.predictor import Predictor
+from segkit.progress import Progress
 from segkit.stressing.corruptions import STRENGTHS, corrupted
 from segkit.stressing.fgsm import STRENGTHS as ATTACKS
 from segkit.stressing.fgsm import gradient_sign
@@ -76,15 +78,11 @@ class Robustness:
         lines = [f"{self.score}, on {self.on}"]
         for kind, by_model in self.curves.items():
             strengths = [strength for strength, _ in next(iter(by_model.values()))]
-            width = max(map(len, by_model))
-            lines += [
-                "",
-                ACROSS[kind],
-                f"{'':{width}}  none    " + "  ".join(f"{_shown(kind, each):<6.4g}" for each in strengths),
-            ]
+            rows = [["", "none", *(f"{_shown(kind, each):.4g}" for each in strengths)]]
             for name, curve in by_model.items():
                 values = [self.clean[kind][name], *(value for _, value in curve)]
-                lines.append(f"{name:{width}}  " + "  ".join(f"{value:.4f}" for value in values))
+                rows.append([name, *(f"{value:.4f}" for value in values)])
+            lines += ["", ACROSS[kind], *in_columns(rows)]
         return "\n".join(lines)
 
     def save(self, folder: str | Path) -> Path:
@@ -123,7 +121,7 @@ def stress(
     kinds: Sequence[str] = tuple(KINDS),
     most: int = 50,
     seed: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
     **how: Any,
 ) -> Robustness:
     """Score a model, and each member of an ensemble, on pictures that are corrupted or attacked.

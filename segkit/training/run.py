@@ -87,7 +87,7 @@ def train(
     if recipe.data.path is None:
         raise UsageError("no dataset given; name its folder: segkit train RECIPE --data FOLDER")
     folder = open_dataset(recipe.data.path)
-    _check_predict(recipe.predict, folder)
+    _check_predict(recipe.predict, folder, recipe.data.mpp)
     unfinished = unfinished_run(Path(out), recipe) if resume else None
     teacher = open_teacher(recipe.teacher, folder) if recipe.teacher is not None else None
     unlabelled: list[Sample] = []
@@ -195,7 +195,7 @@ def _train_members(
     return trained, minutes
 
 
-def _check_predict(predict: PredictRecipe, folder: DatasetFolder) -> None:
+def _check_predict(predict: PredictRecipe, folder: DatasetFolder, mpp: float | None) -> None:
     if folder.task == "multiclass" and predict.threshold != 0.5:
         raise RecipeError(
             f"predict.threshold={predict.threshold:g}: of several classes each pixel gets the most probable; leave it "
@@ -203,7 +203,9 @@ def _check_predict(predict: PredictRecipe, folder: DatasetFolder) -> None:
         )
     if predict.postprocess is not None:
         check_postprocessing(predict.postprocess, folder.task, folder.classes, folder.background)
-        check_units(predict.postprocess, volumes=any(sample.volume for sample in folder.files.values()))
+        images = [sample.image for sample in folder.files.values() if not sample.volume]
+        measured = mpp is not None or not without_resolution(images)
+        check_units(predict.postprocess, volumes=len(images) < len(folder.files), measured=measured)
 
 
 def _check_readers(plans: Sequence[Plan], teacher: AnyModel | None) -> None:

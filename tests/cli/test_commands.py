@@ -166,6 +166,22 @@ def test_train_prints_pure_json(workplace, tiny, capfd):
     assert result["metrics"]["split"] == "val"
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "splits"), [("--folds", "fold", "train, val"), ("--seeds", "seed", "train")]
+)
+def test_one_recipe_is_trained_several_times(option, name, splits, workplace, capfd):
+    small = {"backbone": {"name": "stem", "width": 4}, "neck": "unet"}
+    recipe = {"name": "one", "data": {"crop": 32}, "model": small, "train": {"epochs": 1, "batch": 2, "workers": 0}}
+    (workplace / "one.yaml").write_text(yaml.safe_dump(recipe))
+    command = ["train", "one.yaml", "--data", "cells", "--out", "several", "--json", option]
+    assert main([*command, "2"]) == 0
+    model = segkit.load(workplace / json.loads(capfd.readouterr().out)["model"])
+    assert list(model.names) == [f"{name}_0", f"{name}_1"]
+    assert model.about["trained_on"]["splits"] == splits
+    assert main([*command, "0"]) == 2
+    assert option.strip("-") in capfd.readouterr().err
+
+
 def test_models_lists_the_parts_with_their_sizes(capsys):
     assert main(["models", "--json"]) == 0
     listing = json.loads(capsys.readouterr().out)

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -40,12 +38,3 @@ def maker(tmp_path):
 def maker_at():
     """For a dataset that several tests read: ``maker_at(folder)({...}, classes=[...])``."""
     return Maker
-
-
-@pytest.fixture
-def shared():
-    """The folder of real datasets beside the checkout, where there is one."""
-    path = Path(__file__).parents[2] / "../shared/data"
-    if not path.is_dir():
-        pytest.skip("no shared datasets here")
-    return path.resolve()

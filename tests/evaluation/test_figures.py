@@ -10,6 +10,7 @@ from segkit.evaluation.figures import (
     interval_chart,
     pair_chart,
     reliability_diagram,
+    risk_coverage,
     score_histogram,
     threshold_curves,
 )
@@ -42,6 +43,21 @@ def test_a_calibrated_bin_lies_on_the_diagonal():
 def test_empty_bins_have_no_dot():
     svg = reliability_diagram({"a": bins((0, None, None), (4, 0.8, 0.5)), "b": bins((0, None, None))}, "", "")
     assert len(circles(svg)) == 1
+
+
+def test_risk_rises_from_left_to_right_on_its_axes():
+    svg = risk_coverage({"a": [[0.0, 0.0], [0.5, 0.1], [1.0, 0.2]], "b": [[0.0, 0.0], [1.0, 0.2]]})
+    first, second = (
+        [tuple(map(float, pair.split(","))) for pair in points.split()]
+        for points in re.findall(r'<polyline class="line" points="([^"]+)"', svg)
+    )
+    assert first[0] == second[0]  # nothing taken, nothing wrong: the corner
+    assert first[2] == second[1]
+    assert first[1] == pytest.approx(((first[0][0] + first[2][0]) / 2, (first[0][1] + first[2][1]) / 2), abs=0.1)
+    assert first[2][0] > first[0][0]
+    assert first[2][1] < first[0][1]  # up the page
+    assert "coverage: share of pixels taken" in svg
+    assert "share of them that is wrong" in svg
 
 
 def test_differences_are_drawn_around_zero():

@@ -1,5 +1,9 @@
 """Greedy soups: their weights are means, they are never worse, and strangers aren't mixed."""
 
+import shutil
+from pathlib import Path
+
+import cv2
 import pytest
 import torch
 
@@ -80,6 +84,18 @@ def test_what_is_not_known_to_be_related_is_refused(cells):
         soup({"a": cell_model(0), "b": stranger}, cells)
     with pytest.raises(UsageError, match="at least two models"):
         soup({"a": cell_model(0)}, cells)
+
+
+def test_a_split_with_nothing_to_find_is_refused(cells, tmp_path):
+    empty = Path(shutil.copytree(cells, tmp_path / "cells"))
+    for stem in open_dataset(empty).splits["val"]:
+        path = empty / "masks" / f"{stem}.png"
+        cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED) * 0)
+    models = {f"m{seed}": cell_model(seed) for seed in range(2)}
+    for parameter in models["m1"].head.parameters():
+        parameter.data.fill_(-1e3)  # draws nothing, and so is right
+    with pytest.raises(UsageError, match=r"m1: Dice of cell, pooled is undefined on split 'val', which has nothing"):
+        soup(models, empty)
 
 
 def test_the_split_trained_on_is_refused(cells):

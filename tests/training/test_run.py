@@ -243,6 +243,9 @@ def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, t
         quietly(recipe(data={"crop": None, "foreground": 0.5}), cells, out)
     with pytest.raises(RecipeError, match=r"predict\.postprocess\.smallest: 5 mm3 is of a volume; this is a picture"):
         quietly(recipe(predict={"postprocess": {"smallest": "5 mm3", "holes": True}}), cells, out)
+    for step, size in (("smallest", "5 mm2"), ("holes", "1 mm2"), ("smoothing", "1 mm")):
+        with pytest.raises(RecipeError, match=rf"{step}: {size}, but nothing says how large this image's pixels are"):
+            quietly(recipe(predict={"postprocess": {step: size}}), cells, out)
     with pytest.raises(RecipeError, match="normalisation=imagenet is for 3 channels, not 1"):
         quietly(recipe(data={"normalisation": "imagenet", "channels": 1}), cells, out)
     assert not out.exists()
