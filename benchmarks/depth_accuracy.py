@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, metavar="SYSTEM")
     parser.add_argument("--bridges", nargs="+", choices=BRIDGES, default=["concat", "gated"], help="on the tools")
     parser.add_argument("--best", choices=BRIDGES, help="the best bridge, instead of looking for it")
-    parser.add_argument("--longer", action="store_true", help="more than twice the time: 432 steps of eight crops, 450 on the tools")
+    parser.add_argument("--longer", action="store_true", help="432 steps of eight crops, 450 on the tools")
     parser.add_argument("--epochs", type=int, help="of every training, to see that all of it runs")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--results", type=Path)

@@ -82,3 +82,17 @@ def memory(rows: Rows) -> Lines:
         copies = f"{rows['members'][counts[-1]]['MiB with copies'][name]:.0f}"
         lines.append([name, *seconds, *used, f"{growth:.2f}", copies])
     return lines
+
+
+def predicted_dice(rows: Rows) -> Lines:
+    """How well Dice is foretold, of each dataset and system, and what single signs would say."""
+    signs = {"expected_dice": "Dice if probabilities are right", "entropy": "entropy", "disagreement": "disagreement"}
+    lines = [["data, system", "judged on", "images", "true Dice", "correlation", "mean error", *signs.values()]]
+    for key, row in rows.items():
+        for judged, found in row.items():
+            if judged != "machine":
+                single = [f"{found['signs alone'][sign]:.2f}" if sign in found["signs alone"] else "" for sign in signs]
+                true = f"{found['dice']:.3f} ± {found['spread of dice']:.3f}"
+                told = [f"**{found['correlation']:.2f}**", f"{found['mean error']:.3f}"]
+                lines.append([key, judged, str(found["images"]), true, *told, *single])
+    return lines

@@ -42,7 +42,9 @@ BENCHMARKS = {
     "start_up": Benchmark(1),
     "cifar10_speed": Benchmark(10),
     "captions": Benchmark(12, (CIFAR,)),
-    "coarse_maps": Benchmark(20, ("DATA/drive --change train.batch=2", "DATA/dsb2018_nuclei --epochs 2 --change train.batch=2")),
+    "coarse_maps": Benchmark(
+        20, ("DATA/drive --change train.batch=2", "DATA/dsb2018_nuclei --epochs 2 --change train.batch=2")
+    ),
     "fuzz": Benchmark(10),
     "mutants": Benchmark(30),
     "classifier_fusion": Benchmark(45, (CIFAR,), long=True),

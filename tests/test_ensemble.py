@@ -111,3 +111,18 @@ def test_probabilities_never_exceed_one_and_have_finite_entropy():
 def test_members_and_weights_that_do_not_fit_are_refused(build, message):
     with pytest.raises(UsageError, match=message):
         build()
+
+
+def test_depth_is_shown_to_the_members_that_take_it():
+    first = Segmenter.create(**BODY, classes=2, depth={"name": "stem", "width": 4}, bridge="concat").eval()
+    with torch.no_grad():  # bridges begin by saying nothing
+        for parameter in first.backbone.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
+    both = Ensemble([first, member(1)]).eval()
+    depth = torch.rand(2, 2, 12, 10, generator=torch.Generator().manual_seed(7))
+    depth[:, -1] = 1
+    expected = [first.probabilities(IMAGE, depth), both.members[1].probabilities(IMAGE)]
+    for place, each in enumerate(expected):
+        torch.testing.assert_close(both.member_probabilities(place, IMAGE, depth), each)
+    torch.testing.assert_close(both(IMAGE, depth), (expected[0] + expected[1]) / 2)
+    assert (expected[0] - first.probabilities(IMAGE)).abs().max() > 1e-4

@@ -176,7 +176,7 @@ def test_one_recipe_is_trained_several_times(option, name, splits, workplace, ca
     command = ["train", "one.yaml", "--data", "cells", "--out", "several", "--json", option]
     assert main([*command, "2"]) == 0
     model = segkit.load(workplace / json.loads(capfd.readouterr().out)["model"])
-    assert list(model.names) == [f"{name}_0", f"{name}_1"]
+    assert list(model.names) == [f"one-{name}1", f"one-{name}2"]
     assert model.about["trained_on"]["splits"] == splits
     assert main([*command, "0"]) == 2
     assert option.strip("-") in capfd.readouterr().err

@@ -313,3 +313,42 @@ def test_a_gates_weight_is_two_convolutions_of_logits_entropy_and_image():
     first, _, last = gate.scores[1]
     expected = (4 * (last(first(seen).relu()) / 4).tanh()).exp()
     torch.testing.assert_close(gate.weight(combining.Said(1, p, IMAGE)), expected)
+
+
+@pytest.mark.parametrize(("task", "maps"), [("multiclass", 3), ("multilabel", 3), ("binary", 1)])
+def test_disagreement_with_a_weight_a_member_and_map_is_that_of_the_stack(task, maps):
+    generator = torch.Generator().manual_seed(4)
+    said = probabilities_of(torch.randn(4, 2, maps, 5, 6, generator=generator) * 2, task)
+    weights = torch.rand(4, maps, generator=generator) + 0.1
+    weights = weights / weights.sum(0)
+    sums = Spread(Mean(4, maps, task, weights=weights))
+    for place in (2, 0, 3, 1):  # in any order
+        sums.add(place, said[place], IMAGE)
+    found = sums.statistics(1.0)
+    each = weights.view(4, 1, maps, 1, 1)
+    mean = (each * said).sum(0)
+    if task == "multiclass":
+        share = weights.mean(1)  # of a member in the whole: the mean over its classes' weights
+        own = (torch.special.entr(said).sum(2) * share.view(4, 1, 1, 1)).sum(0)
+        whole = torch.special.entr(mean / mean.sum(1, keepdim=True)).sum(1)
+    else:
+        own = (each * (torch.special.entr(said) + torch.special.entr(1 - said))).sum(0).mean(1)
+        whole = (torch.special.entr(mean) + torch.special.entr(1 - mean)).mean(1)
+    torch.testing.assert_close(found.mutual_information, (whole - own).clamp_min(0), atol=2e-6, rtol=0)
+    variance = (each * (said - mean) ** 2).sum(0)
+    torch.testing.assert_close(found.std**2, variance, atol=1e-6, rtol=0)
+
+
+def test_a_gate_of_grey_images_and_a_stack_of_one_map_are_the_smallest():
+    assert Gate(2, 1, "binary", channels=1).weight is not None
+    assert Stack(2, 1, "binary", width=1).options() == {"width": 1}
+
+
+def test_gradients_reach_every_member_through_the_sums():
+    said = [torch.full((1, 1, 2, 2), value, requires_grad=True) for value in (0.2, 0.5, 0.7)]
+    sums = Sums(Mean(3, 1, "binary"))
+    for place, each in enumerate(said):
+        sums.add(place, each, IMAGE[:1])
+    sums.probabilities().square().sum().backward()
+    for each in said:
+        torch.testing.assert_close(each.grad, torch.full((1, 1, 2, 2), 2 * 1.4 / 3 / 3))

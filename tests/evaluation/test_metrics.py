@@ -255,3 +255,10 @@ def test_what_comes_under_the_name_before_is_a_part_of_that_image():
     rows = [(row["name"], row["pixels"], row["dice"]["cell"]) for row in metrics.compute()["images"]]
     assert rows == [("scan", 3, 2 / 4), ("other", 2, 1.0)]
     assert metrics.counts[0, :, 1].tolist() == [1, 1, 1, 0]
+
+
+def test_an_update_gives_the_image_s_own_counts():
+    metrics = SegmentationMetrics(["background", "cell"], "binary", 0)
+    metrics.update("other", np.ones((4, 4), np.uint8), np.ones((4, 4), np.uint8))
+    labels, target = np.array([[1, 1, 0, 0]], np.uint8), np.array([[1, 0, 1, 255]], np.uint8)
+    assert metrics.update("a", labels, target)[:, 1].tolist() == [1, 1, 1, 0]  # TP, FP, FN, TN

@@ -38,3 +38,12 @@ def test_a_scale_is_that_of_what_the_model_sees():
 def test_words_without_meaning_are_refused():
     with pytest.raises(UsageError, match="tta='spin': expected"):
         views_of("spin")
+
+
+def test_mirror_and_flip_turn_columns_and_rows():
+    tile = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 1, 2, 2).repeat(1, 3, 1, 1) * torch.tensor([1, 10, 100]).view(
+        1, 3, 1, 1
+    )
+    seen = {tta: [view.of(tile)[0, 1].flatten().tolist() for view in views_of(tta)] for tta in ("mirror", "flip")}
+    assert seen["mirror"] == [[10, 20, 30, 40], [20, 10, 40, 30]]
+    assert seen["flip"] == [*seen["mirror"], [30, 40, 10, 20], [40, 30, 20, 10]]

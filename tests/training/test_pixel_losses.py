@@ -169,3 +169,10 @@ def test_a_soft_pixel_that_is_ignored_in_one_class_is_ignored():
 
 def test_focal_s_gamma_is_2_where_it_is_left_out():
     torch.testing.assert_close(Focal("multiclass")(*multiclass()), Focal("multiclass", gamma=2.0)(*multiclass()))
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.5])
+def test_a_share_of_the_foreground_is_within_0_and_1(alpha):
+    with pytest.raises(ValueError, match=rf"alpha is {alpha}; expected 0\.\.1"):
+        Focal("binary", alpha=alpha)
+    assert Focal("binary", alpha=1.0).alpha == 1

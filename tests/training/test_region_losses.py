@@ -198,3 +198,9 @@ def test_a_named_background_is_left_out_only_where_that_is_asked_for():
 def test_tversky_s_options_where_they_are_left_out():
     named = Tversky("multiclass", alpha=0.3, beta=0.7, smooth=1.0)
     torch.testing.assert_close(Tversky("multiclass")(*multiclass()), named(*multiclass()))
+
+
+def test_a_class_of_one_counted_pixel_counts():
+    target = row(1, 255, 255)
+    alone = Dice("binary")(logit(0.4, 0.9, 0.9), target).item()
+    assert alone == pytest.approx(1 - (2 * 0.4 + 1) / (0.4 + 1 + 1))

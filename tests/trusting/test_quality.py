@@ -127,3 +127,15 @@ def test_accepted_are_as_many_as_keep_the_bad_ones_and_one_more_within_the_risk(
     # (1 + 1) / (7 + 1) is within 0.3, (2 + 1) / (8 + 1) isn't
     found = _accepted(held, dice, np.ones(8), 0.5, 0.3)
     assert found == pytest.approx({"cut": 0.65, "accepted": 7 / 8, "worse": 1 / 7})
+
+
+def test_no_dice_above_one_is_expected():
+    quality = fitted(*made(60))
+    assert quality.predicted(np.array([50.0, 3.0, 7.0])) == 1
+    assert quality.predicted(np.array([-50.0, 3.0, 7.0])) == 0
+
+
+def test_of_equal_predictions_all_or_none_are_accepted():
+    held, dice = np.array([0.9, 0.9, 0.9, 0.8, 0.8]), np.array([0.9, 0.9, 0.9, 0.9, 0.1])
+    # three accepted: 1 of 4 within 0.3; four would be 1 of 5, but the fifth is the fourth's equal: 2 of 6
+    assert _accepted(held, dice, np.ones(5), 0.5, 0.3) == pytest.approx({"cut": 0.9, "accepted": 0.6, "worse": 0.0})
