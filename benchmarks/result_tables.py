@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from ensemble_tables import accuracy, against_best, memory
+from ensemble_tables import accuracy, against_best, memory, predicted_dice
 from pretraining_tables import captions, cifar10, cifar10_speed, fusion, retrieval, started
 from table_parts import SEEDS, Lines, Rows, differences, of_seeds, with_spread
 
@@ -323,6 +323,7 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "ensembles membranes": ("ensemble_accuracy", accuracy("em_isbi2012")),
     "ensembles against best": ("ensemble_accuracy", against_best),
     "ensemble memory": ("ensemble_memory", memory),
+    "predicted dice": ("predicted_dice", predicted_dice),
     "backbones": ("backbones", backbones),
     "tiles": ("tiles", tiles),
     "export": ("export", export),
