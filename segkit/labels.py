@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from segkit.statistics import tempered
 from segkit.task import Task
 
+LARGEST = 700.0  # exponent of e that is not infinite
+
 
 def at_temperature(probabilities: NDArray[np.float32], temperature: float, task: Task) -> NDArray[np.float32]:
     """Blended probability maps [K, H, W] at an ensemble's temperature, see :func:`segkit.statistics.tempered`."""
@@ -25,7 +27,7 @@ def threshold_at(threshold: float, temperature: float) -> float:
     """
     if temperature == 1 or not 0 < threshold < 1:
         return threshold
-    return 1 / (1 + math.exp(-math.log(threshold / (1 - threshold)) / temperature))
+    return 1 / (1 + math.exp(min(-math.log(threshold / (1 - threshold)) / temperature, LARGEST)))
 
 
 def labels_of(
@@ -54,9 +56,12 @@ def labels_at(
     """:func:`labels_of` the maps [K, H, W] at an ensemble's temperature, by a threshold of probabilities at it.
 
     The maps before it are looked at, by the threshold moved back: float32 rounds what was apart to the same at low
-    temperatures, and a temperature changes no label.
+    temperatures, and a temperature changes no label. A threshold of 0 or 1 can't be moved; it is of the maps at it.
     """
     if temperature != 1 and task != "multiclass":
-        back = [threshold_at(float(each), 1 / temperature) for each in np.ravel(threshold)]
+        given = [float(each) for each in np.ravel(threshold)]
+        if not all(0 < each < 1 for each in given):
+            return labels_of(at_temperature(probabilities, temperature, task), task, threshold)
+        back = [threshold_at(each, 1 / temperature) for each in given]
         threshold = np.array(back, np.float32).reshape(np.shape(threshold))
     return labels_of(probabilities, task, threshold)

@@ -73,7 +73,7 @@ def soup(
 
     Raises:
         UsageError: fewer than two models; of several architectures or ancestors; a split that one was trained on,
-            or without foreground.
+            or where a model's score is undefined.
         ModelError: models of other classes than the dataset, or trained on another one, although they have BatchNorm.
     """
     folder = open_dataset(data)

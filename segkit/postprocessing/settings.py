@@ -129,6 +129,12 @@ class Postprocessing(BaseModel):
         """The same without a step."""
         return Postprocessing(**{name: getattr(self, name) for name in self.steps if name != step})
 
+    @property
+    def in_millimetres(self) -> bool:
+        """Whether a size or length isn't in pixels."""
+        sizes = [self.smoothing, *self.smallest.values(), *self.holes.values()]
+        return any(isinstance(size, str) and "mm" in size for size in sizes)
+
     def described(self) -> str:
         """The steps in words."""
         said = []

@@ -204,7 +204,8 @@ def _check_predict(predict: PredictRecipe, folder: DatasetFolder, mpp: float | N
     if predict.postprocess is not None:
         check_postprocessing(predict.postprocess, folder.task, folder.classes, folder.background)
         images = [sample.image for sample in folder.files.values() if not sample.volume]
-        measured = mpp is not None or not without_resolution(images)
+        asked = mpp is None and predict.postprocess.in_millimetres  # then each file's header is read
+        measured = not (asked and without_resolution(images))
         check_units(predict.postprocess, volumes=len(images) < len(folder.files), measured=measured)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from segkit import Ensemble, Predictor, Segmenter, combining, load, save
-from segkit.combining import Gate, LogitMean, Mean, Stack
+from segkit.combining import Gate, LogitMean, Mean, Said, Stack
 from segkit.combining.sums import Spread, Sums
 from segkit.errors import ModelError, UsageError
 from segkit.statistics import entropy, logits_of, probabilities_of, tempered
@@ -340,7 +340,9 @@ def test_disagreement_with_a_weight_a_member_and_map_is_that_of_the_stack(task, 
 
 
 def test_a_gate_of_grey_images_and_a_stack_of_one_map_are_the_smallest():
-    assert Gate(2, 1, "binary", channels=1).weight is not None
+    gate = Gate(2, 1, "binary", channels=1)
+    said = Said(0, torch.full((1, 1, 4, 4), 0.3), IMAGE[:1, :1, :4, :4])
+    assert gate.weight(said).shape == (1, 1, 4, 4)
     assert Stack(2, 1, "binary", width=1).options() == {"width": 1}
 
 
