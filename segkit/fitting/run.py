@@ -16,7 +16,7 @@ from segkit.evaluation.seen import check_unseen_pictures, looked_at
 from segkit.fitting.heldout import HeldOut, hold_out, windows, with_members
 from segkit.fitting.judge import Fit, Verdict, judge
 from segkit.fitting.scores import member_scores
-from segkit.fitting.temperature import crossed, kept_temperature, temperature_of
+from segkit.fitting.temperature import GUESSING, crossed, kept_temperature, temperature_of
 from segkit.fitting.ways import Of, Shape, Weights, ways_to_fit
 from segkit.labels import threshold_at
 from segkit.model import Segmenter
@@ -123,6 +123,7 @@ def fit(
             with_members(picture, lambda index, maps: tempered(maps, temperatures[index], bare.task))
             for picture in pictures
         ]
+    guessing = [index for index, each in enumerate(temperatures) if each > GUESSING]
     scores, score = member_scores(bare, pictures)
     shape = Shape(count, bare.maps, bare.task, bare.reader.channels)
     averaged: Of = "logits" if weights == "stack" else of
@@ -133,7 +134,7 @@ def fit(
         fits = (
             {"score": partial(_by_score, bare, shape, of)}
             if weights == "score"
-            else ways_to_fit(weights, shape, of, objective, tempered=temperature, seed=seed)
+            else ways_to_fit(weights, shape, of, objective, tempered=temperature, guessing=guessing, seed=seed)
         )
         temper = partial(temperature_of, log_loss=log_loss) if temperature else None
         verdict = judge(plain, fits, pictures, units, objective, temper=temper, seed=seed)
@@ -156,6 +157,12 @@ def fit(
     about = {"dataset": folder.name, "split": split, "pictures": len(samples), "weights": weights, "of": averaged}
     if verdict is not None:
         about["kept"] = verdict.best != "plain"
+        if about["kept"] and weights in ("member", "class"):
+            notes += [
+                f"{bare.names[index]}: only guesses on these pictures (temperature {temperatures[index]:.3g}); its "
+                "weight is 0"
+                for index in guessing
+            ]
         notes.insert(0, f"{weights}: {verdict.reason}")
     model.about = {**_thresholds_moved(without_judge(bare.about), whole, bare.task), "metrics": {}, "fitted_on": about}
     if weights != "uniform" or temperature:

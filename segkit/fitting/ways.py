@@ -1,6 +1,6 @@
 """The ways to fit how members are combined, each a function of the pictures to fit on."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -43,16 +43,32 @@ class Shape(NamedTuple):
 
 
 def ways_to_fit(
-    weights: Fittable, shape: Shape, of: Of, loss: nn.Module, *, tempered: bool, seed: int
+    weights: Fittable,
+    shape: Shape,
+    of: Of,
+    loss: nn.Module,
+    *,
+    tempered: bool,
+    guessing: Collection[int] = (),
+    seed: int,
 ) -> dict[str, Fit]:
     """Fits by name: of a gate or stack one, of weights one for each strength of being drawn toward equal ones.
 
-    ``tempered`` says that the whole will have a temperature.
+    ``tempered`` says that the whole will have a temperature. Members that are ``guessing``, by their places, get no
+    weight: what is the same at every pixel could take any, since the whole's temperature makes up for it.
     """
     if weights == "gate" or weights == "stack":
         return {weights: partial(_network, kind=weights, shape=shape, loss=loss, seed=seed)}
+    knowing = [place for place in range(shape.members) if place not in guessing]
     weighted = partial(
-        _weighted, by_map=weights == "class", shape=shape, of=of, loss=loss, tempered=tempered, seed=seed
+        _weighted,
+        knowing=knowing or list(range(shape.members)),
+        by_map=weights == "class",
+        shape=shape,
+        of=of,
+        loss=loss,
+        tempered=tempered,
+        seed=seed,
     )
     return {f"shrinkage {each:g}": partial(weighted, shrinkage=each) for each in SHRINKAGES}
 
@@ -71,6 +87,7 @@ def _weighted(
     pictures: Sequence[HeldOut],
     *,
     shrinkage: float,
+    knowing: list[int],
     by_map: bool,
     shape: Shape,
     of: Of,
@@ -79,7 +96,9 @@ def _weighted(
     seed: int,
 ) -> Combination:
     members, target = points(pictures, POINTS, seed=seed)
-    fitted = fit_weights(
-        shape.mean(of=of), members, target, loss, by_map=by_map, shrinkage=shrinkage, tempered=tempered
+    found = fit_weights(
+        shape.mean(of=of), members[knowing], target, loss, by_map=by_map, shrinkage=shrinkage, tempered=tempered
     )
+    fitted = torch.zeros(shape.members, found.shape[1])
+    fitted[knowing] = found
     return shape.mean(of=of, weights=fitted)
