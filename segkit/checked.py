@@ -23,4 +23,4 @@ class Checked(BaseModel):
             raise UsageError(f"{where}: {message[0].lower()}{message[1:]}{found_there(fault['input'])}") from None
 
     # Where such an object is a part of another one, or of a file, that one's error is told, with the way to the value.
-    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # pydantic's mark

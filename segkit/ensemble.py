@@ -108,8 +108,8 @@ class Ensemble(nn.Module):
         """Probabilities, their entropy, mutual information and standard deviation over the members.
 
         Mutual information is the entropy of the members' weighted mean, before the whole's temperature, minus the
-        weighted mean of their entropies, at least 0
-        (Houlsby et al., 2011; nats); the standard deviation is weighted alike.
+        weighted mean of their entropies, at least 0 (Houlsby et al., 2011; nats); the standard deviation is weighted
+        alike.
         """
         image, depth = self.reader.apart(image, depth)
         sums = Spread(self.combination)

@@ -64,11 +64,11 @@ def fit(
 ) -> Fitted:
     """Fit how an ensemble's members are combined, on a split that none of them was trained on.
 
-    Members come first to temperatures of their own. Then weights, a gate or a stack are fitted by log loss and Dice;
-    how strongly weights are drawn toward equal ones is chosen by cross-validation over the pictures (over the groups,
-    where there are groups), and so is whether anything fitted is kept at all: it must do better than equal weights on
-    pictures it didn't see. At last the whole comes to a temperature. A temperature is kept if it lowers the log loss of
-    pictures it wasn't fitted on.
+    Members come first to temperatures of their own. Then weights, a gate or a stack are fitted by log loss and Dice; a
+    member whose best temperature is the highest only guesses, and gets no weight. How strongly weights are drawn toward
+    equal ones is chosen by cross-validation over the pictures (over the groups, where there are groups), and so is
+    whether anything fitted is kept at all: it must do better than equal weights on pictures it didn't see. At last the
+    whole comes to a temperature. A temperature is kept if it lowers the log loss of pictures it wasn't fitted on.
 
     Args:
         ensemble: of trained members; how it combined them before doesn't matter.
