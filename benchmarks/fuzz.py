@@ -1,18 +1,20 @@
 """Ten thousand damaged files: nothing but a result or one of segkit's own errors, in bounded time and memory.
 
-    python benchmarks/fuzz.py [--count 10000] [--commands 50] [--seed 0] [--only recipe dataset model picture]
+    python benchmarks/fuzz.py [--count 10000] [--commands 50] [--real DATA] [--only recipe dataset model picture]
 
 Good files are made first: a dataset of drawn cells, a picture as PNG, JPEG, TIFF, WebP and BMP, volumes (NIfTI, NRRD,
-MetaImage, a DICOM series), recipes (those that are shipped), and a small saved ensemble. Input i is drawn by
-(seed, i): one of these, one of its files, and one to three changes to that: bytes turned, cut off, put in twice, zeroed
-or exchanged; in text also keys and values exchanged for others, numbers for huge or negative ones, and lines lost or
-moved. Then, by what the file belongs to:
+MetaImage, a DICOM series), recipes (those that are shipped), and a small saved ensemble. With --real, a folder of real
+datasets, so are a picture a split of each of them, one picture or volume of each to predict, and DICOM files. Input i
+is drawn by (seed, i): one of these, one of its files, and one to three changes to that: bytes turned, cut off, put in
+twice, zeroed or exchanged; in text also keys and values exchanged for others, numbers for huge or negative ones, and
+lines lost or moved. Then, by what the file belongs to:
 
 * ``recipe``: ``load_recipe``; ``dataset``: ``open_dataset`` and ``segkit.check``; ``model``: ``segkit.load`` and one
   prediction; ``picture``: ``Predictor.predict_files`` of a picture or volume.
 
 A finding is an error that isn't a ``SegkitError``, a process that dies, more than --seconds (10) or 2 GiB, a file
 written outside the output folder, or a hidden one left in it. Inputs run in forks of one process, some dozens each.
+Before them come --documents of each kind that Hypothesis writes (``fuzz_documents.py``), which are counted beside them.
 
 The next --commands inputs go through the program itself, each a process: ``segkit config show``, ``segkit check`` and
 ``segkit predict``. There any exit but 0, or 2 or 3 with a line that begins with ``error:`` or the report of
@@ -25,7 +27,6 @@ import faulthandler
 import json
 import os
 import random
-import re
 import resource
 import shutil
 import signal
@@ -40,39 +41,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
+import yaml
+from fuzz_damage import damage
+from fuzz_documents import try_documents
+from fuzz_files import add_real, make_good
 from machine import machine
 
 import segkit
-from segkit.data.synthetic import draw_cells
 from segkit.errors import SegkitError
 from segkit.files import TEMPORARY
-from segkit.medical.synthetic_volumes import draw_study, draw_volumes
 from segkit.recipe_file import load_recipe
 
 RESULTS = Path(__file__).parent / "results" / "fuzz.json"
-CONFIGS = Path(__file__).parent.parent / "configs"
 TOGETHER = 40  # inputs a process
 MEMORY = 2 << 20  # KiB
 STARTING = 10  # seconds that a process may take until it has loaded PyTorch
-TEXT = (".yaml", ".json", ".mhd", ".md")
-WORDS = [
-    "null",
-    "true",
-    "[]",
-    "{}",
-    "-1",
-    "0",
-    "1e309",
-    "99999999999999999999",
-    "nan",
-    "''",
-    "../..",
-    "/",
-    "é",
-    "\u0000",
-]
 Target = Callable[[Path, Path, Path, Path], object]
 """Of the folder, where to write, a good model, and the damaged file."""
 
@@ -81,21 +65,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--commands", type=int, default=50)
+    parser.add_argument("--documents", type=int, default=1000)
+    parser.add_argument("--real", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if arguments.real and not arguments.real.is_dir():
+        parser.error(f"{arguments.real}: not a folder; the one that holds the datasets was expected")
     torch.set_num_threads(1)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         good = make_good(place / "good")
+        if arguments.real:
+            add_real(place / "real", arguments.real, good)
         for name, target in TARGETS.items():  # all of it is loaded once, and good files are fine
-            shutil.copytree(good[name], place / "work")
-            target(place / "work", place / "out", good["model"], next(iter(sorted((place / "work").rglob("*.*")))))
-            shutil.rmtree(place / "work")
+            for source in good[name]:
+                shutil.copytree(source, place / "work")
+                target(place / "work", place / "out", good["model"][0], min((place / "work").rglob("*.*")))
+                shutil.rmtree(place / "work")
         findings, seen, at = [], Counter[str](), 0
+        written = {
+            name: documents(place, good, arguments, name, findings) for name in arguments.only if name in WRITTEN
+        }
         while at < arguments.count:
             at, found, counted = together(place, good, arguments, at)
             findings += found
@@ -109,10 +103,13 @@ def main() -> None:
             if row["outcome"] not in ("fine", "refused"):
                 findings.append(row)
                 print(json.dumps(row), flush=True)
+    real = sorted(each.name for each in arguments.real.iterdir() if each.is_dir()) if arguments.real else []
     summary = {
         "inputs": arguments.count,
         "seed": arguments.seed,
+        "real datasets": real,
         "outcomes": dict(sorted(seen.items())),
+        "documents": written,
         "through commands": dict(sorted(through.items())),
         "findings": findings,
         "minutes": round((time.monotonic() - began) / 60, 1),
@@ -120,38 +117,94 @@ def main() -> None:
     }
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     arguments.results.write_text(json.dumps(summary, indent=1) + "\n")
-    print(f"{arguments.count} inputs, {len(findings)} findings; {dict(seen)}, through commands {dict(through)}")
+    print(f"{arguments.count} inputs, {len(findings)} findings; {dict(seen)}, {written}, commands {dict(through)}")
 
 
-def make_good(place: Path) -> dict[str, Path]:
-    """The folders that inputs are made of, by target."""
-    place.mkdir(parents=True)
-    cells = draw_cells(place / "dataset", images=6, size=32)
-    pictures = place / "picture"
-    pictures.mkdir()
-    image = cv2.imread(str(next((cells / "images").iterdir())))
-    for suffix in ("png", "jpg", "tif", "webp", "bmp"):
-        cv2.imwrite(str(pictures / f"cells.{suffix}"), image)
-    body = draw_volumes(place / "bodies", cases=3, shape=(12, 10, 6), spacing=(30, 30, 30))
-    nifti = next((body / "images").iterdir())
-    shutil.copy(nifti, pictures / "body.nii.gz")
-    import SimpleITK
+def documents(
+    place: Path, good: dict[str, list[Path]], arguments: argparse.Namespace, target: str, findings: list[dict[str, Any]]
+) -> dict[str, int]:
+    """Show a target the documents that Hypothesis writes, in one fork; how many ended how."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        with os.fdopen(writer, "w", buffering=1) as told:
+            try:
+                silently()
+                show_documents(place, good, arguments, target, told)
+            except BaseException:
+                told.write(json.dumps({"finding": traceback.format_exc()[-3000:]}) + "\n")
+            finally:
+                told.flush()
+                os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        rows = [json.loads(line) for line in lines]
+    os.waitpid(child, 0)
+    counted = Counter(row["outcome"] for row in rows if "outcome" in row)
+    found = [row["finding"] for row in rows if "finding" in row]
+    begun = [row["begun"] for row in rows if "begun" in row]
+    if not found and len(begun) > sum(counted.values()):
+        found = [f"died or hung: {begun[-1]}"]
+    findings += [{"target": target, "document": each} for each in found]
+    print(json.dumps({target: dict(counted), "findings": found}), flush=True)
+    return dict(sorted(counted.items()))
 
-    volume = SimpleITK.ReadImage(str(nifti))
-    for name in ("body.nrrd", "body.mha", "body.mhd"):
-        SimpleITK.WriteImage(volume, str(pictures / name))
-    draw_study(pictures / "study", shape=(12, 10, 6), spacing=(30, 30, 30))
-    (place / "recipe").mkdir()
-    for recipe in CONFIGS.glob("*.yaml"):
-        shutil.copy(recipe, place / "recipe" / recipe.name)
-    torch.manual_seed(0)
-    model = segkit.Segmenter.create({"name": "stem", "width": 2}, neck="unet", classes=["background", "cell"])
-    segkit.save(segkit.Ensemble([model, model], names=["a", "b"]).eval(), place / "model")
-    return {name: place / name for name in TARGETS}
+
+def show_documents(
+    place: Path, good: dict[str, list[Path]], arguments: argparse.Namespace, target: str, told: Any
+) -> None:
+    """Have them written and read in this process, each told before it is read and after."""
+    files = [file for folder in good[target] for file in sorted(folder.glob(WRITTEN[target]))]
+    for number, file in enumerate(files):
+
+        def act(document: dict[str, Any], file: Path = file) -> None:
+            text = json.dumps(document) if file.suffix == ".json" else yaml.safe_dump(document, allow_unicode=True)
+            told.write(json.dumps({"begun": text[:2000]}) + "\n")
+            signal.alarm(arguments.seconds)
+            outcome = show(place, good, target, file, text)
+            signal.alarm(0)
+            told.write(json.dumps({"outcome": outcome}) + "\n")
+
+        share = max(1, arguments.documents // len(files))
+        try_documents(yaml.safe_load(file.read_text(encoding="utf-8")), act, share, arguments.seed + number)
+
+
+def show(place: Path, good: dict[str, list[Path]], target: str, file: Path, text: str) -> str:
+    """Show a target the good folder with that text in the place of the file."""
+    work, out = place / "work", place / "out"
+    for folder in (work, out):
+        shutil.rmtree(folder, ignore_errors=True)
+    if target == "recipe":
+        work.mkdir()
+    else:
+        shutil.copytree(file.parent, work)
+    (work / file.name).write_text(text, encoding="utf-8")
+    before, outcome = listing(place), "fine"
+    try:
+        TARGETS[target](work, out, good["model"][0], work / file.name)
+    except SegkitError as error:
+        outcome = "refused"
+        if "\n" in str(error):
+            raise AssertionError(f"several lines: {error}") from error
+    if strange := strange_files(place, before):
+        raise AssertionError(strange)
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > MEMORY:
+        raise AssertionError("more than 2 GiB")
+    return outcome
+
+
+def silently() -> None:
+    """Let this process say nothing, and end at an alarm also within a library."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    faulthandler.disable()
 
 
 def together(
-    place: Path, good: dict[str, Path], arguments: argparse.Namespace, first: int
+    place: Path, good: dict[str, list[Path]], arguments: argparse.Namespace, first: int
 ) -> tuple[int, list[dict[str, Any]], Counter[str]]:
     """Run some inputs in one fork: the next one to run, what was found, and how each ended."""
     last = min(first + TOGETHER, arguments.count)
@@ -176,13 +229,9 @@ def together(
     return begun + 1, findings, Counter(row["outcome"].split(":")[0] for row in ended.values())
 
 
-def run(place: Path, good: dict[str, Path], arguments: argparse.Namespace, inputs: range, told: Any) -> None:
+def run(place: Path, good: dict[str, list[Path]], arguments: argparse.Namespace, inputs: range, told: Any) -> None:
     """Run inputs in this process, each told before it begins and when it is over."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also within a library
-    faulthandler.disable()
+    silently()
     for number in inputs:
         row, file = damaged_input(place, good, arguments, number)
         target, work, out = row["target"], place / "work", place / "out"
@@ -191,7 +240,7 @@ def run(place: Path, good: dict[str, Path], arguments: argparse.Namespace, input
         signal.alarm(arguments.seconds)
         began = time.monotonic()
         try:
-            TARGETS[target](work, out, good["model"], file)
+            TARGETS[target](work, out, good["model"][0], file)
             outcome = "fine"
         except SegkitError as error:
             outcome = "refused" if "\n" not in str(error) else "several lines: " + str(error)[:300]
@@ -206,7 +255,9 @@ def run(place: Path, good: dict[str, Path], arguments: argparse.Namespace, input
             return  # the highest that a process ever took is all that is known of it
 
 
-def through_command(place: Path, good: dict[str, Path], arguments: argparse.Namespace, number: int) -> dict[str, Any]:
+def through_command(
+    place: Path, good: dict[str, list[Path]], arguments: argparse.Namespace, number: int
+) -> dict[str, Any]:
     """Run one input through the program: what it was, and how that ended."""
     row, file = damaged_input(place, good, arguments, number)
     work, out = place / "work", place / "out"
@@ -214,8 +265,8 @@ def through_command(place: Path, good: dict[str, Path], arguments: argparse.Name
     words = {
         "recipe": ["config", "show", str(file)],
         "dataset": ["check", str(work)],
-        "model": ["predict", str(work), str(good["picture"] / "cells.png"), "-o", str(out)],
-        "picture": ["predict", str(good["model"]), str(source), "-o", str(out)],
+        "model": ["predict", str(work), str(good["picture"][0] / "cells.png"), "-o", str(out)],
+        "picture": ["predict", str(good["model"][0]), str(source), "-o", str(out)],
     }[row["target"]]
     before, began = listing(place), time.monotonic()
     with (place / "said").open("w+") as said:
@@ -245,7 +296,7 @@ def through_command(place: Path, good: dict[str, Path], arguments: argparse.Name
 
 
 def damaged_input(
-    place: Path, good: dict[str, Path], arguments: argparse.Namespace, number: int
+    place: Path, good: dict[str, list[Path]], arguments: argparse.Namespace, number: int
 ) -> tuple[dict[str, Any], Path]:
     """The folder ``work`` with one file of it damaged: what was done, and to which."""
     draw = random.Random(f"{arguments.seed} {number}")
@@ -253,10 +304,12 @@ def damaged_input(
     work = place / "work"
     for folder in (work, place / "out"):
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(good[target], work)
+    folder = draw.choice(good[target])
+    shutil.copytree(folder, work)
     file = draw.choice(sorted(path for path in work.rglob("*") if path.is_file()))
     what = damage(file, draw)
-    return {"input": number, "target": target, "file": file.relative_to(work).as_posix(), "damage": what}, file
+    named = file.relative_to(work).as_posix()
+    return {"input": number, "target": target, "of": folder.name, "file": named, "damage": what}, file
 
 
 def strange_files(place: Path, before: set[str]) -> str | None:
@@ -272,80 +325,6 @@ def listing(place: Path) -> set[str]:
 
 def hidden(name: str) -> bool:
     return any(TEMPORARY.fullmatch(part) for part in name.split("/"))
-
-
-def damage(file: Path, draw: random.Random) -> str:
-    """Change a file in one to three ways; what was done."""
-    data, done = file.read_bytes(), []
-    for _ in range(draw.randint(1, 3)):
-        way = draw.choice(TEXT_WAYS if file.suffix in TEXT and draw.random() < 0.7 else BYTE_WAYS)
-        data = way(data, draw)
-        done.append(way.__name__)
-    file.write_bytes(data)
-    return ", ".join(done)
-
-
-def turned(data: bytes, draw: random.Random) -> bytes:
-    changed = bytearray(data)
-    head = draw.random() < 0.5  # where most of what matters is
-    for _ in range(draw.choice((1, 1, 4, 32))):
-        if changed:
-            at = draw.randrange(min(len(changed), 512) if head else len(changed))
-            changed[at] = draw.choice((0, 255, 127, changed[at] ^ (1 << draw.randrange(8)), draw.randrange(256)))
-    return bytes(changed)
-
-
-def cut(data: bytes, draw: random.Random) -> bytes:
-    return data[: draw.randrange(len(data) + 1)]
-
-
-def doubled(data: bytes, draw: random.Random) -> bytes:
-    at, length = draw.randrange(len(data) + 1), draw.choice((1, 16, 512, 8192))
-    return data[: at + length] + data[at:]
-
-
-def zeroed(data: bytes, draw: random.Random) -> bytes:
-    at, length = draw.randrange(len(data) + 1), draw.choice((1, 4, 64, 1024))
-    return data[:at] + bytes(min(length, len(data) - at)) + data[at + length :]
-
-
-def exchanged(data: bytes, draw: random.Random) -> bytes:
-    at, to = sorted(draw.randrange(len(data) + 1) for _ in range(2))
-    return data[to:] + data[at:to] + data[:at]
-
-
-def other_value(data: bytes, draw: random.Random) -> bytes:
-    text = data.decode("utf-8", "replace")
-    found = list(re.finditer(r"(?<=[:\[,=] )[^\s,\]}#]+", text))
-    if not found:
-        return data
-    one = draw.choice(found)
-    other = draw.choice([*WORDS, draw.choice(found)[0]])
-    return (text[: one.start()] + other + text[one.end() :]).encode("utf-8", "replace")
-
-
-def other_key(data: bytes, draw: random.Random) -> bytes:
-    text = data.decode("utf-8", "replace")
-    found = list(re.finditer(r"[\w.]+(?=\"?\s*[:=])", text))
-    if not found:
-        return data
-    one = draw.choice(found)
-    other = draw.choice([*WORDS, draw.choice(found)[0], one[0] + "s"])
-    return (text[: one.start()] + other + text[one.end() :]).encode("utf-8", "replace")
-
-
-def other_lines(data: bytes, draw: random.Random) -> bytes:
-    lines = data.splitlines(keepends=True)
-    if not lines:
-        return data
-    line = lines.pop(draw.randrange(len(lines)))
-    if draw.random() < 0.5:
-        lines.insert(draw.randrange(len(lines) + 1), draw.choice((line, b"  " + line, line.lstrip())))
-    return b"".join(lines)
-
-
-BYTE_WAYS = (turned, turned, cut, doubled, zeroed, exchanged)
-TEXT_WAYS = (other_value, other_value, other_key, other_lines)
 
 
 def read_recipes(work: Path, *_: Path) -> None:
@@ -378,6 +357,7 @@ TARGETS: dict[str, Target] = {
     "model": use_model,
     "picture": predict,
 }
+WRITTEN = {"recipe": "*.yaml", "dataset": "dataset.yaml", "model": "segkit.json"}
 
 
 if __name__ == "__main__":

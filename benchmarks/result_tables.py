@@ -109,6 +109,12 @@ def small_budgets(rows: Rows) -> Lines:
         ("rgbd_tools", 4, "mean IoU of the four classes in test, colour alone", "mean iou of classes in test"),
         ("rgbd_pothole", 4, "pothole Dice, pooled, colour alone", "dice pothole"),
         ("em_isbi2012", 6, "membrane Dice, pooled", "dice membrane"),
+        (
+            "msd_hippocampus_nifti",
+            6,
+            "mean Dice of both parts, mean over volumes",
+            "dice of the foreground, mean over images",
+        ),
         ("camvid_320x240", 12, "mean IoU of 11 classes", "mean iou"),
         ("drive", 20, "vessel Dice, pooled in the field of view", "dice vessel"),
     ]

@@ -45,16 +45,17 @@ BENCHMARKS = {
     "coarse_maps": Benchmark(
         20, ("DATA/drive --change train.batch=2", "DATA/dsb2018_nuclei --epochs 2 --change train.batch=2")
     ),
-    "fuzz": Benchmark(10),
+    "fuzz": Benchmark(15, ("--real DATA",)),
     "mutants": Benchmark(30),
+    "tutorials": Benchmark(40),
     "classifier_fusion": Benchmark(45, (CIFAR,), long=True),
     "small_budgets": Benchmark(
-        210,
+        360,
         (
-            "DATA/dsb2018_nuclei DATA/rgbd_tools DATA/rgbd_pothole --minutes 4 --systems segkit",
-            "DATA/em_isbi2012 --minutes 6 --systems segkit",
-            "DATA/camvid_320x240 --minutes 12 --systems segkit",
-            "DATA/drive --minutes 20 --systems segkit",
+            "DATA/dsb2018_nuclei DATA/rgbd_tools DATA/rgbd_pothole --minutes 4",
+            "DATA/em_isbi2012 DATA/msd_hippocampus_nifti --minutes 6",
+            "DATA/camvid_320x240 --minutes 12",
+            "DATA/drive --minutes 20 --encoder resnet50",
             "DATA/drive --minutes 60 --seeds 0 --systems segkit",
         ),
         long=True,
@@ -99,7 +100,7 @@ def main() -> None:
 
 def words(name: str, call: str, data: Path) -> list[str]:
     """The command of a benchmark's call."""
-    given = [str(data / word[len("DATA/") :]) if word.startswith("DATA/") else word for word in call.split()]
+    given = [str(data / word[5:]) if word == "DATA" or word.startswith("DATA/") else word for word in call.split()]
     return ["python", f"benchmarks/{name}.py", *given]
 
 
