@@ -6,8 +6,9 @@ Each FOLDER is a dataset with splits train, val and test. Both systems train on 
 same minutes and are scored on test by the same code, threshold 0.5. ``segkit`` is the recipe of ``segkit init``, as it
 is written. ``smp`` is the loop that anyone would write: ``smp.Unet`` with the encoder named by --encoder, AdamW 1e-3
 with warm-up and cosine, cross-entropy plus Dice, flips, affine and colour augmentation, batches of 8, bfloat16, no
-test-time averaging; of volumes in NIfTI it takes slices along the third axis, 32 at a time, filled up to 64 pixels, and
-flips none: what lies in front tells parts of a body apart. A result in ``benchmarks/results/small_budgets.json`` is not run again; delete its key to run it.
+test-time averaging. Of volumes in NIfTI it takes slices along the third axis, 32 at a time, filled up to 64 pixels, and
+flips none: what lies in front tells parts of a body apart. A result in ``benchmarks/results/small_budgets.json`` is not
+run again; delete its key to run it.
 """
 
 import argparse
