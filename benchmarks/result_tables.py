@@ -123,10 +123,20 @@ def small_budgets(rows: Rows) -> Lines:
     for data, minutes, score, key in scores:
         start = f"{data}, {minutes} minutes"
         peers = {key: row for key, row in rows.items() if key.startswith(f"{start}, smp Unet")}
-        plain = next((row for key, row in peers.items() if key.endswith("seed 0")), None) or next(iter(peers.values()))
+        plain = next((row for key, row in peers.items() if key.endswith("seed 0")), None) or next(
+            iter(peers.values()), None
+        )
         ours = [rows.get(f"{start}, segkit init, seed {seed}") for seed in SEEDS]
         shown = [f"{row[key]:.3f}" if row else "" for row in [plain, *ours]]
         lines.append([f"`{data}`", str(minutes), score, *shown])
+    return lines
+
+
+def tutorials(rows: Rows) -> Lines:
+    lines = [["tutorial", "steps", "minutes", "longest step", "its minutes"]]
+    for page, row in rows.items():
+        step, seconds = next(iter(row["longest"].items()))
+        lines.append([f"[{page}]({page})", str(row["steps"]), str(row["minutes"]), f"`{step}`", f"{seconds / 60:.1f}"])
     return lines
 
 
@@ -314,6 +324,7 @@ TABLES: dict[str, tuple[str, Callable[[Rows], Lines]]] = {
     "retina": ("retina", retina),
     "older retina": ("retina", older_retina),
     "small budgets": ("small_budgets", small_budgets),
+    "tutorials": ("tutorials", tutorials),
     "loop speed": ("loop_speed", loop_speed),
     "busy machine": ("busy_machine", busy_machine),
     "volumes": ("volumes", volumes),

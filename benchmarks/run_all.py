@@ -53,7 +53,8 @@ BENCHMARKS = {
         360,
         (
             "DATA/dsb2018_nuclei DATA/rgbd_tools DATA/rgbd_pothole --minutes 4",
-            "DATA/em_isbi2012 DATA/msd_hippocampus_nifti --minutes 6",
+            "DATA/em_isbi2012 --minutes 6",
+            "DATA/msd_hippocampus_nifti --minutes 6 --seeds 0 --systems segkit",
             "DATA/camvid_320x240 --minutes 12",
             "DATA/drive --minutes 20 --encoder resnet50",
             "DATA/drive --minutes 60 --seeds 0 --systems segkit",

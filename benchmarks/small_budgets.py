@@ -6,9 +6,8 @@ Each FOLDER is a dataset with splits train, val and test. Both systems train on 
 same minutes and are scored on test by the same code, threshold 0.5. ``segkit`` is the recipe of ``segkit init``, as it
 is written. ``smp`` is the loop that anyone would write: ``smp.Unet`` with the encoder named by --encoder, AdamW 1e-3
 with warm-up and cosine, cross-entropy plus Dice, flips, affine and colour augmentation, batches of 8, bfloat16, no
-test-time averaging. Of volumes in NIfTI it takes slices along the third axis, 32 at a time, filled up to 64 pixels, and
-flips none: what lies in front tells parts of a body apart. A result in ``benchmarks/results/small_budgets.json`` is not
-run again; delete its key to run it.
+test-time averaging; it takes pictures, no volumes. A result in ``benchmarks/results/small_budgets.json`` is not run
+again; delete its key to run it.
 """
 
 import argparse
@@ -22,7 +21,6 @@ from typing import Any
 
 import albumentations as A
 import cv2
-import nibabel
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
@@ -30,14 +28,13 @@ from machine import machine
 from whole_run import whole
 
 import segkit
-from segkit.data.folder import DatasetFolder, Sample, open_dataset
+from segkit.data.folder import DatasetFolder, open_dataset
 from segkit.data.masks import IGNORE
 from segkit.data.reader import Reader
 from segkit.suggestion.suggest import suggest
 
 RESULTS = Path(__file__).parent / "results" / "small_budgets.json"
 BATCH, RATE, WARMUP = 8, 1e-3, 0.05
-BATCH_OF_SLICES, SIDE_OF_SLICES = 32, 64
 
 
 def main() -> None:
@@ -88,14 +85,9 @@ def train_smp(
     torch.manual_seed(seed)
     folder, reader = open_dataset(data), Reader()
     samples = folder.samples("train", "val")
-    if samples[0].volume:
-        pairs = [pair for sample in samples for pair in slices(sample)]
-        side, batch = SIDE_OF_SLICES, BATCH_OF_SLICES
-    else:
-        pairs = [(read(reader, sample.image), folder.read_mask(sample)) for sample in samples]
-        side, batch = max(32, min(256, (min(min(mask.shape) for _, mask in pairs) - 1) // 32 * 32)), BATCH
-    crops = Crops(pairs, side, flips=not samples[0].volume)
-    loader = torch.utils.data.DataLoader(crops, batch, num_workers=1, persistent_workers=True)
+    pairs = [(read(reader, sample.image), folder.read_mask(sample)) for sample in samples]
+    side = max(32, min(256, (min(min(mask.shape) for _, mask in pairs) - 1) // 32 * 32))
+    loader = torch.utils.data.DataLoader(Crops(pairs, side), BATCH, num_workers=1, persistent_workers=True)
 
     maps = 1 if folder.task == "binary" else len(folder.classes)
     model = smp.Unet(encoder, encoder_weights=None, classes=maps).to(memory_format=torch.channels_last)
@@ -119,9 +111,6 @@ def train_smp(
 
     out = Path(tempfile.mkdtemp(dir=runs))
     for sample in folder.samples("test"):
-        if sample.volume:
-            write_volume(model, sample, folder, out)
-            continue
         cv2.imwrite(str(out / f"{sample.name}.png"), predict(model, read(reader, sample.image), folder))
     return {**of(segkit.evaluate(out, data, "test").metrics), "minutes": round(taken, 1), "steps": step}
 
@@ -129,13 +118,14 @@ def train_smp(
 class Crops(torch.utils.data.IterableDataset):
     """Augmented random crops without end."""
 
-    def __init__(self, pairs: list[tuple[np.ndarray, np.ndarray]], side: int, *, flips: bool) -> None:
+    def __init__(self, pairs: list[tuple[np.ndarray, np.ndarray]], side: int) -> None:
         self.pairs = pairs
         self.augment = A.Compose(
             [
-                A.RandomCrop(side, side, pad_if_needed=True, fill_mask=IGNORE),
-                *([A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)] if flips else []),
-                A.Affine(scale=(0.8, 1.25), rotate=(-45, 45) if flips else (-15, 15), p=0.7, fill_mask=IGNORE),
+                A.RandomCrop(side, side),
+                A.HorizontalFlip(p=0.5),
+                A.VerticalFlip(p=0.5),
+                A.Affine(scale=(0.8, 1.25), rotate=(-45, 45), p=0.7, fill_mask=IGNORE),
                 A.RandomBrightnessContrast(p=0.5),
                 A.HueSaturationValue(10, 20, 10, p=0.3),
             ],
@@ -152,29 +142,6 @@ class Crops(torch.utils.data.IterableDataset):
                 done = self.augment(image=image, mask=mask)
                 image = torch.from_numpy(done["image"].transpose(2, 0, 1).copy()).float() / 255
                 yield (image - 0.45) / 0.225, torch.from_numpy(done["mask"].astype(np.int64))
-
-
-def slices(sample: Sample) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The slices of a volume along its third axis, with their masks."""
-    assert sample.mask is not None
-    image = grey(nibabel.load(sample.image).get_fdata())
-    mask = np.asarray(nibabel.load(sample.mask).dataobj).astype(np.uint8)
-    return [(image[:, :, number], mask[:, :, number]) for number in range(mask.shape[2])]
-
-
-def grey(volume: np.ndarray) -> np.ndarray:
-    """Values between the volume's own 0.5th and 99.5th percentile as three equal channels, uint8 [I, J, K, 3]."""
-    low, high = np.percentile(volume, (0.5, 99.5))
-    scaled = np.clip((volume - low) / max(high - low, 1e-6), 0, 1)
-    return np.repeat((255 * scaled).round().astype(np.uint8)[..., None], 3, axis=-1)
-
-
-def write_volume(model: torch.nn.Module, sample: Sample, folder: DatasetFolder, out: Path) -> None:
-    """Write a volume's mask on its own grid, slice by slice."""
-    file = nibabel.load(sample.image)
-    image = grey(file.get_fdata())
-    ids = np.stack([predict(model, image[:, :, number], folder) for number in range(image.shape[2])], axis=-1)
-    nibabel.save(nibabel.Nifti1Image(ids, file.affine), out / f"{sample.name}.nii.gz")
 
 
 def read(reader: Reader, path: Path) -> np.ndarray:

@@ -4,8 +4,8 @@
 
 Nothing is cut short. A step is a line of a shell or a block of Python; all of a page go to ``--runs/PAGE.log`` with
 what they print and their seconds. A step that fails, or prints a warning, is told, and the page ends there if it
-failed. Then the figures that the page's text gives are read from what its steps left, and kept with the minutes in
-``benchmarks/results/tutorials.json``. The folder stays, for the scripts that make the page's pictures.
+failed. What commands that score print is kept with the minutes in ``benchmarks/results/tutorials.json``: the figures
+in a page's text are from there. The folder stays, for the scripts that make the page's pictures.
 """
 
 import argparse
@@ -29,6 +29,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 RESULTS = Path(__file__).resolve().parent / "results" / "tutorials.json"
 TITLE = re.compile(r"# (\S+\.(?:py|yaml))\n")
 PAGES = ("ensembles.md", "depth.md", "medical.md", "pretraining.md")
+SCORING = ("segkit ensemble", "segkit evaluate", "segkit postprocess", "segkit trust", "segkit stress")
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
     with (runs / f"{Path(page).stem}.log").open("w", encoding="utf-8") as log:
         found = Walk(log).follow(page)
     write(RESULTS, page, {**found, "machine": machine()})
-    print(page, json.dumps(found), flush=True)
+    print(page, json.dumps({name: value for name, value in found.items() if name != "printed"}), flush=True)
     sys.exit(bool(found["failed"]))
 
 
@@ -62,6 +63,7 @@ class Walk:
         self.session: dict[str, Any] = {"__name__": "__main__"}
         self.seconds: dict[str, float] = {}
         self.warned: list[str] = []
+        self.printed: dict[str, list[str]] = {}
 
     def follow(self, page: str) -> dict[str, Any]:
         """Take all steps; how many there were, the longest, and what went wrong."""
@@ -81,6 +83,7 @@ class Walk:
             "longest": dict(longest),
             "warned": self.warned,
             "failed": failed,
+            "printed": self.printed,
         }
 
     def take(self, step: str, kind: str) -> bool:
@@ -91,6 +94,8 @@ class Walk:
         self.seconds[name] = round(time.perf_counter() - began, 1)
         self.log.write(f"$ {step}\n{said}\n[{self.seconds[name]} s{'' if fine else ', FAILED'}]\n\n")
         self.log.flush()
+        if name.startswith(SCORING):
+            self.printed[name] = [line.rstrip() for line in said.replace(f"{Path.cwd()}/", "").splitlines()]
         if "Warning" in said:
             self.warned.append(name)
         return fine
