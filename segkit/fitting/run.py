@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from segkit.allocator import reused_memory
-from segkit.combining import Combination
+from segkit.combining import Combination, Stack
 from segkit.data.folder import open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.intervals import units_of
 from segkit.evaluation.seen import check_unseen_pictures, looked_at
 from segkit.fitting.heldout import HeldOut, hold_out, windows, with_members
+from segkit.fitting.information import guessing
 from segkit.fitting.judge import Fit, Verdict, judge
 from segkit.fitting.scores import member_scores
-from segkit.fitting.temperature import GUESSING, crossed, kept_temperature, temperature_of
+from segkit.fitting.temperature import crossed, kept_temperature, temperature_of
 from segkit.fitting.ways import Of, Shape, Weights, ways_to_fit
 from segkit.labels import threshold_at
 from segkit.model import Segmenter
@@ -65,7 +66,7 @@ def fit(
     """Fit how an ensemble's members are combined, on a split that none of them was trained on.
 
     Members come first to temperatures of their own. Then weights, a gate or a stack are fitted by log loss and Dice; a
-    member whose best temperature is the highest only guesses, and gets no weight. How strongly weights are drawn toward
+    member that tells nothing beyond how frequent each class is gets no weight. How strongly weights are drawn toward
     equal ones is chosen by cross-validation over the pictures (over the groups, where there are groups), and so is
     whether anything fitted is kept at all: it must do better than equal weights on pictures it didn't see. At last the
     whole comes to a temperature. A temperature is kept if it lowers the log loss of pictures it wasn't fitted on.
@@ -76,7 +77,7 @@ def fit(
         split: its pictures are not among those that the members were trained on.
         weights: ``uniform``; ``score``, in proportion to each member's score on the split; ``member``, one fitted
             weight a member; ``class``, one a member and class; ``gate``, by pixel; ``stack``, a small network on top.
-        of: what is averaged; a gate averages probabilities, a stack logits.
+        of: what is averaged; a gate averages probabilities. A stack takes logits, and is held against this mean.
         temperature: fit temperatures too; without it they are 1.
         seed: of all draws.
         progress: called after each picture with the number done, the number of all, and the picture's name.
@@ -123,18 +124,17 @@ def fit(
             with_members(picture, lambda index, maps: tempered(maps, temperatures[index], bare.task))
             for picture in pictures
         ]
-    guessing = [index for index, each in enumerate(temperatures) if each > GUESSING]
+    without = guessing(pictures, bare.task, log_loss) if weights in ("member", "class") else []
     scores, score = member_scores(bare, pictures)
     shape = Shape(count, bare.maps, bare.task, bare.reader.channels)
-    averaged: Of = "logits" if weights == "stack" else of
-    plain = shape.mean(of=averaged)
+    plain = shape.mean(of=of)
     ways: dict[str, Fit] = {"plain": lambda _: plain}
     verdict: Verdict | None = None
     if weights != "uniform":
         fits = (
             {"score": partial(_by_score, bare, shape, of)}
             if weights == "score"
-            else ways_to_fit(weights, shape, of, objective, tempered=temperature, guessing=guessing, seed=seed)
+            else ways_to_fit(weights, shape, of, objective, tempered=temperature, without=without, seed=seed)
         )
         temper = partial(temperature_of, log_loss=log_loss) if temperature else None
         verdict = judge(plain, fits, pictures, units, objective, temper=temper, seed=seed)
@@ -154,14 +154,14 @@ def fit(
         .to(predictor.device)
         .eval()
     )
+    averaged = "logits" if isinstance(model.combination, Stack) else of
     about = {"dataset": folder.name, "split": split, "pictures": len(samples), "weights": weights, "of": averaged}
     if verdict is not None:
         about["kept"] = verdict.best != "plain"
-        if about["kept"] and weights in ("member", "class"):
+        if about["kept"]:
             notes += [
-                f"{bare.names[index]}: only guesses on these pictures (temperature {temperatures[index]:.3g}); its "
-                "weight is 0"
-                for index in guessing
+                f"{name}: tells nothing of these pictures beyond how frequent each class is; its weight is 0"
+                for name in (bare.names[index] for index in without)
             ]
         notes.insert(0, f"{weights}: {verdict.reason}")
     model.about = {**_thresholds_moved(without_judge(bare.about), whole, bare.task), "metrics": {}, "fitted_on": about}

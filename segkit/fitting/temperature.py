@@ -15,7 +15,6 @@ from segkit.statistics import logits_of
 from segkit.task import Task
 
 COLDEST, HOTTEST = 0.05, 20.0
-GUESSING = 0.9 * HOTTEST  # whose best temperature is above it says nothing that is true
 ROUNDS = 40  # of a search that leaves 62 % of the range each time
 POINTS = 100_000  # pixels that it is fitted on
 

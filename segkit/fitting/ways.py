@@ -49,20 +49,20 @@ def ways_to_fit(
     loss: nn.Module,
     *,
     tempered: bool,
-    guessing: Collection[int] = (),
+    without: Collection[int] = (),
     seed: int,
 ) -> dict[str, Fit]:
     """Fits by name: of a gate or stack one, of weights one for each strength of being drawn toward equal ones.
 
-    ``tempered`` says that the whole will have a temperature. Members that are ``guessing``, by their places, get no
-    weight: what is the same at every pixel could take any, since the whole's temperature makes up for it.
+    ``tempered`` says that the whole will have a temperature. Members in ``without``, by their places, get no weight:
+    what has nothing to do with the truth could take any, since the whole's temperature makes up for it.
     """
     if weights == "gate" or weights == "stack":
         return {weights: partial(_network, kind=weights, shape=shape, loss=loss, seed=seed)}
-    knowing = [place for place in range(shape.members) if place not in guessing]
+    knowing = [place for place in range(shape.members) if place not in without]
     weighted = partial(
         _weighted,
-        knowing=knowing or list(range(shape.members)),
+        knowing=knowing,
         by_map=weights == "class",
         shape=shape,
         of=of,

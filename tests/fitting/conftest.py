@@ -11,9 +11,9 @@ CLASSES = ["background", "spot"]
 
 
 class OneChannel(Segmenter):
-    """Sees one channel of the image alone: its logits are what that is above a half, times a gain."""
+    """Sees one channel of the image alone: its logits are what that is above a half, times a gain, and a shift."""
 
-    def __init__(self, channel, gain=8.0):
+    def __init__(self, channel, gain=8.0, shift=0.0):
         source = Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=CLASSES)
         super().__init__(
             source.backbone,
@@ -26,10 +26,10 @@ class OneChannel(Segmenter):
             mean=[0, 0, 0],
             std=[1, 1, 1],
         )
-        self.channel, self.gain = channel, gain
+        self.channel, self.gain, self.shift = channel, gain, shift
 
     def forward(self, image, depth=None):
-        return self.gain * (image[:, self.channel : self.channel + 1] - 0.5)
+        return self.gain * (image[:, self.channel : self.channel + 1] - 0.5) + self.shift
 
 
 def one_of(*members, **options):
@@ -66,5 +66,5 @@ def three():
 
 @pytest.fixture
 def members():
-    """Builds an ensemble of members that see (channel, gain) each."""
+    """Builds an ensemble of members that see (channel, gain, shift) each."""
     return lambda *seen: one_of(*(OneChannel(*each) for each in seen))

@@ -37,13 +37,17 @@ def test_weights_say_who_knows_and_are_kept(spots, three):
     }
 
 
+@pytest.mark.parametrize(("gain", "shift"), [(8.0, 0.0), (0.2, 0.0), (2.0, -1.0)])
 @pytest.mark.parametrize("weights", ["member", "class"])
-def test_with_temperatures_too_a_random_member_has_no_weight(spots, three, weights):
+def test_with_temperatures_too_a_random_member_has_no_weight(spots, members, weights, gain, shift):
+    three = members((0,), (1,), (2, gain, shift))
     found = fit(three, spots, weights=weights, **HOW)
     good, fair, random = found.model.combination.weights[:, 0].tolist()
     assert good > fair > 0.05
     assert random == 0
-    assert found.notes[-1] == "random: only guesses on these pictures (temperature 20); its weight is 0"
+    assert found.notes[-1] == (
+        "random: tells nothing of these pictures beyond how frequent each class is; its weight is 0"
+    )
     alone = Ensemble(list(three.members)[2:], names=["random"]).eval()
     assert fit(alone, spots, weights=weights, **HOW).model.combination.weights.tolist() == [[1.0]]
 
