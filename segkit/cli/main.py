@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except CommandLineError as error:
         where = error.ctx.command_path if error.ctx is not None else "segkit"
-        message = error.format_message()
+        message = error.format_message().replace(": Value error, ", ": ")  # Typer's word for any value
         if not message:  # a group of commands by itself, whose help is printed
             return 0
         _say(f"error: {message}{'' if message.endswith(('.', '?')) else '.'} See {where} --help.")

@@ -99,7 +99,7 @@ def test_what_members_were_trained_on_is_kept_for_the_whole(workplace):
         ("ensemble soup runs/plain/model other --fit cells -o other", 2, "other: one of the models that the new"),
         ("trust runs/plain/model cells -o runs/demo/model", 2, "runs/demo/model: the model that a training run left"),
         ("postprocess runs/plain/model cells -o runs/demo/members/a/model", 2, "the model that a training run left"),
-        ("ensemble runs/plain/model runs/demo/model -o x --weights best", 2, "'best' is not one of"),
+        ("ensemble runs/plain/model runs/demo/model -o x --weights best", 2, "'--weights': 'best' is not one of"),
         ("ensemble runs/plain/model runs/demo/model -o x --fit nowhere", 3, "nowhere"),
         ("ensemble runs/plain/model runs/demo/model -o x --fit cells --split old", 2, "no split 'old'"),
         ("ensemble runs/plain/model runs/demo/model -o x --weights gate", 2, "--weights gate: nothing to fit it on"),
