@@ -122,10 +122,8 @@ def small_budgets(rows: Rows) -> Lines:
     lines = [header]
     for data, minutes, score, key in scores:
         start = f"{data}, {minutes} minutes"
-        peers = {key: row for key, row in rows.items() if key.startswith(f"{start}, smp Unet")}
-        plain = next((row for key, row in peers.items() if key.endswith("seed 0")), None) or next(
-            iter(peers.values()), None
-        )
+        peers = [row for name, row in rows.items() if name.startswith(f"{start}, smp Unet") and row.get(key)]
+        plain = max(peers, key=lambda row, key=key: row[key], default=None)  # type: ignore[misc]
         ours = [rows.get(f"{start}, segkit init, seed {seed}") for seed in SEEDS]
         shown = [f"{row[key]:.3f}" if row else "" for row in [plain, *ours]]
         lines.append([f"`{data}`", str(minutes), score, *shown])
