@@ -64,22 +64,21 @@ def exchanged(data: bytes, draw: random.Random) -> bytes:
 
 
 def other_value(data: bytes, draw: random.Random) -> bytes:
-    text = data.decode("utf-8", "replace")
-    found = list(re.finditer(r"(?<=[:\[,=] )[^\s,\]}#]+", text))
-    if not found:
-        return data
-    one = draw.choice(found)
-    other = draw.choice([*WORDS, draw.choice(found)[0]])
-    return (text[: one.start()] + other + text[one.end() :]).encode("utf-8", "replace")
+    return _other(data, draw, r"(?<=[:\[,=] )[^\s,\]}#]+")
 
 
 def other_key(data: bytes, draw: random.Random) -> bytes:
+    return _other(data, draw, r"[\w.]+(?=\"?\s*[:=])", "s")
+
+
+def _other(data: bytes, draw: random.Random, pattern: str, *ends: str) -> bytes:
+    """Another word in the place of one that fits the pattern: a drawn one, one of the others, or it with an end."""
     text = data.decode("utf-8", "replace")
-    found = list(re.finditer(r"[\w.]+(?=\"?\s*[:=])", text))
+    found = list(re.finditer(pattern, text))
     if not found:
         return data
     one = draw.choice(found)
-    other = draw.choice([*WORDS, draw.choice(found)[0], one[0] + "s"])
+    other = draw.choice([*WORDS, draw.choice(found)[0], *(one[0] + end for end in ends)])
     return (text[: one.start()] + other + text[one.end() :]).encode("utf-8", "replace")
 
 

@@ -12,6 +12,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -123,7 +124,7 @@ def small_budgets(rows: Rows) -> Lines:
     for data, minutes, score, key in scores:
         start = f"{data}, {minutes} minutes"
         peers = [row for name, row in rows.items() if name.startswith(f"{start}, smp Unet") and row.get(key)]
-        plain = max(peers, key=lambda row, key=key: row[key], default=None)  # type: ignore[misc]
+        plain = max(peers, key=itemgetter(key), default=None)
         ours = [rows.get(f"{start}, segkit init, seed {seed}") for seed in SEEDS]
         shown = [f"{row[key]:.3f}" if row else "" for row in [plain, *ours]]
         lines.append([f"`{data}`", str(minutes), score, *shown])
