@@ -33,7 +33,7 @@ class Ensemble(nn.Module):
             no label at a threshold of ½: predictors apply it to what they have blended.
 
     Raises:
-        UsageError: members that don't fit together, or weights or temperatures that don't fit them.
+        UsageError: members that are no models or don't fit together, or weights or temperatures that don't fit them.
     """
 
     def __init__(
@@ -50,6 +50,11 @@ class Ensemble(nn.Module):
         self.names = member_names(names, len(members))
         first = members[0]
         for name, member in zip(self.names, members, strict=True):
+            if not all(hasattr(member, what) for what in ("task", "classes", "background", "maps", "reader")):
+                raise UsageError(
+                    f"member {name!r}: got {type(member).__name__}; expected a Segmenter, as segkit.load gives it, or "
+                    "an Adapter, which makes one of other modules, functions and .onnx files"
+                )
             for what in ("task", "classes", "background"):
                 theirs, ours = getattr(member, what), getattr(first, what)
                 if theirs != ours:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -130,6 +131,19 @@ def writing_to(path: str | Path) -> Iterator[None]:
             raise UsageError(f"{error.filename}: can't be read or written ({error.strerror})") from error
         cure = CURES.get(error.errno or 0, "choose another place")
         raise UsageError(f"{path}: can't be written ({error.strerror}); {cure}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UsageError where a folder can't be made or written into: better now than when all is computed.
+
+    Nothing is left behind; the trial is made in the nearest folder that is there.
+    """
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise UsageError(f"{folder}: can't write there ({error.strerror}); choose another output folder") from None
 
 
 def _belongs(file: Path, place: Path) -> bool:

@@ -232,6 +232,9 @@ def test_saving_refuses_what_it_cannot_rebuild_and_what_is_not_its_own(saved, tm
     model.architecture = None
     with pytest.raises(UsageError, match=r"only models built with Segmenter\.create"):
         save(model, tmp_path / "new")
+    with pytest.raises(UsageError, match=r"second: only models built with Segmenter\.create"):
+        save(Ensemble([segmenter(), model], names=["first", "second"]), tmp_path / "both")
+    assert not list((tmp_path / "both").iterdir())
 
 
 @pytest.mark.parametrize(

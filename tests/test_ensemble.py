@@ -94,6 +94,7 @@ def test_probabilities_never_exceed_one_and_have_finite_entropy():
     ("build", "message"),
     [
         (lambda: Ensemble([]), "needs at least one member"),
+        (lambda: Ensemble([torch.nn.Conv2d(3, 1, 1)]), "member 'member_0': got Conv2d; expected a Segmenter, .* or an"),
         (lambda: Ensemble([member(0), member(1, 3)]), "member 'member_1' has task multiclass, 'member_0' has binary"),
         (lambda: Ensemble([member(0), member(1, ["x", "y"])]), "they must agree"),
         (lambda: Ensemble([member(0), member(1, in_channels=1)]), r"differ in data\.channels \(1 and 3\)"),

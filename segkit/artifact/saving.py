@@ -7,7 +7,7 @@ import segkit
 from segkit.artifact.description import FORMAT
 from segkit.artifact.kinds import KINDS, kind_to_save
 from segkit.artifact.store import DESCRIPTION, README, ModelFolder, check_place, tensor_files, written_alone
-from segkit.files import remove_temporary, write_whole
+from segkit.files import remove_temporary, write_whole, writing_to
 
 
 def save(model: Any, folder: str | Path) -> Path:
@@ -22,12 +22,13 @@ def save(model: Any, folder: str | Path) -> Path:
         folder: a new one, or one with a saved model, which is replaced.
 
     Raises:
-        UsageError: the model was not built by name, or the folder holds something else.
+        UsageError: the model was not built by name, or the folder holds something else or can't be written.
     """
     folder = Path(folder)
     kind = kind_to_save(model)
     check_place(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     remove_temporary(folder, ".*")
     replaced = tensor_files(folder) | {path.name for path in written_alone(folder)}
     described, target = KINDS[kind].describes(), ModelFolder(folder)

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import safetensors.torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -61,13 +61,14 @@ class Segmentation(Description):
     def facts(cls, model: Segmenter | Ensemble, target: ModelFolder) -> dict[str, Any]:
         """Task, classes, reader, members and how they are combined; UsageError where one wasn't built by name."""
         names, segmenters = _members_of(model)
-        members = []
-        for name, segmenter in zip(names, segmenters, strict=True):
+        for name, segmenter in zip(names, segmenters, strict=True):  # before anything is written
             if not isinstance(segmenter, Segmenter) or segmenter.architecture is None:
                 raise UsageError(
                     f"{name}: only models built with Segmenter.create can be saved; one from elsewhere is made anew, "
                     "with its ensemble, where it is used"
                 )
+        members = []
+        for name, segmenter in zip(names, cast("list[Segmenter]", segmenters), strict=True):
             file = target.keep(name, _tensors(segmenter))
             about = segmenter.about if isinstance(model, Ensemble) else {}
             members.append({"name": name, **file.model_dump(), "architecture": segmenter.architecture, "about": about})

@@ -62,17 +62,10 @@ def mend(
         UsageError: the folder has something in it, lies in the dataset, or can't be written.
     """
     out, data = Path(out).resolve(), report.evidence.seen.path
-    if report.evidence.coding is None:
-        raise DataError(f"{data}: what the masks' values mean isn't known; mend dataset.yaml first")
+    check_mendable(report)
     wrong = [place.detail for found in report.findings if found.kind == "description" for place in found.places]
     if wrong and not any(repair.kind == "description" for repair in repairs):
         raise DataError(f"{data / 'dataset.yaml'}: {wrong[0]}; correct it first (a copy is without it, with --yes)")
-    volumes = [sample.image.name for sample in report.evidence.seen.samples.values() if sample.volume]
-    if volumes:
-        more = f" and {len(volumes) - 1} more" if len(volumes) > 1 else ""
-        raise UsageError(
-            f"{data}: has volumes ({volumes[0]}{more}), and pictures alone are mended; correct what is listed by hand"
-        )
     check_place(out, data)
     partial = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
@@ -89,6 +82,19 @@ def mend(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return changes
+
+
+def check_mendable(report: CheckReport) -> None:
+    """Raise DataError or UsageError where no repair at all is possible, so that none is asked for."""
+    data = report.evidence.seen.path
+    if report.evidence.coding is None:
+        raise DataError(f"{data}: what the masks' values mean isn't known; mend dataset.yaml first")
+    volumes = [sample.image.name for sample in report.evidence.seen.samples.values() if sample.volume]
+    if volumes:
+        more = f" and {len(volumes) - 1} more" if len(volumes) > 1 else ""
+        raise UsageError(
+            f"{data}: has volumes ({volumes[0]}{more}), and pictures alone are mended; correct what is listed by hand"
+        )
 
 
 def check_place(out: Path, data: Path) -> None:

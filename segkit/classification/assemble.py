@@ -9,7 +9,7 @@ from segkit.classification.classifier import Classifier
 from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.classification.joint import JointClassifier
 from segkit.errors import ModelError, UsageError
-from segkit.fitting.assemble import common_about, free_name, name_of
+from segkit.fitting.assemble import common_about, counted_twice, free_name, name_of
 from segkit.fitting.ways import Of, Shape
 
 
@@ -35,8 +35,8 @@ def loaded(paths: Sequence[str | Path]) -> dict[str, Classifier]:
     return members
 
 
-def assemble(paths: Sequence[str | Path], of: Of = "probabilities") -> ClassifierEnsemble:
-    """One ensemble, equally weighted, of saved classifiers; ``of`` says what is averaged.
+def assemble(paths: Sequence[str | Path], of: Of = "probabilities") -> tuple[ClassifierEnsemble, list[str]]:
+    """One ensemble, equally weighted, of saved classifiers, and what is to be said; ``of`` says what is averaged.
 
     Raises:
         UsageError: fewer than two members, or members that don't fit together.
@@ -49,4 +49,4 @@ def assemble(paths: Sequence[str | Path], of: Of = "probabilities") -> Classifie
     combination = Shape(len(members), len(first.classes), "multiclass", first.channels).mean(of=of)
     ensemble = ClassifierEnsemble(list(members.values()), names=list(members), combination=combination)
     ensemble.about = common_about([member.about for member in members.values()])
-    return ensemble.eval()
+    return ensemble.eval(), list(counted_twice(members))

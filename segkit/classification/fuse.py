@@ -16,7 +16,8 @@ from segkit.classification.member_fit import check_data, check_members
 from segkit.devices import default_device, named_device
 from segkit.errors import UsageError
 from segkit.evaluation.seen import chosen_splits, weights_chosen
-from segkit.fitting.assemble import common_about
+from segkit.fitting.assemble import common_about, counted_twice
+from segkit.fitting.temperature import at_ends
 from segkit.fitting.ways import Of
 from segkit.labelled.augmentation import Augmentation
 from segkit.labelled.images import LabelledImages
@@ -110,6 +111,7 @@ def fuse(
     fitted_on = {"dataset": data.name, "split": split, "images": len(target), "temperature": temperature}
 
     found: dict[Way, Fused] = {}
+    twice = list(counted_twice(members))
     for way in ways:
         model: ClassifierEnsemble | JointClassifier
         if way == "early":
@@ -131,7 +133,11 @@ def fuse(
             if trained["dataset"] == data.name:
                 splits = dict.fromkeys([*filter(None, trained.get("splits", "").split(", ")), *train.split("+")])
                 model.about["trained_on"] = {**trained, "splits": ", ".join(splits)}
-        said = (f"{way}: {note}",) if note else ()
+        said = [f"{way}: {note}"] if note else []
+        if isinstance(model, ClassifierEnsemble):
+            said += [*at_ends(dict(zip(names, model.temperatures, strict=True)), model.temperature), *twice]
+        else:
+            said += at_ends({}, model.temperature)
         found[way] = Fused(model.eval(), scores, (*said, *_chosen_there(members, data.name, split)))
     return found
 

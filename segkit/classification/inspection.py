@@ -13,6 +13,7 @@ from segkit.classification.classifier import Classifier
 from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.classification.member_features import MemberFeatures, placed
 from segkit.classification.member_fit import check_data
+from segkit.classification.seen import seen_before
 from segkit.combining.sums import Sums
 from segkit.devices import default_device
 from segkit.fitting.agreement import kappa
@@ -79,6 +80,7 @@ def inspect_classifiers(
             },
             "agreement": [[_kappa(a, b, len(ensemble.classes)) for b in labels] for a in labels],
             "on": f"{split} of {images.name}",
+            "note": "; ".join(seen_before(ensemble, images, split)) or None,
         }
     )
 

@@ -2,24 +2,21 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segkit.classification.classifier import Classifier
 from segkit.classification.confusion import Matrix, confusion_matrix, draw_confusion, write_confusion
-from segkit.classification.ensemble import ClassifierEnsemble
-from segkit.classification.joint import JointClassifier
 from segkit.classification.prediction import Labeller, LabelsImages
 from segkit.classification.score_table import classification_table
 from segkit.classification.scores import classification_scores, ranks
+from segkit.classification.seen import seen_before
 from segkit.classification.worst import SHOWN, WorstImage, draw_worst
 from segkit.errors import DataError, ModelError
-from segkit.evaluation.seen import chosen_splits, fitted_splits, trained_splits
 from segkit.files import atomic_path, write_whole
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
@@ -153,7 +150,7 @@ def evaluate_classifier(
         **classification_scores(probabilities, labels, model.classes),
         "confused": _confused(confusion, model.classes),
         "worst": [{"name": each.name, "probability": each.probability} for each in worst],
-        "notes": [*images.notes, *_seen_before(model, images, split)],
+        "notes": [*images.notes, *seen_before(model, images, split)],
     }
     return ClassificationReport(metrics, names, labels, probabilities, confusion, worst)
 
@@ -217,28 +214,3 @@ def _confused(confusion: Matrix, classes: tuple[str, ...]) -> list[dict[str, Any
         }
         for true, said in pairs
     ]
-
-
-def _seen_before(model: LabelsImages, images: LabelledImages, split: str) -> list[str]:
-    """What makes scores look better than they will be: the model, or a member, knows these images."""
-    both = ClassifierEnsemble | JointClassifier
-    members = zip(model.names, model.members, strict=True) if isinstance(model, both) else ()
-    whole = list(_seen_by(model.about, images, split))
-    notes = [f"the {note}" for note in whole]
-    for name, member in members:
-        of_member = _seen_by(cast("Classifier", member).about, images, split)
-        notes += [f"member {name}'s {note}" for note in of_member if note not in whole]
-    return notes
-
-
-def _seen_by(about: Mapping[str, Any], images: LabelledImages, split: str) -> Iterator[str]:
-    """The same of one model, by what is kept with it."""
-    asked = set(split.split("+"))
-    fitted = about.get("fitted_on", {})
-    head = str(fitted.get("head trained on", "")).split("+") if fitted.get("dataset") == images.name else []
-    if asked & {*trained_splits(about, images.name), *head}:
-        yield f"model was trained on split {split!r} of {images.name}: these scores say little about new images"
-    if asked & chosen_splits(about, images.name):
-        yield f"weights were chosen by split {split!r} of {images.name}: these scores favour them"
-    if asked & fitted_splits(about, images.name):
-        yield f"ensemble was fitted on split {split!r} of {images.name}: these scores favour it"

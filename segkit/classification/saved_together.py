@@ -12,7 +12,7 @@ from segkit.classification.classifier import Classifier
 from segkit.classification.ensemble import ClassifierEnsemble
 from segkit.classification.joint import JointClassifier
 from segkit.classification.saved import SavedClassifier
-from segkit.errors import ModelError
+from segkit.errors import ModelError, UsageError
 from segkit.one_line import one_line
 
 
@@ -137,6 +137,9 @@ class SavedJointClassifier(SavedTogether):
 def _described(names: Sequence[str], members: Sequence[Any], target: ModelFolder) -> list[dict[str, Any]]:
     import segkit
 
+    for name, member in zip(names, members, strict=True):  # before anything is written
+        if member.architecture is None:
+            raise UsageError(f"{name}: only classifiers built with Classifier.create can be saved")
     common = {"format": FORMAT, "segkit": segkit.__version__, "kind": "classifier"}
     return [
         {"name": name, "model": {**common, "about": member.about, **SavedClassifier.facts(member, target)}}

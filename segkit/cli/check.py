@@ -32,7 +32,7 @@ def check(
     asked on a terminal, and left alone elsewhere unless --yes is given; without a yes to what is wrong in dataset.yaml
     there is no copy. The exit code is 3 where errors remain.
     """
-    from segkit.checking.mend import check_place, mend
+    from segkit.checking.mend import check_mendable, check_place, mend
     from segkit.checking.repairs import plan_repairs
     from segkit.checking.run import check as run_check
 
@@ -46,10 +46,11 @@ def check(
     if not as_json:
         typer.echo(report.table())
     if fix is not None:
-        planned = plan_repairs(report)
-        chosen = [one for one in planned if one.question is None or yes or (not as_json and _agreed(one))]
-        left = [one for one in planned if one not in chosen]
         try:
+            check_mendable(report)
+            planned = plan_repairs(report)
+            chosen = [one for one in planned if one.question is None or yes or (not as_json and _agreed(one))]
+            left = [one for one in planned if one not in chosen]
             with progress_bar("mending") as show:
                 changes = mend(report, fix, chosen, progress=show)
         except SegkitError as error:

@@ -18,6 +18,7 @@ from segkit.cli.options import (
     told,
 )
 from segkit.cli.progress import progress_bar
+from segkit.cli.report_folder import INSPECTION, report_folder
 from segkit.errors import UsageError
 
 BUILD = "build"
@@ -86,11 +87,11 @@ def build(
 
     if weights not in (None, "uniform") and data is None:
         raise UsageError(f"--weights {weights}: nothing to fit it on; name a dataset by --fit")
-    check_model_place(out, models, in_place=len(models) == 1)
+    check_model_place(out, models, in_place=len(models) == 1 and data is not None)
     of_masks = {"--tile": tile, "--overlap": overlap, "--tta": tta, "--precision": precision}
-    labels = not all(draws_masks(path) for path in models)
-    if labels:
-        check_for_labels(models[0], of_masks)
+    labels = next((path for path in models if not draws_masks(path)), None)
+    if labels is not None:
+        check_for_labels(labels, of_masks)
     of_fit = {
         **of_masks,
         "--no-temperature": None if temperature else True,
@@ -100,7 +101,7 @@ def build(
     given = [option for option, value in of_fit.items() if value is not None]
     if given and data is None:
         raise UsageError(f"{given[0]}: is about fitting; name a dataset by --fit")
-    if labels:
+    if labels is not None:
         _build_classifiers(models, out, data, split, weights, of, temperature, seed, as_json)
         return
     if weights == "early":
@@ -108,8 +109,7 @@ def build(
             "--weights early: a joint head on classifiers' features; of masks, train one network of several backbones, "
             "{name: joint, of: [...]}"
         )
-    ensemble = assemble(models, of)
-    notes: tuple[str, ...] = ()
+    ensemble, notes = assemble(models, of)
     scores: dict[str, Any] = {}
     if data is not None:
         how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
@@ -125,7 +125,7 @@ def build(
                 progress=show,
                 **how,
             )
-        ensemble, notes = fitted.model, fitted.notes
+        ensemble, notes = fitted.model, [*notes, *fitted.notes]
         scores = {"score": fitted.score, "alone": fitted.scores}
     save(ensemble, out)
     inside = inspect(ensemble)
@@ -166,17 +166,17 @@ def _build_classifiers(
         raise UsageError(f"--weights {weights}: looks at pixels; for classifiers take one of {', '.join(WAYS)}")
     if way == "early" and of == "logits":
         raise UsageError("--mean-of: a joint head averages nothing; leave it out")
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     figures: dict[str, Any] = {}
     model: ClassifierEnsemble | JointClassifier
     if data is None:
-        model = assemble(models, of)
+        model, notes = assemble(models, of)
     else:
         images, members = open_labelled(data), loaded(models)
         with progress_bar("features") as show:
             found = fuse(members, images, [way], split=split, of=of, temperature=temperature, seed=seed, progress=show)
         fused = found[way]
-        model, notes = fused.model, (*images.notes, *fused.notes)
+        model, notes = fused.model, [*images.notes, *fused.notes]
         figures = {"score": f"top-1 on {split}", "alone": fused.scores}
     save(model, out)
     if isinstance(model, ClassifierEnsemble):
@@ -245,30 +245,30 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show an ensemble's weights and, on a dataset, each member alone, the rest without it, and how far they agree."""
-    from segkit.artifact import load
+    from segkit.artifact import draws_masks, load
     from segkit.classification.ensemble import ClassifierEnsemble
     from segkit.classification.inspection import inspect_classifiers
     from segkit.ensemble import Ensemble
     from segkit.errors import ModelError
     from segkit.fitting.inspection import inspect as look
-    from segkit.prediction.writers import output_folder
 
     how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
     given = [*(f"--{option}" for option in how), *(["--split"] if split != "test" else [])]
     if data is None and given:
         raise UsageError(f"{given[0]}: is about counting; name a dataset, too")
-    if out is not None:
-        output_folder(out)
-    ensemble: object = load(model)
-    if isinstance(ensemble, ClassifierEnsemble):
-        check_for_labels(model, {f"--{option}": value for option, value in how.items()})
-        with progress_bar("features") as show:
+    labels = data is not None and not draws_masks(model)
+    with report_folder(out, data, INSPECTION, labels=labels), progress_bar("looking") as show:
+        ensemble: object = load(model)
+        if isinstance(ensemble, ClassifierEnsemble):
+            check_for_labels(model, {f"--{option}": value for option, value in how.items()})
             inside = inspect_classifiers(ensemble, data, split, progress=show)
-    elif isinstance(ensemble, Ensemble):
-        with progress_bar("predicting") as show:
+        elif isinstance(ensemble, Ensemble):
             inside = look(ensemble, data, split, progress=show, **how)
-    else:
-        raise ModelError(f"{model}: a single model; segkit ensemble MODEL... -o OUT makes an ensemble of several")
+        else:
+            raise ModelError(
+                f"{model}: no ensemble whose members can be looked at (a single model, an exported one, or "
+                "classifiers under a joint head); segkit ensemble MODEL... -o OUT makes an ensemble of several"
+            )
     if as_json:
         print_json(inside.figures)
     else:

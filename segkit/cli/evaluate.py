@@ -1,8 +1,5 @@
 """``segkit evaluate``: how good a model, each of its members, or a folder of masks is, and which is better."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +17,7 @@ from segkit.cli.options import (
     told,
 )
 from segkit.cli.progress import progress_bar
+from segkit.cli.report_folder import EVALUATION, OF_LABELS, report_folder
 from segkit.errors import UsageError
 
 EPILOG = "Example: segkit evaluate runs/demo/model cells -o report"
@@ -109,7 +107,7 @@ def evaluate(
     if asked and not lesions:
         raise UsageError("--lesion-overlap and --lesion-size say what --lesions counts; give it too")
     how = told(tile=tile, overlap=overlap, tta=tta, threshold=threshold, precision=precision)
-    with _report_folder(out, data), progress_bar("evaluating") as show:
+    with report_folder(out, data, EVALUATION), progress_bar("evaluating") as show:
         if len(models) > 1:
             comparison = compare(models, data, split, **how, depth=depth, errors=out, progress=show)
         else:
@@ -138,54 +136,13 @@ def evaluate(
         result.save(out)
 
 
-@contextmanager
-def _report_folder(out: Path | None, data: Path, page: str | None = "index.html") -> Iterator[None]:
-    """Make the folder of a report, if there is to be one; a new one goes again where the block fails.
-
-    Raises:
-        UsageError: files can't be written there, or would take the place of others, or lie among a dataset's.
-    """
-    from segkit.artifact import DESCRIPTION
-    from segkit.prediction.writers import output_folder
-
-    if out is None:
-        yield
-        return
-    own = any((out / name).is_file() for name in ("metrics.json", "comparison.json"))
-    foreign = page is not None and (out / page).is_file() and not own
-    for there, what in (
-        ((out / "recipe.yaml").is_file(), "a run, whose files a report would overwrite"),
-        ((out / DESCRIPTION).is_file(), "a model, whose files a report would overwrite"),
-        (foreign, "has a page of something else, which a report would overwrite"),
-        (_among_pictures(out, data), "the dataset's own folder, which is no place for a report"),
-    ):
-        if there:
-            raise UsageError(f"{out}: {what}; choose another folder (-o report)")
-    new = not out.exists()
-    output_folder(out)
-    try:
-        yield
-    except BaseException:
-        if new:
-            shutil.rmtree(out, ignore_errors=True)
-        raise
-
-
-def _among_pictures(out: Path, data: Path) -> bool:
-    """Whether a folder is a dataset's, or that of its pictures or masks, or in one of these."""
-    out, data = out.resolve(), data.resolve()
-    return out == data or any(out.is_relative_to((data / name).resolve()) for name in ("images", "masks", "depth"))
-
-
 def _evaluate_labels(
     model: Path, data: Path, split: str, precision: str | None, out: Path | None, as_json: bool
 ) -> None:
     """The same for a classifier: scores, confusion matrix and worst images."""
     from segkit.score import evaluate as run_evaluation
 
-    if out is not None and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
-        raise UsageError(f"{out}: lies in the dataset, whose folders are classes; choose another folder (-o report)")
-    with _report_folder(out, data, page=None), progress_bar("evaluating") as show:
+    with report_folder(out, data, OF_LABELS, labels=True), progress_bar("evaluating") as show:
         report = run_evaluation(model, data, split, **told(precision=precision), progress=show)
     if as_json:
         print_json(report.metrics)

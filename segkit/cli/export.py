@@ -38,7 +38,8 @@ def export(
 ) -> None:
     """Write a model as one file that turns pixels into probabilities by itself, for any batch, height and width.
 
-    Scaling, normalisation, activation and an ensemble's weighted mean are inside. The file is compared with the model
+    Scaling (but of volumes that each have a window of their own), normalisation, activation and an ensemble's weighted
+    mean are inside. The file is compared with the model
     at five sizes, and not written where they differ. With --int8 its cost in accuracy is measured and printed.
     A model with depth takes that as a second input.
     """
@@ -95,12 +96,19 @@ def _text(done: "Exported") -> str:
 
 def _outside(about: "ExportDescription") -> list[str]:
     """What segkit does around the graph, because it is kept with the model, and the graph doesn't."""
+    from segkit.exporting.graph import in_graph
+
     settings, reader = about.about.get("predict") or {}, about.reader
     found = []
+    if about.pixels == "float32" and in_graph(reader) != reader:
+        of = "each volume's own intensities" if reader.window == "picture" else "the file's own intensities"
+        found.append(f"scaling {of} to 0..1")
     if reader.mpp is not None:
         found.append(f"bringing pictures to {reader.mpp:g} microns per pixel")
     if reader.slices is not None and reader.slices.spacing is not None:
         found.append(f"bringing slices to {reader.slices.spacing:g} mm")
+    if reader.slices is not None and len(reader.slices.planes) > 1:
+        found.append(f"the mean over planes ({', '.join(reader.slices.planes)})")
     if settings.get("tile"):
         found.append(f"tiles of {settings['tile']}")
     if settings.get("tta"):

@@ -18,9 +18,11 @@ def init(
 
     Reads up to 200 pictures and trains a few steps to learn how fast this machine is; takes under a minute.
     """
-    from segkit.suggestion.suggest import suggest
+    from segkit.data.folder import open_dataset
+    from segkit.suggestion.suggest import check_recipe_place, recipe_name, suggest
 
+    where = out or Path(f"{recipe_name(open_dataset(data).name)}.yaml")
+    check_recipe_place(where, overwrite=overwrite)  # before anything is measured
     suggestion = suggest(data, hours=hours)
-    where = out or Path(f"{suggestion.name}.yaml")
     suggestion.save(where, overwrite=overwrite)
     typer.echo(f"wrote {where}; read it, change what you know better, then: segkit train {where}")

@@ -59,7 +59,7 @@ def check_for_labels(model: Path, given: Mapping[str, Any]) -> None:
 
 
 def check_model_place(out: Path, models: Sequence[Path], *, in_place: bool) -> None:
-    """Raise UsageError where the model to be saved at ``out`` would take the place of a trained one.
+    """Raise UsageError where the model to be saved at ``out`` can't be, or would take the place of a trained one.
 
     Args:
         out: a folder that holds nothing else than a saved model, if it is there.
@@ -67,8 +67,10 @@ def check_model_place(out: Path, models: Sequence[Path], *, in_place: bool) -> N
         in_place: whether the new one is one of them with more to it, so that it may take its place.
     """
     from segkit.artifact import DESCRIPTION, check_place
+    from segkit.files import check_writable
 
     check_place(out)
+    check_writable(out)
     place = out.resolve()
     made_of = place in {(model.parent if model.name == DESCRIPTION else model).resolve() for model in models}
     if made_of and not in_place:

@@ -7,6 +7,7 @@ import typer
 
 from segkit.cli.options import Json, Overlap, Precision, Tile, Tta, print_json, told
 from segkit.cli.progress import progress_bar
+from segkit.cli.report_folder import ROBUSTNESS, report_folder
 
 EPILOG = "Example: segkit stress runs/demo/model cells --kind noise --kind blur -o stress"
 
@@ -34,13 +35,10 @@ def stress(
     An attack (FGSM) changes every value by so little, in the direction that the model's own loss grows fastest.
     """
     from segkit.artifact import load_segmentation
-    from segkit.prediction.writers import output_folder
     from segkit.stressing.run import KINDS
     from segkit.stressing.run import stress as run_stress
 
-    if out is not None:
-        output_folder(out)
-    with progress_bar("scoring") as show:
+    with report_folder(out, data, ROBUSTNESS), progress_bar("scoring") as show:
         how = told(tile=tile, overlap=overlap, tta=tta, precision=precision)
         found = run_stress(
             load_segmentation(model),

@@ -19,7 +19,9 @@ def collate(items: Sequence[Item]) -> Item:
     sizes = {tuple(item["image"].shape[-2:]) for item in items}
     if len(sizes) > 1:
         listed = ", ".join(f"{width}×{height}" for height, width in sorted(sizes))
-        raise DataError(f"{items[0]['name']}: pictures of different sizes ({listed}) in one batch; set data.crop")
+        turned = any((width, height) in sizes for height, width in sizes if height != width)
+        why = " (a quarter turn of data.augment may have turned one: leave it out, or)" if turned else ";"
+        raise DataError(f"{items[0]['name']}: pictures of different sizes ({listed}) in one batch{why} set data.crop")
     beside = {"beside": torch.stack([item["beside"] for item in items])} if "beside" in items[0] else {}
     return {
         **beside,

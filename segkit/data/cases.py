@@ -30,6 +30,14 @@ WHOLE = Slices()
 """How a model that was made for pictures looks at volumes."""
 
 
+def notes_on_spacing(image: object, reader: Reader) -> tuple[str, ...]:
+    """What a user should know of a volume whose slices can't be brought to the spacing that the model was shown."""
+    asked = None if reader.slices is None else reader.slices.spacing
+    if asked is None or not isinstance(image, Volume) or image.spaced:
+        return ()
+    return (f"slices are taken as they are, for {asked:g} mm a pixel: nothing says how large the voxels are",)
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A volume as a model sees it.

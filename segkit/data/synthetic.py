@@ -1,5 +1,6 @@
 """A small dataset drawn by the program: stained cells on a slide, their masks and their relief."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from segkit.data.png import png_bytes
 from segkit.errors import UsageError
 from segkit.yaml_text import yaml_of
+
+DRAWN = re.compile(r"cells_\d{3,}")  # names of pictures that are drawn here
 
 Array = NDArray[np.float32]
 
@@ -43,13 +46,17 @@ def draw_cells(
         splits: shares of train, val and test.
 
     Raises:
-        UsageError: fewer than three pictures, a side below 32, or shares that are not three with a sum of 1.
+        UsageError: fewer than three pictures, a side below 32, shares that are not three with a sum of 1, or a folder
+            that holds another dataset.
     """
     if images < 3 or size < 32:
         raise UsageError(f"drawing cells takes 3 pictures or more of side 32 or more, not {images} of {size}")
     if len(splits) != 3 or min(splits) <= 0 or abs(sum(splits) - 1) > 1e-6:
         raise UsageError(f"splits: expected three positive shares that sum to 1, found {tuple(splits)}")
     folder = Path(folder)
+    there = sorted(folder.glob("images/*"))
+    if any(not DRAWN.fullmatch(file.stem) for file in there) or ((folder / "dataset.yaml").exists() and not there):
+        raise UsageError(f"{folder}: holds a dataset that was not drawn here; choose another folder")
     for part in ("images", "masks", "depth"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     names = [f"cells_{number:03d}" for number in range(images)]

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from segkit.allocator import reused_memory
-from segkit.artifact import AnyModel
+from segkit.artifact import AnyModel, check_draws_masks
+from segkit.data.folder import open_dataset
 from segkit.errors import UsageError
 from segkit.evaluation.comparison_page import comparison_page
 from segkit.evaluation.pairing import paired
 from segkit.evaluation.report import Report, evaluate, open_source
 from segkit.evaluation.table import comparison_table
 from segkit.files import atomic_path, write_whole
-from segkit.prediction.settings import Kept
+from segkit.prediction.of_sample import check_fit
+from segkit.prediction.settings import Kept, checked_settings
 from segkit.progress import Progress
 from segkit.sections import Precision
 from segkit.tta import TTA
@@ -107,9 +109,15 @@ def compare(
     if len(models) < 2:
         raise UsageError(f"{len(models)} model{'s' * (len(models) != 1)} given; a comparison takes two or more")
     names = _names(models)
-    opened = [
-        open_source(model) if isinstance(model, str | Path) else model for model in models
-    ]  # before hours of work
+    # What can be refused is refused before hours of work.
+    opened = [open_source(model) if isinstance(model, str | Path) else model for model in models]
+    given = [each for each in opened if not isinstance(each, Path)]
+    for each in given:
+        check_draws_masks(each)
+    folder = open_dataset(data)
+    for each in given:
+        check_fit(each, folder)
+        checked_settings(each, tile=tile, overlap=overlap, tta=tta, precision=precision, postprocess="kept")
     how: dict[str, Any] = {
         "tile": tile,
         "overlap": overlap,

@@ -153,11 +153,11 @@ def evaluate(
             ``surface`` is no distance, or MONAI isn't installed.
     """
     check_draws_masks(model)
+    source = open_source(model) if isinstance(model, str | Path) else model
     folder = open_dataset(data)
     if not depth:
         folder = folder.without_depth()
     samples = folder.samples(*split.split("+"))
-    source = open_source(model) if isinstance(model, str | Path) else model
     asked, threshold = threshold, settings_for(source, threshold=threshold).threshold
     before = check_choice(folder, samples, split, threshold_from, is_model=not isinstance(source, Path))
 

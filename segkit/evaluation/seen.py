@@ -157,6 +157,9 @@ def looked_at(known: Mapping[str, Mapping[str, Any]], folder: DatasetFolder, spl
 
 
 def kept_with(model: AnyModel) -> dict[str, Mapping[str, Any]]:
-    """What is kept with the model, and with each of its members."""
-    members = zip(model.names, model.members, strict=True) if isinstance(model, Ensemble) else ()
-    return {"the model": model.about, **{name: cast("Segmenter", member).about for name, member in members}}
+    """What is kept with the model, and with each of its members, whose own steps an ensemble doesn't take."""
+    found: dict[str, Mapping[str, Any]] = {"the model": model.about}
+    for name, member in zip(model.names, model.members, strict=True) if isinstance(model, Ensemble) else ():
+        about = cast("Segmenter", member).about
+        found[name] = {key: value for key, value in about.items() if key != CHOSEN_ON}
+    return found

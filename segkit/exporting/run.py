@@ -18,7 +18,7 @@ from segkit.exporting.graph import FULL, in_float32, pixel_type
 from segkit.exporting.int8 import Cost, cost_of, pictures_for, quantised
 from segkit.exporting.onnx_file import OPSET, check_size, image_graph, open_onnx, pixel_graph, write_onnx
 from segkit.exporting.torch_file import open_program, pixel_program, write_program
-from segkit.files import atomic_path
+from segkit.files import atomic_path, check_writable
 from segkit.given_path import given_path
 from segkit.model import Segmenter
 from segkit.one_line import one_line
@@ -122,6 +122,9 @@ def _check(
         raise UsageError(f"to={to!r}: expected one of {', '.join(get_args(Format))}")
     if path.suffix != SUFFIXES[to]:
         raise UsageError(f"{path}: expected a name that ends in {SUFFIXES[to]}")
+    if path.is_dir():
+        raise UsageError(f"{path}: a folder; name the file to write")
+    check_writable(path.parent)
     if pixels is not None and pixels not in get_args(PixelType):
         raise UsageError(f"pixels={pixels!r}: expected one of {', '.join(get_args(PixelType))}")
     if not isinstance(model, Segmenter | Ensemble):

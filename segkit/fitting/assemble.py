@@ -1,23 +1,28 @@
 """Saved models put together as one ensemble."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
+
+import torch
+from torch import nn
 
 from segkit.artifact import load_segmentation
 from segkit.ensemble import Ensemble
 from segkit.errors import ModelError, UsageError
 from segkit.fitting.ways import Of, Shape
 from segkit.model import Segmenter
-from segkit.trusting.verdict import without_judge
+from segkit.postprocessing.settings import CHOSEN_ON
+from segkit.trusting.verdict import KEY, without_judge
 
 
-def assemble(paths: Sequence[str | Path], of: Of = "probabilities") -> Ensemble:
-    """One ensemble, equally weighted, of saved models; the members of a saved ensemble are taken one by one.
+def assemble(paths: Sequence[str | Path], of: Of = "probabilities") -> tuple[Ensemble, list[str]]:
+    """One ensemble, equally weighted, of saved models, and what is to be said of it.
 
-    ``of`` says what is averaged. A member is called after its model's folder, or after the run whose ``model`` that is;
-    of an ensemble after its member. What a name can't hold becomes ``-``, and a name that is taken gets a number.
+    The members of a saved ensemble are taken one by one. ``of`` says what is averaged. A member is called after its
+    model's folder, or after the run whose ``model`` that is; of an ensemble after its member. What a name can't hold
+    becomes ``-``, and a name that is taken gets a number.
 
     Raises:
         UsageError: fewer than two members, or members that don't fit together.
@@ -29,8 +34,40 @@ def assemble(paths: Sequence[str | Path], of: Of = "probabilities") -> Ensemble:
     first = next(iter(members.values()))
     combination = Shape(len(members), first.maps, first.task, first.reader.channels).mean(of=of)
     ensemble = Ensemble(list(members.values()), names=list(members), combination=combination)
+    notes = [*counted_twice(members), *_left_behind(members)]
+    for member in members.values():
+        member.about = without_judge(member.about)
     ensemble.about = common_about([member.about for member in members.values()])
-    return ensemble.eval()
+    return ensemble.eval(), notes
+
+
+def counted_twice(members: Mapping[str, nn.Module]) -> Iterator[str]:
+    """A note for each member with the weights of one before it."""
+    states: dict[str, dict[str, torch.Tensor]] = {}
+    for name, member in members.items():
+        state = member.state_dict()
+        twin = next((each for each, other in states.items() if _equal(state, other)), None)
+        if twin is not None:
+            yield f"{name}: the same weights as {twin}, which so counts twice; leave one of them out"
+        states[name] = state
+
+
+def _equal(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        first[key].dtype == second[key].dtype and torch.equal(first[key].cpu(), second[key].cpu()) for key in first
+    )
+
+
+def _left_behind(members: Mapping[str, Segmenter]) -> Iterator[str]:
+    """A note of what was found for single models' masks, which says nothing of the ensemble's."""
+    with_steps = [name for name, each in members.items() if each.about.get("predict", {}).get("postprocess")]
+    with_judge = [name for name, each in members.items() if KEY in each.about]
+    for names, what, command in (
+        (with_steps, "what is done to the masks afterwards", "postprocess"),
+        (with_judge, "what tells good masks from bad ones", "trust"),
+    ):
+        if names:
+            yield f"{what} is not taken over from {', '.join(names)}; segkit {command} finds it for the ensemble"
 
 
 def common_about(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -71,7 +108,7 @@ def loaded(paths: Sequence[str | Path]) -> dict[str, Segmenter]:
         if isinstance(model, Ensemble):
             inner = cast("list[Segmenter]", list(model.members))
             for member in inner:
-                of_all = {key: value for key, value in without_judge(model.about).items() if key != "fitted_on"}
+                of_all = {key: value for key, value in model.about.items() if key not in ("fitted_on", CHOSEN_ON)}
                 member.about = {**of_all, **member.about}
             found = dict(zip(model.names, inner, strict=True))
         elif isinstance(model, Segmenter):

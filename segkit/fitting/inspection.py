@@ -16,6 +16,7 @@ from segkit.data.folder import open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.metrics import SegmentationMetrics, headline
+from segkit.evaluation.seen import seen_before
 from segkit.files import write_whole
 from segkit.fitting.agreement import agreement, draw_agreement
 from segkit.fitting.heldout import HeldOut, hold_out, windows
@@ -160,7 +161,7 @@ def inspect(
         raise UsageError(f"a {combination.name} looks at the pixels around each, of pictures alone; name no volumes")
     predictor = Predictor(ensemble, **how)
     pictures = hold_out(ensemble, predictor, folder, samples, progress=tell)
-    notes = [windows(pictures)]
+    notes = [windows(pictures), *seen_before(ensemble, folder, samples, split, None)]
     if predictor.postprocess is not None:
         notes.append("figures are of masks before what the model does to them afterwards (predict.postprocess)")
     everyone = range(len(ensemble.members))

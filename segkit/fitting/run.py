@@ -1,5 +1,6 @@
 """An ensemble's combination and temperatures, fitted on a split that its members haven't seen."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,12 +13,12 @@ from segkit.data.folder import open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import UsageError
 from segkit.evaluation.intervals import units_of
-from segkit.evaluation.seen import check_unseen_pictures, looked_at
+from segkit.evaluation.seen import check_unseen_pictures, kept_with, looked_at
 from segkit.fitting.heldout import HeldOut, hold_out, windows, with_members
 from segkit.fitting.information import guessing
 from segkit.fitting.judge import Fit, Verdict, judge
 from segkit.fitting.scores import member_scores
-from segkit.fitting.temperature import crossed, kept_temperature, temperature_of
+from segkit.fitting.temperature import at_ends, crossed, kept_temperature, temperature_of
 from segkit.fitting.ways import Of, Shape, Weights, ways_to_fit
 from segkit.labels import threshold_at
 from segkit.model import Segmenter
@@ -29,6 +30,8 @@ from segkit.statistics import tempered
 from segkit.task import Task
 from segkit.training.losses import build_loss
 from segkit.trusting.verdict import without_judge
+
+SUREST = 10.0  # logit of a threshold; beyond it float32 tells too few probabilities from 1
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def fit(
     member that tells nothing beyond how frequent each class is gets no weight. How strongly weights are drawn toward
     equal ones is chosen by cross-validation over the pictures (over the groups, where there are groups), and so is
     whether anything fitted is kept at all: it must do better than equal weights on pictures it didn't see. At last the
-    whole comes to a temperature. A temperature is kept if it lowers the log loss of pictures it wasn't fitted on.
+    whole comes to a temperature, none so low that thresholds kept with the models would become 0 or 1. A temperature is
+    kept if it lowers the log loss of pictures it wasn't fitted on.
 
     Args:
         ensemble: of trained members; how it combined them before doesn't matter.
@@ -84,11 +88,11 @@ def fit(
         **how: settings of the predictor: tile, overlap, tta, precision.
 
     Raises:
-        UsageError: a value that isn't one of these, or a split that members were trained on.
+        UsageError: no ensemble, a value that isn't one of these, or a split that members were trained on.
         ModelError: members of other classes than the dataset.
         DataError: a picture or mask that can't be used.
     """
-    _check(weights, of, seed)
+    _check(ensemble, weights, of, seed)
     folder = open_dataset(data)
     check_fit(ensemble, folder)
     samples = folder.samples(*split.split("+"))
@@ -96,8 +100,9 @@ def fit(
         raise UsageError(
             f"weights={weights!r}: looks at the pixels around each, of pictures alone; take member or class"
         )
-    known = dict(zip(ensemble.names, (cast("Segmenter", member).about for member in ensemble.members), strict=True))
-    check_unseen_pictures({"the ensemble": ensemble.about, **known}, folder, split)
+    known = kept_with(ensemble)
+    of_whole = known.pop("the model")
+    check_unseen_pictures({"the ensemble": of_whole, **known}, folder, split)
     segmenters = cast("list[Segmenter]", list(ensemble.members))
     bare = Ensemble(segmenters, names=ensemble.names)
     bare.about = _thresholds_moved(ensemble.about, 1 / ensemble.temperature, bare.task)  # of an earlier fit
@@ -143,6 +148,14 @@ def fit(
     whole = 1.0
     if temperature:
         whole = kept_temperature(crossed(best, pictures, units, seed=seed), units, bare.task, log_loss)
+        least = min(1.0, _coldest(bare.about, bare.task))
+        if whole < least:
+            whole = least
+            notes.append(
+                f"the whole: its temperature is held at {least:.3f}; a lower one would round the threshold kept with "
+                "the models to 0 or 1"
+            )
+        notes += at_ends(dict(zip(bare.names, temperatures, strict=True)), whole)
     model = (
         Ensemble(
             segmenters,
@@ -202,7 +215,18 @@ def _thresholds_moved(about: Mapping[str, Any], temperature: float, task: Task) 
     return {**about, "predict": changed}
 
 
-def _check(weights: Weights, of: Of, seed: int) -> None:
+def _coldest(about: Mapping[str, Any], task: Task) -> float:
+    """The lowest temperature at which the thresholds kept with a model still tell probabilities apart."""
+    predict = about.get("predict")
+    if predict is None or task == "multiclass":
+        return 0.0
+    thresholds = [predict.get("threshold", 0.5), *((predict.get("postprocess") or {}).get("thresholds") or {}).values()]
+    return max((abs(math.log(each / (1 - each))) for each in thresholds if 0 < each < 1), default=0.0) / SUREST
+
+
+def _check(ensemble: Ensemble, weights: Weights, of: Of, seed: int) -> None:
+    if not isinstance(ensemble, Ensemble):
+        raise UsageError(f"{type(ensemble).__name__}: expected a segkit.Ensemble of trained models")
     if seed < 0:
         raise UsageError(f"seed={seed}: expected 0 or more")
     for name, value, choices in (("weights", weights, get_args(Weights)), ("of", of, get_args(Of))):

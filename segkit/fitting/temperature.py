@@ -1,7 +1,7 @@
 """The temperature at which probabilities are most likely right."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,6 +15,7 @@ from segkit.statistics import logits_of
 from segkit.task import Task
 
 COLDEST, HOTTEST = 0.05, 20.0
+NEARLY = 1.001
 ROUNDS = 40  # of a search that leaves 62 % of the range each time
 POINTS = 100_000  # pixels that it is fitted on
 
@@ -31,6 +32,26 @@ def kept_temperature(pictures: Sequence[HeldOut], units: Sequence[int], task: Ta
         before += _log_loss(maps, target, 1.0, task, log_loss)
         after += _log_loss(maps, target, temperature, task, log_loss)
     return fit_temperature(*_pixels(pictures), task, log_loss) if after < before else 1.0
+
+
+def at_ends(members: Mapping[str, float], whole: float) -> Iterator[str]:
+    """A note for each fitted temperature that ended where the search does: the best one is farther away.
+
+    Args:
+        members: their temperatures, by name.
+        whole: the temperature of them together.
+    """
+    for name, found in (*members.items(), ("the whole", whole)):
+        if found < COLDEST * NEARLY:
+            yield (
+                f"{name}: its temperature ended at {COLDEST:g}, the lowest that is tried: it is right nearly "
+                "everywhere here, and nothing tells how sure it may be elsewhere; fit on pictures where it errs, too"
+            )
+        elif found > HOTTEST / NEARLY:
+            yield (
+                f"{name}: its temperature ended at {HOTTEST:g}, the highest that is tried: what it says here is hardly "
+                "more than a guess"
+            )
 
 
 @torch.no_grad()

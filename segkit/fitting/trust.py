@@ -19,6 +19,7 @@ from segkit.evaluation.scores import mean_of_defined, overlap_scores
 from segkit.evaluation.seen import check_unseen_pictures, kept_with, looked_at, trained_splits
 from segkit.prediction.of_sample import check_fit, predict_sample, seen_of
 from segkit.prediction.predictor import Predictor
+from segkit.prediction.settings import unlike_kept
 from segkit.progress import Progress
 from segkit.recipe import PredictRecipe
 from segkit.trusting.familiar import Range, properties_of, ranges_of
@@ -126,7 +127,7 @@ def trust(
         disagrees=model.disagrees,
     )
     model.about = {**model.about, KEY: judge.model_dump(mode="json")}
-    return Trusted(model, judge, tuple(_notes(judge, model, folder, split)))
+    return Trusted(model, judge, (*_notes(judge, model, folder, split), *unlike_kept(model, how)))
 
 
 def signs_and_dice(

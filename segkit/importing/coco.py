@@ -25,6 +25,13 @@ Coordinate = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Id = int | str
 
 
+def _drawn(segmentation: "Segmentation | None") -> "Segmentation | None":
+    """An outline without polygons of fewer than three corners, which enclose nothing; None where that is all."""
+    if isinstance(segmentation, list):
+        segmentation = [polygon for polygon in segmentation if len(polygon) >= 6 or len(polygon) % 2]
+    return segmentation or None
+
+
 def _form(segmentation: object) -> str:
     return "run_lengths" if isinstance(segmentation, dict) else "polygons"
 
@@ -123,7 +130,7 @@ def read_coco(source: Path, *, multilabel: bool = False) -> Layout:
                     f"{file}: annotation {annotation.id} has category {annotation.category_id}, which isn't among "
                     "'categories'; add it there"
                 )
-            drawn = Outline(number, annotation.segmentation or None, annotation.bbox, annotation.iscrowd, annotation.id)
+            drawn = Outline(number, _drawn(annotation.segmentation), annotation.bbox, annotation.iscrowd, annotation.id)
             objects[annotation.image_id].append(drawn)
         for picture in one.images:
             path = pictures.find(picture.file_name, file, split)

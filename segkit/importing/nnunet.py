@@ -119,10 +119,14 @@ def _found(source: Path, part: str, said: About, labels: Labels) -> tuple[tuple[
     folder = source / f"labels{part}"
     files = entries(folder) if folder.is_dir() else []
     masks = {file.name.removesuffix(ending): file for file in files if file.name.endswith(ending)}
+    # The colours of a picture are channels in one file: then no case has a second.
+    alone = all(set(found) == {0} for found in images.values())
+    in_one_file = alone and said.file_ending.lower() in PICTURES
     cases = []
     for name, mask in masks.items():
         first = source / f"images{part}" / f"{name}_0000{ending}"
-        cases.append(Case(name, _channels(first, images.get(name, {}), said), LabelFile(mask, labels)))
+        channels = _channels(first, images.get(name, {}), said, in_one_file=in_one_file)
+        cases.append(Case(name, channels, LabelFile(mask, labels)))
     groups = (
         Group(f"cases of images{part} without a file in labels{part}", tuple(sorted(set(images) - set(masks)))),
         Group(f"files in images{part} that aren't called CASE_0000{ending}", tuple(strange)),
@@ -130,11 +134,9 @@ def _found(source: Path, part: str, said: About, labels: Labels) -> tuple[tuple[
     return tuple(cases), tuple(group for group in groups if group.names)
 
 
-def _channels(first: Path, found: dict[int, Path], said: About) -> tuple[Path, ...]:
-    """The files of a case's channels, whether they are there or not."""
-    wanted = len(said.channel_names)
-    if set(found) == {0} and said.file_ending.lower() in PICTURES:
-        wanted = 1  # the colours of a picture are channels in one file
+def _channels(first: Path, found: dict[int, Path], said: About, *, in_one_file: bool) -> tuple[Path, ...]:
+    """The files of a case's channels, whether they are there or not; ``in_one_file``: all of them, as colours."""
+    wanted = 1 if in_one_file else len(said.channel_names)
     beyond = [file for number, file in found.items() if number >= wanted]
     if beyond:
         raise DataError(f"{beyond[0]}: a channel beyond the {wanted} in dataset.json; name it there, or remove it")

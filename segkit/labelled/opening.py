@@ -54,8 +54,10 @@ def _opened(path: Path) -> LabelledImages:
         return open_cifar(cifar)
     if archives_in(path):
         return open_archives(path)
-    if (path / "images").is_dir() and (path / "masks").is_dir():
-        raise DataError(f"{path}: images/ and masks/ are a dataset for segmentation, where images have no one label")
+    for beside in ("masks", "depth"):
+        if (path / "images").is_dir() and (path / beside).is_dir():
+            what = "a dataset for segmentation, where" if beside == "masks" else "pictures and their depth, and"
+            raise DataError(f"{path}: images/ and {beside}/ are {what} images have no one label")
     try:
         return open_folders(path)
     except DataError as error:

@@ -40,6 +40,12 @@ PACKED = 8  # pixels of a byte: smaller frames are packed wrongly by highdicom (
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
+def check_segments(classes: Sequence[str], task: Task, background: int | None) -> None:
+    """Raise UsageError where a class can't name a segment."""
+    for index in _shown(classes, task, background):
+        _segment_label(classes[index])
+
+
 def why_no_seg(volume: Volume) -> str | None:
     """Why there can be no Segmentation object for a volume; None where there can."""
     try:
@@ -84,7 +90,7 @@ def write_seg(
         UsageError: a class can't name a segment, or the path can't be written to.
     """
     frames = _sources(volume)
-    shown = [len(classes) - 1] if task == "binary" else [i for i in range(len(classes)) if i != background]
+    shown = _shown(classes, task, background)
     names = [_segment_label(classes[index]) for index in shown]
     fractional = probabilities is not None
     if probabilities is None:
@@ -284,6 +290,11 @@ def _stand_in(frame: Frame, number: int, located: bool) -> Dataset:
         stand_in.ImagePositionPatient = frame.get("PlanePositionSequence", "ImagePositionPatient")
         stand_in.ImageOrientationPatient = frame.get("PlaneOrientationSequence", "ImageOrientationPatient")
     return stand_in
+
+
+def _shown(classes: Sequence[str], task: Task, background: int | None) -> list[int]:
+    """The classes that get a segment."""
+    return [len(classes) - 1] if task == "binary" else [i for i in range(len(classes)) if i != background]
 
 
 def _segment_label(name: str) -> str:

@@ -55,14 +55,18 @@ def check_units(settings: Postprocessing, *, volumes: bool, measured: bool = Tru
     Also where it is in millimetres, and the images' pixels aren't ``measured``: nothing says how large they are.
     """
     dimensions = 3 if volumes else 2
-    any_image = Scale((2,) * dimensions, (1.0,) * dimensions if measured else None)
+    check_sizes(settings, Scale((2,) * dimensions, (1.0,) * dimensions if measured else None))
+
+
+def check_sizes(settings: Postprocessing, image: "Scale") -> None:
+    """Raise RecipeError where a size has no meaning for an image: of another unit, or its pixels' size is unknown."""
     if settings.smoothing is not None:
-        any_image.deviations(settings.smoothing)
+        image.deviations(settings.smoothing)
     for size in settings.smallest.values():
-        any_image.fewest_pixels(size)
+        image.fewest_pixels(size)
     for size in settings.holes.values():
         if size != WHOLE:
-            any_image.most_pixels(size)
+            image.most_pixels(size)
 
 
 def slice_axis(shape: tuple[int, ...]) -> int | None:

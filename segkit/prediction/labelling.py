@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.errors import RecipeError
 from segkit.postprocessing.settings import Postprocessing
 from segkit.postprocessing.steps import postprocess
 from segkit.postprocessing.strips import Keep
-from segkit.postprocessing.targets import Spacing
+from segkit.postprocessing.targets import Scale, Spacing, check_sizes
 
 if TYPE_CHECKING:
     from segkit.prediction.protocol import Model
@@ -35,6 +36,15 @@ class Labelling:
     def kept(self) -> dict[str, Any] | None:
         """The steps, ready for JSON; None where there are none."""
         return None if self.steps is None else self.steps.kept()
+
+    def check(self, name: str, shape: tuple[int, ...], spacing: Spacing | None) -> None:
+        """Raise RecipeError, with the image's name, where its pixels have no size that a step is given in."""
+        if self.steps is None:
+            return
+        try:
+            check_sizes(self.steps, Scale(shape, spacing))
+        except RecipeError as error:
+            raise RecipeError(f"{name}: {error}") from None
 
     def labels(
         self,

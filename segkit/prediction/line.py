@@ -11,6 +11,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
+from segkit.data.cases import notes_on_spacing
 from segkit.data.claims import LIMIT
 from segkit.data.depth_format import DepthFormat
 from segkit.data.picture import Picture
@@ -95,7 +96,8 @@ class Line:
             try:
                 picture = self._opened(source)
                 of_depth = self.depths.notes.get(source.path, ())
-                step = replace(step, picture=picture, notes=(*picture.notes, *of_depth))
+                of_spacing = notes_on_spacing(picture, self.predictor.model.reader)
+                step = replace(step, picture=picture, notes=(*picture.notes, *of_spacing, *of_depth))
             except SegkitError as problem:
                 step = replace(step, error=str(problem))
         return replace(step, seconds=time.perf_counter() - start)
@@ -106,9 +108,11 @@ class Line:
         if source.series is not None:
             if self.mpp is not None:
                 raise UsageError(f"{source.path}: a volume, and mpp is of pictures; leave it out")
-            from segkit.medical.dicom_seg_write import why_no_seg
+            from segkit.medical.dicom_seg_write import check_segments, why_no_seg
             from segkit.medical.dicom_volume import read_series
 
+            model = self.predictor.model
+            check_segments(model.classes, model.task, model.background)
             volume = read_series(source.series, limit=limit)
             if why := why_no_seg(volume):  # sooner than when all is computed
                 raise DataError(why)
@@ -161,7 +165,7 @@ class Line:
                     write_preview(paths[-1], step.prediction)
             except SegkitError as problem:
                 error = str(problem)
-            except OSError as problem:
+            except (OSError, MemoryError) as problem:
                 error = f"{step.source.path}: can't write its results ({one_line(problem)})"
         if error is not None and step.source.found:
             # What an earlier run left under these names isn't of the picture as it is now; nor is what was begun.

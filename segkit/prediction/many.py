@@ -21,7 +21,7 @@ from segkit.prediction.line import Line, targets_of
 from segkit.prediction.manifest import MANIFEST, Manifest, check_resumable
 from segkit.prediction.prediction import output_kinds
 from segkit.prediction.pseudonyms import NameHiding, pseudonymised
-from segkit.prediction.run_report import remove_report, write_report
+from segkit.prediction.run_report import check_report_place, remove_report, write_report
 from segkit.prediction.settings import Kept
 from segkit.prediction.sources import Source, expand, identities, without_collisions
 from segkit.prediction.writers import output_folder
@@ -123,8 +123,13 @@ def predict_files(
     if pseudonymise:
         images = pseudonymised(images, out)
     planned = without_collisions(images, partial(targets_of, predictor.model, kinds=targets))
+    if planned and not any(source.skipped or (source.found and source.path.exists()) for source in planned):
+        # Nothing is left to look at, as after a slip in a name: what an earlier run left stays as it is.
+        return [Outcome(source.path, error=source.error or f"{source.path}: no such file") for source in planned]
     if resume:
         check_resumable(out / MANIFEST)
+    if report:
+        check_report_place(out)
     output_folder(out)
     written = [
         path for source in planned if source.found for path in targets_of(predictor.model, source, kinds=targets)

@@ -1,15 +1,17 @@
 """The prediction of a dataset's picture, volume or slice, with its second modality where the model takes one."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.artifact.kinds import check_draws_masks
 from segkit.data.folder import DatasetFolder, Sample
 from segkit.data.model_input import depth_for
 from segkit.data.picture import begins_as_tiff, open_picture
 from segkit.data.scaled import Scaled, scaled
-from segkit.errors import ModelError
+from segkit.errors import ModelError, UsageError
 from segkit.postprocessing.targets import Spacing, of_picture
 from segkit.prediction.depth import Measured
 from segkit.prediction.prediction import Prediction
@@ -40,7 +42,13 @@ def predict_sample(predictor: "Predictor", folder: DatasetFolder, sample: Sample
 
 
 def check_fit(model: Model, folder: DatasetFolder) -> None:
-    """Raise ModelError where the model's ids don't mean what the dataset's do; a binary foreground may be renamed."""
+    """Raise ModelError where the model's ids don't mean what the dataset's do; a binary foreground may be renamed.
+
+    What is no model, such as the path of one, is a UsageError.
+    """
+    if isinstance(model, str | Path):
+        raise UsageError(f"{str(model)!r}: expected a model that draws masks, as segkit.load gives it")
+    check_draws_masks(model)
     if model.task != folder.task:
         raise ModelError(f"the model's task is {model.task}, that of {folder.name} is {folder.task}")
     swapped = sorted(model.classes) == sorted(folder.classes)

@@ -258,11 +258,12 @@ class Predictor:
         folder = output_folder(out) if out is not None else None
         image = scaled(source, reader, str(path or name))
         second = depth_of(depth, reader, image.size, path, depth_format, self.limit)
+        spacing = of_picture(source.mpp if isinstance(source, Picture) else None, reader.mpp)
+        labelling.check(str(path or name), image.size, spacing)
         given = rows_with(image.rows, second, reader, image.size[1])
         rows = self._sweep.picture(self._blendable, given, image.size)
         arrays = self._collected(rows, image.size, name, path, labelling, folder)
         keep = None if folder is None else partial(npy_of, path=folder / f"{name}_labels.npy")
-        spacing = of_picture(source.mpp if isinstance(source, Picture) else None, reader.mpp)
         maps, labels = arrays["probabilities"], replaceable(arrays.pop("labels"))
         arrays["labels"] = labelling.labels(maps, labels, self.model, spacing=spacing, keep=keep)
         found: dict[str, Any] = {"disagreement": None, **arrays}
@@ -284,10 +285,11 @@ class Predictor:
         case, shape = case_of(volume, self.model.reader), volume.geometry.shape
         folder = output_folder(out) if out is not None else None
         size = (shape[0] * shape[1], shape[2])
+        spacing = volume.geometry.spacing if volume.spaced else None
+        labelling.check(str(volume.path or volume.name), shape, spacing)
         rows = self._sweep.volume(self._blendable, case)
         arrays = self._collected(rows, size, volume.name, volume.path, labelling, None)
         whole: dict[str, Any] = {key: maps.reshape(*maps.shape[:-2], *shape) for key, maps in arrays.items()}
-        spacing = volume.geometry.spacing if volume.spaced else None
         whole["labels"] = labelling.labels(whole["probabilities"], whole["labels"], self.model, spacing=spacing)
         if folder is not None:
             whole = {key: as_file(folder / f"{volume.name}_{key}.npy", maps) for key, maps in whole.items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segkit.drawing.palette import default_palette
+from segkit.errors import UsageError
 from segkit.measuring.measures import measure
 from segkit.measuring.preview import draw_preview
 from segkit.measuring.run_page import PAGE, write_run_page
@@ -83,12 +84,25 @@ def write_report(
     return [*paths, page]
 
 
+def check_report_place(folder: Path) -> None:
+    """Raise UsageError where :func:`write_report` would overwrite the page of something else."""
+    if (folder / PAGE).is_file() and not _is_ours(folder / PAGE):
+        raise UsageError(
+            f"{folder}: its {PAGE} is something else's, which a report would overwrite; choose another folder"
+        )
+
+
 def remove_report(folder: Path) -> None:
-    """Remove what :func:`write_report` left in a folder; a page that doesn't name its table is another's."""
+    """Remove what :func:`write_report` left in a folder, and no page of something else."""
     page = folder / PAGE
-    ours = [page] if page.is_file() and b"measures.csv" in page.read_bytes() else []
+    ours = [page] if page.is_file() and _is_ours(page) else []
     for path in (folder / "measures.csv", folder / "measures.json", *ours):
         path.unlink(missing_ok=True)
+
+
+def _is_ours(page: Path) -> bool:
+    """Whether it is a run's page, which names its table."""
+    return b"measures.csv" in page.read_bytes()
 
 
 def _case(entry: Entry, folder: Path) -> CaseMeasures:

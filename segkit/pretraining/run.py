@@ -24,6 +24,7 @@ from segkit.recipe_file import load_as
 from segkit.training.directory import new_run, unfinished_run
 from segkit.training.interrupt import StopRequest
 from segkit.training.log import Log
+from segkit.training.optimizer import backbones_of
 from segkit.workers import check_not_importing
 
 
@@ -103,6 +104,10 @@ def pretrain(
         log.say(f"{recipe.name}: {recipe.objective} with {recipe.model.backbone.name}; writing to {run.path}")
         for note in notes:
             log.say(f"note: {note}")
+        for backbone in backbones_of(objective.model):
+            for trunk in backbone.trunks:
+                if trunk.pretrained is not None:
+                    log.say(f"weights: {trunk.pretrained}")
         stop = StopRequest(log.say)
         with stop.listening():
             fitted = fit(objective, recipe, run, log, stop, device)

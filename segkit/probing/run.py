@@ -16,8 +16,8 @@ from segkit.classification.scores import TOP, classification_scores
 from segkit.columns import in_columns
 from segkit.devices import default_device, named_device
 from segkit.errors import DataError, UsageError
-from segkit.evaluation.seen import trained_splits
-from segkit.files import write_whole
+from segkit.evaluation.seen import chosen_splits, trained_splits
+from segkit.files import check_writable, write_whole
 from segkit.labelled.held import HeldImages
 from segkit.labelled.images import LabelledImages
 from segkit.labelled.opening import open_labelled
@@ -120,6 +120,8 @@ def probe(
     if precision is not None and precision not in get_args(Precision):
         raise UsageError(f"precision={precision!r}: expected one of {', '.join(get_args(Precision))}, or None")
     at = named_device(device) if device is not None else default_device()
+    if cache is not None:
+        check_writable(Path(cache))
     images = open_labelled(data)
     indices = {name: _labelled(images, name) for name in ("train", split)}
     subject = open_subject(backbone, weights)
@@ -222,8 +224,20 @@ def _view(
 
 
 def _seen(subject: Subject, images: LabelledImages, split: str) -> list[str]:
-    seen = set(trained_splits(subject.about, images.name)) & set(split.split("+"))
-    return [f"the backbone was trained on split {each!r}: these figures say little about new images" for each in seen]
+    asked = split.split("+")
+    trained, chosen = trained_splits(subject.about, images.name), chosen_splits(subject.about, images.name)
+    return [
+        *(
+            f"the backbone was trained on split {each!r}: these figures say little about new images"
+            for each in asked
+            if each in trained
+        ),
+        *(
+            f"the backbone's weights were chosen by their score on split {each!r}: these figures favour them"
+            for each in asked
+            if each in chosen
+        ),
+    ]
 
 
 def _notes(figures: dict[str, Any], k: int, images: int) -> list[str]:

@@ -1,7 +1,8 @@
 """Curves of score against the strength of corruptions and attacks, of a model and of each member of an ensemble."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -25,9 +26,10 @@ from segkit.ensemble import Ensemble
 from segkit.errors import DataError, NotFiniteError, UsageError
 from segkit.evaluation.looks import probabilities_with_members
 from segkit.evaluation.metrics import SegmentationMetrics, headline
+from segkit.evaluation.seen import seen_before
 from segkit.files import write_whole
 from segkit.json_text import json_text
-from segkit.labels import at_temperature, labels_of, threshold_at
+from segkit.labels import at_temperature, labels_at, threshold_at
 from segkit.nearest import nearest
 from segkit.prediction.evaluating import evaluating
 from segkit.prediction.of_sample import check_fit, spacing_of
@@ -56,22 +58,30 @@ class Robustness:
     """How scores fall.
 
     Attributes:
-        curves: by kind and then by model, ``model`` or ``ensemble`` first and then its members: pairs of strength and
-            score, from weak to strong.
+        curves: by kind and then by model, ``model`` or ``the ensemble`` first and then its members: pairs of strength
+            and score, from weak to strong.
         clean: the score of each without any change; for attacks the same, on the windows that are attacked.
         score: what scores are, in words.
         on: the pictures, in words.
+        notes: what makes the scores look better than they will be.
     """
 
     curves: Curves
     clean: dict[str, dict[str, float]]
     score: str
     on: str
+    notes: tuple[str, ...] = ()
 
     @property
     def figures(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
-        return {"score": self.score, "on": self.on, "clean": self.clean, "curves": self.curves}
+        return {
+            "score": self.score,
+            "on": self.on,
+            "clean": self.clean,
+            "curves": self.curves,
+            "notes": list(self.notes),
+        }
 
     def table(self) -> str:
         """The same as text: a line a model and kind."""
@@ -83,6 +93,8 @@ class Robustness:
                 values = [self.clean[kind][name], *(value for _, value in curve)]
                 rows.append([name, *(f"{value:.4f}" for value in values)])
             lines += ["", ACROSS[kind], *in_columns(rows)]
+        if self.notes:
+            lines += ["", *(f"note: {note}" for note in self.notes)]
         return "\n".join(lines)
 
     def save(self, folder: str | Path) -> Path:
@@ -127,7 +139,7 @@ def stress(
     """Score a model, and each member of an ensemble, on pictures that are corrupted or attacked.
 
     Corrupted pictures are the same for all. An attack is made for each model by its own gradient, the ensemble's by
-    that of the whole, on the middle of the picture, at most 512 × 512 pixels.
+    that of the whole before its temperature, on the middle of the picture, at most 512 × 512 pixels.
 
     Args:
         model: a model.
@@ -179,7 +191,8 @@ def stress(
         if "fgsm" in kinds:
             scoring.attack(sample, image, target)
             tell(f"{sample.name}, fgsm")
-    return scoring.result(kinds, f"{len(samples)} pictures of {split} of {folder.name}")
+    found = scoring.result(kinds, f"{len(samples)} pictures of {split} of {folder.name}")
+    return replace(found, notes=tuple(seen_before(model, folder, samples, split, None)))
 
 
 class _Scoring:
@@ -188,7 +201,7 @@ class _Scoring:
     def __init__(self, model: AnyModel, predictor: Predictor, folder: DatasetFolder) -> None:
         self.model, self.predictor, self.folder = model, predictor, folder
         members = model.names if isinstance(model, Ensemble) else ()
-        self.names = ("ensemble", *members) if members else ("model",)
+        self.names = ("the ensemble", *members) if members else ("model",)  # no member's name has a space
         self.labelling = predictor.labelling()
         self.of_members = threshold_at(self.labelling.threshold, 1 / predictor.temperature)
         self._metrics: dict[tuple[str, int, str], SegmentationMetrics] = {}
@@ -202,9 +215,7 @@ class _Scoring:
             return torch.cat(probabilities_with_members(ready, tiles), dim=1)
 
         maps = np.concatenate(list(self.predictor.rows(ask, image)), axis=1)
-        parts = np.split(maps, len(self.names))
-        parts[0] = at_temperature(parts[0], self.predictor.temperature, self.folder.task)
-        for part, name in zip(parts, self.names, strict=True):
+        for part, name in zip(np.split(maps, len(self.names)), self.names, strict=True):
             self._add(kind, place, name, sample, part, target)
 
     def attack(self, sample: Sample, image: NDArray[np.float32], target: Ids) -> None:
@@ -251,8 +262,12 @@ class _Scoring:
         return Robustness(curves, clean, what, on)
 
     def _questions(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Of the whole, and of each member at its temperature."""
-        yield self.model.probabilities
+        """Of the whole before its temperature, which comes after windows are blended; of members at theirs."""
+        plain = self.model
+        if self.predictor.temperature != 1:
+            plain = copy.copy(self.model)
+            vars(plain)["temperature"] = 1.0
+        yield plain.probabilities
         if isinstance(self.model, Ensemble):
             for place in range(len(self.model.members)):
                 yield partial(self.model.member_probabilities, place)
@@ -268,8 +283,10 @@ class _Scoring:
         threshold = self.labelling.threshold if whole else self.of_members
         if key not in self._metrics:
             self._metrics[key] = SegmentationMetrics(self.folder.classes, task, self.folder.background, threshold)
-        labels = labels_of(maps, task, threshold)
+        temperature = self.predictor.temperature if whole else 1.0
+        labels = labels_at(maps, temperature, task, threshold)
         if whole:  # steps are the whole's, members are scored as they are
+            maps = at_temperature(maps, temperature, task)
             spacing = spacing_of(self.predictor, sample) if self.labelling.steps is not None else None
             labels = self.labelling.labels(maps, labels, self.model, spacing=spacing)
         self._metrics[key].update(sample.name, labels, target)

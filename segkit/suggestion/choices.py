@@ -207,8 +207,13 @@ def _class_weights(facts: Facts) -> Choice:
 def _train(epochs: int, batch: int, facts: Facts, per_image: int, minutes: float, seen: float) -> Section:
     updates = epochs * max(1, facts.pictures * per_image // batch)
     decay = _decay(updates)
+    reason = f"{minutes:g} minutes at the speed measured here: {seen:,.0f} crops"
+    one_pass = facts.pictures * per_image
+    if seen < one_pass:
+        needed = minutes * one_pass / max(seen, 1)
+        reason += f"; one epoch is {one_pass:,}, about {needed:,.0f} minutes: fewer pictures would take less"
     return {
-        "epochs": Choice(epochs, f"{minutes:g} minutes at the speed measured here: {seen:,.0f} crops"),
+        "epochs": Choice(epochs, reason),
         "batch": Choice(batch, "the minutes are the limit, not the memory: no larger than the network needs"),
         "learning_rate": Choice(LEARNING_RATE),
         "weight_decay": Choice(0.02),

@@ -48,15 +48,25 @@ class Suggestion:
             UsageError: another suffix, or the file exists and is not to be overwritten.
         """
         path = Path(path)
-        if path.suffix not in (".yaml", ".yml"):
-            raise UsageError(f"{path}: a recipe's name ends in .yaml")
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path}: there already; choose another name with -o, or say --overwrite")
+        check_recipe_place(path, overwrite=overwrite)
         try:
             write_whole(path, self.text)
         except OSError as error:
             raise UsageError(f"{path}: can't be written ({error.strerror or error})") from None
         return load_recipe(path)
+
+
+def check_recipe_place(path: Path, *, overwrite: bool) -> None:
+    """Raise UsageError where no recipe can be written: another suffix, or a file that is not to be overwritten."""
+    if path.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"{path}: a recipe's name ends in .yaml")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: there already; choose another name with -o, or say --overwrite")
+
+
+def recipe_name(dataset: str) -> str:
+    """A recipe's name, from a dataset's."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", dataset).strip("_.-") or "dataset"
 
 
 def suggest(data: str | Path, *, hours: float = 1.0) -> Suggestion:
@@ -101,7 +111,7 @@ def suggest(data: str | Path, *, hours: float = 1.0) -> Suggestion:
         minutes=hours * 60,
         speed=speed,
     )
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", folder.name).strip("_.-") or "dataset"
+    name = recipe_name(folder.name)
     return Suggestion(name, to_yaml(name, str(data), choices, _heading(folder, samples, facts, device, hours)), facts)
 
 

@@ -64,6 +64,7 @@ class Trained:
         complete: whether training wasn't stopped.
         ancestor: digest of the weights that it began with.
         fault: why it has no weights worth keeping; None where it has.
+        diverged: why training couldn't go to its end, with the weights from before; None where it did.
     """
 
     segmenter: Segmenter
@@ -71,6 +72,7 @@ class Trained:
     complete: bool
     ancestor: str
     fault: str | None
+    diverged: str | None
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,14 @@ def train_members(
         faults = [trainee.finish(low=precision == "bf16") for trainee in trainees]
     spent = time.perf_counter() - began + trainees[0].table.resumed_at
     return [
-        Trained(trainee.segmenter.eval(), spent / 60 / len(plans), complete, trainee.ancestor, fault)
+        Trained(
+            trainee.segmenter.eval(),
+            spent / 60 / len(plans),
+            complete,
+            trainee.ancestor,
+            fault,
+            trainee.module.diverged,
+        )
         for trainee, fault in zip(trainees, faults, strict=True)
     ]
 

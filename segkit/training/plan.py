@@ -1,11 +1,12 @@
 """What is to be trained, checked: everything that can be refused is refused before the first step."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
+from segkit.artifact import AnyModel
 from segkit.backbones.recompute import recompute_stages
 from segkit.data.dataset import Decoded, SegmentationDataset
 from segkit.data.folder import DatasetFolder, Sample
@@ -14,6 +15,7 @@ from segkit.data.normalisation import channel_statistics
 from segkit.data.reader import Reader
 from segkit.data.slices import Slices
 from segkit.errors import DataError, RecipeError, UsageError
+from segkit.evaluation.seen import kept_with, trained_splits
 from segkit.model import Segmenter
 from segkit.model_arguments import given_window, grids
 from segkit.recipe import Member, MemberRecipe, Recipe, TrainRecipe
@@ -42,7 +44,7 @@ class Plan:
         encoding: name and options of what is made of depth; None where the model takes none.
         spread: whether it learns a teacher's disagreement too.
         joint: whether it is trained on the same batches as the other members, together with them.
-        began: what the model that it starts from was trained on, as kept with that; empty without one.
+        seen: the dataset's splits that the model it starts from, or its teacher, was trained on.
     """
 
     member: Member
@@ -58,7 +60,7 @@ class Plan:
     encoding: dict[str, Any] | None
     spread: bool
     joint: bool
-    began: Mapping[str, Any] = field(default_factory=dict)
+    seen: tuple[str, ...] = ()
 
     @property
     def depth(self) -> bool:
@@ -72,7 +74,7 @@ class Plan:
 
 
 def make_plans(
-    recipe: Recipe, folder: DatasetFolder, *, unlabelled: Sequence[Sample] = (), spread: bool = False
+    recipe: Recipe, folder: DatasetFolder, *, unlabelled: Sequence[Sample] = (), teacher: AnyModel | None = None
 ) -> list[Plan]:
     """The plans of all members, in order; their pictures are decoded once.
 
@@ -80,7 +82,7 @@ def make_plans(
         recipe: what is to be trained.
         folder: the dataset.
         unlabelled: pictures that only a teacher labels.
-        spread: whether a teacher's disagreement is learnt too.
+        teacher: whose maps are learnt, and whose disagreement where it has any.
 
     Raises:
         RecipeError, UsageError, DataError: as :func:`make_plan`; folds of members that differ in their splits.
@@ -92,7 +94,7 @@ def make_plans(
         folds = draw_folds(folder, folder.samples(*pool(recipe)), recipe.folds)
     decoded: Decoded = {}
     plans = [
-        make_plan(member, index, recipe, folder, folds=folds, unlabelled=unlabelled, spread=spread, decoded=decoded)
+        make_plan(member, index, recipe, folder, folds=folds, unlabelled=unlabelled, teacher=teacher, decoded=decoded)
         for index, member in enumerate(recipe.members(len(folds) or None))
     ]
     if recipe.folds is None and recipe.data.validate_on:
@@ -118,7 +120,7 @@ def make_plan(
     *,
     folds: Sequence[Sequence[Sample]] = (),
     unlabelled: Sequence[Sample] = (),
-    spread: bool = False,
+    teacher: AnyModel | None = None,
     decoded: Decoded | None = None,
 ) -> Plan:
     """The plan of one member.
@@ -129,7 +131,7 @@ def make_plan(
         recipe: the whole.
         folder: the dataset.
         folds: the parts of the pictures, where it is trained without one of them.
-        unlabelled, spread: see :func:`make_plans`.
+        unlabelled, teacher: see :func:`make_plans`.
         decoded: pictures that other members have decoded already.
 
     Raises:
@@ -205,11 +207,13 @@ def make_plan(
         mean=mean,
         std=std,
         encoding=encoding,
-        spread=spread,
+        spread=teacher is not None and teacher.disagrees,
         joint=recipe.joint,
     )
     # For its faults, and what it begins with: the one that is trained is built from the member's seed.
-    return replace(plan, began=build_segmenter(plan, folder).about.get("trained_on", {}))
+    learnt_from = [build_segmenter(plan, folder).about, *(kept_with(teacher).values() if teacher is not None else ())]
+    seen = dict.fromkeys(split for about in learnt_from for split in trained_splits(about, folder.name))
+    return replace(plan, seen=tuple(seen))
 
 
 def _data_seed(recipe: Recipe, train: TrainRecipe, index: int) -> int:

@@ -11,18 +11,16 @@ from rich.console import Console
 
 import segkit
 from segkit.allocator import reused_memory
-from segkit.artifact import AnyModel, load_segmentation, save
+from segkit.artifact import load_segmentation, save
 from segkit.data.folder import DatasetFolder, Sample, open_dataset
 from segkit.ensemble import Ensemble
 from segkit.errors import RecipeError, UsageError
-from segkit.evaluation.seen import trained_splits
 from segkit.medical.slide import without_resolution
 from segkit.model import Segmenter
-from segkit.postprocessing.targets import check as check_postprocessing
-from segkit.postprocessing.targets import check_units
-from segkit.recipe import PredictRecipe, Recipe
+from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
 from segkit.training.assembly import assembled, ensemble_of, makes_ensemble
+from segkit.training.checks import case_of, check_predict, check_readers, check_validation, check_volumes
 from segkit.training.digest import data_digest
 from segkit.training.directory import RunDirectory, new_run, unfinished_run
 from segkit.training.interrupt import StopRequest
@@ -87,15 +85,16 @@ def train(
     if recipe.data.path is None:
         raise UsageError("no dataset given; name its folder: segkit train RECIPE --data FOLDER")
     folder = open_dataset(recipe.data.path)
-    _check_predict(recipe.predict, folder, recipe.data.mpp)
+    check_predict(recipe.predict, folder, recipe.data.mpp)
     unfinished = unfinished_run(Path(out), recipe) if resume else None
     teacher = open_teacher(recipe.teacher, folder) if recipe.teacher is not None else None
     unlabelled: list[Sample] = []
     if recipe.teacher is not None:
         unlabelled = unlabelled_pictures(recipe.teacher, Path(out), folder)
-    spread = teacher is not None and teacher.disagrees
-    plans = make_plans(recipe, folder, unlabelled=unlabelled, spread=spread)
-    _check_readers(plans, teacher)
+    plans = make_plans(recipe, folder, unlabelled=unlabelled, teacher=teacher)
+    check_readers(plans, teacher)
+    check_volumes(recipe.predict, plans)
+    check_validation(plans)
     digest = data_digest(plans, folder, teacher)
     run = unfinished or new_run(Path(out), recipe, digest)
     run.check_data(digest, folder.path)
@@ -174,7 +173,8 @@ def _train_members(
                 if member.fault is not None:
                     continue
                 counted = len(plan.samples)
-                about = _about(recipe, [plan], folder, member.minutes, pictures=counted, finished=member.complete)
+                finished = member.complete and member.diverged is None
+                about = _about(recipe, [plan], folder, member.minutes, pictures=counted, finished=finished)
                 member.segmenter.about = {"ancestor": member.ancestor, **about}
                 # What happens to the next member can't take this one away.
                 save(member.segmenter, place.folder / "model")
@@ -195,40 +195,6 @@ def _train_members(
     return trained, minutes
 
 
-def _check_predict(predict: PredictRecipe, folder: DatasetFolder, mpp: float | None) -> None:
-    if folder.task == "multiclass" and predict.threshold != 0.5:
-        raise RecipeError(
-            f"predict.threshold={predict.threshold:g}: of several classes each pixel gets the most probable; leave it "
-            "out (predict.postprocess.thresholds has one a class)"
-        )
-    if predict.postprocess is not None:
-        check_postprocessing(predict.postprocess, folder.task, folder.classes, folder.background)
-        images = [sample.image for sample in folder.files.values() if not sample.volume]
-        asked = mpp is None and predict.postprocess.in_millimetres  # then each file's header is read
-        measured = not (asked and without_resolution(images))
-        check_units(predict.postprocess, volumes=len(images) < len(folder.files), measured=measured)
-
-
-def _check_readers(plans: Sequence[Plan], teacher: AnyModel | None) -> None:
-    mpp = plans[0].reader.mpp
-    if teacher is not None and teacher.reader.mpp != mpp:
-        raise RecipeError(
-            f"the teacher looks at pictures at {_microns(teacher.reader.mpp)}, the recipe at {_microns(mpp)}; take the "
-            "teacher's as data.mpp"
-        )
-    for plan in plans[1:]:
-        if plan.reader.of_images != plans[0].reader.of_images:
-            raise RecipeError(
-                f"members {plan.member.name!r} and {plans[0].member.name!r} differ in "
-                f"{plan.reader.of_images.differences(plans[0].reader.of_images)}; an "
-                "ensemble's members take the same data.channels, window, slices and mpp"
-            )
-
-
-def _microns(mpp: float | None) -> str:
-    return "their own resolution" if mpp is None else f"{mpp:g} microns per pixel"
-
-
 def _notes(recipe: Recipe, plans: Sequence[Plan], unlabelled: Sequence[Sample]) -> Iterator[str]:
     """What was decided otherwise than asked, or isn't said anywhere else."""
     if recipe.data.mpp is not None:
@@ -238,6 +204,15 @@ def _notes(recipe: Recipe, plans: Sequence[Plan], unlabelled: Sequence[Sample]) 
             yield (
                 f"{silent} of {len(images)} pictures don't say their resolution; they are taken as they are, for "
                 f"{recipe.data.mpp:g} microns per pixel"
+            )
+    asked = plans[0].reader.slices.spacing if plans[0].reader.slices is not None else None
+    if asked is not None:
+        volumes = {s.image: case_of(plan, s).spaced for plan in plans for s in plan.dataset.samples if s.volume}
+        silent = sum(not spaced for spaced in volumes.values())
+        if silent:
+            yield (
+                f"{silent} of {len(volumes)} volumes don't say how large their voxels are; their slices are taken as "
+                f"they are, for {asked:g} mm a pixel"
             )
     found = len({plan.member.fold for plan in plans})
     if recipe.folds is not None and found < recipe.folds:
@@ -270,8 +245,8 @@ def _about(
     splits, chosen = [split for member in members for split in member.data.train_on], []
     if recipe.folds is not None:
         splits = pool(recipe)
-    for plan in plans:  # what the weights it began with have seen, it has seen
-        splits = [*splits, *trained_splits({"trained_on": plan.began}, folder.name)]
+    for plan in plans:  # what the weights it began with, or its teacher, have seen, it has seen
+        splits = [*splits, *plan.seen]
     if recipe.folds is None:
         choosing = [each for each in members if each.train.keep == "best" or each.train.early_stopping is not None]
         chosen = [each.data.validate_on for each in choosing if each.data.validate_on is not None]

@@ -11,7 +11,6 @@ from segkit.data.folder import DatasetFolder
 from segkit.ensemble import Ensemble
 from segkit.errors import NotFiniteError, RecipeError
 from segkit.evaluation.report import Report, evaluate
-from segkit.evaluation.seen import trained_stems
 from segkit.model import Segmenter
 from segkit.prediction.of_sample import predict_sample
 from segkit.prediction.prediction import Prediction
@@ -106,7 +105,8 @@ def _out_of_fold(
             "each fold also chose when to stop, or which weights to keep, of the members that it scores: these scores "
             "are a little too good; with train.keep=last they aren't"
         )
-    learnt = {stem for plan in plans for stem in trained_stems({"trained_on": plan.began}, folder)}
+    # Folds have no teacher: what is seen is what the weights they begin with have seen.
+    learnt = {stem for plan in plans for split in plan.seen for stem in folder.splits.get(split, ())}
     if known := sum(sample.name in learnt for sample in folder.samples(*pool(recipe))):
         report.metrics["notes"].append(
             f"the members began (model.start) with weights that were trained on {known} of these pictures: these "

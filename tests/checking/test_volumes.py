@@ -8,6 +8,7 @@ import pytest
 
 from segkit.checking.mend import mend
 from segkit.checking.run import check
+from segkit.cli.main import main
 from segkit.data.folder import open_dataset
 from segkit.errors import UsageError
 from segkit.medical.synthetic_volumes import draw_study, draw_volumes
@@ -223,6 +224,12 @@ def test_a_file_for_each_class(bodies):
 def test_two_files_of_one_name(bodies):
     (bodies / "images" / "body_001.nii").write_bytes(b"")
     assert kinds(check(bodies))["same_name"] == ["images/body_001.nii.gz (body_001.nii)"]
+
+
+def test_volumes_are_not_mended_and_nobody_is_asked(bodies, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("segkit.cli.check._agreed", lambda _: pytest.fail("asked"))
+    assert main(["check", str(bodies), "--fix", str(tmp_path / "copy")]) == 2
+    assert "pictures alone are mended" in capsys.readouterr().err
 
 
 def test_volumes_are_not_mended(bodies, tmp_path):

@@ -235,12 +235,19 @@ def test_evaluate_leaves_a_page_and_a_picture_of_each_image_s_errors(workplace):
     assert len(list((workplace / "report" / "errors").iterdir())) == 1
 
 
+def test_of_a_wrong_model_and_a_wrong_dataset_the_model_is_told_first(workplace, capsys):
+    assert main(["evaluate", "runs/typo", "images"]) == 3
+    assert capsys.readouterr().err.startswith("error: runs/typo: no model there")
+    assert main(["evaluate", "runs/demo", "images"]) == 3
+    assert capsys.readouterr().err.startswith("error: runs/demo: this is a run; its model is runs/demo/model")
+
+
 def test_evaluate_overwrites_no_page_but_a_reports_and_writes_nothing_among_pictures(workplace, capsys):
     other = workplace / "mine" / "index.html"
     other.parent.mkdir()
     other.write_text("mine")
     for out, says in (
-        ("mine", "has a page of something else, which a report would overwrite"),
+        ("mine", "its index.html is something else's, which a report would overwrite"),
         ("cells", "the dataset's own folder, which is no place for a report"),
         ("cells/masks/report", "the dataset's own folder, which is no place for a report"),
         ("runs/demo/model", "a model, whose files a report would overwrite"),

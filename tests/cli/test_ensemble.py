@@ -103,7 +103,11 @@ def test_what_members_were_trained_on_is_kept_for_the_whole(workplace):
         ("ensemble runs/plain/model runs/demo/model -o x --fit nowhere", 3, "nowhere"),
         ("ensemble runs/plain/model runs/demo/model -o x --fit cells --split old", 2, "no split 'old'"),
         ("ensemble runs/plain/model runs/demo/model -o x --weights gate", 2, "--weights gate: nothing to fit it on"),
-        ("ensemble inspect runs/plain/model", 3, "a single model; segkit ensemble MODEL... -o OUT makes"),
+        ("ensemble runs/demo/model -o runs/demo/model", 2, "one of the models that the new one is made of"),
+        ("ensemble runs/plain/model runs/demo/model -o other/segkit.json/x", 2, "x: can't write there (Not a dir"),
+        ("ensemble inspect runs/plain/model", 3, "runs/plain/model: no ensemble whose members can be looked at"),
+        ("ensemble inspect runs/demo/model cells -o other", 2, "other: a model, whose files a report would overwrite"),
+        ("stress runs/plain/model cells -o cells/images", 2, "cells/images: the dataset's own folder, which is no"),
         ("ensemble inspect runs/demo/model nowhere", 3, "nowhere"),
         ("ensemble inspect runs/demo/model --tta flip", 2, "--tta: is about counting; name a dataset, too"),
         ("ensemble inspect runs/demo/model --split val", 2, "--split: is about counting; name a dataset, too"),
@@ -118,3 +122,46 @@ def test_what_goes_wrong_is_one_line(command, code, message, models, capsys):
     assert message in err
     assert err.count("\n") == 1
     assert not (models / "x" / "segkit.json").exists()
+
+
+def test_a_model_named_twice_and_what_is_left_behind_are_told(models, capsys):
+    save(single(0, predict={"postprocess": {"smallest": "9 px"}}, trust={}), models / "a")
+    assert main(["ensemble", "a", "runs/odd name/model", "runs/plain/model", "-o", "three"]) == 0
+    assert capsys.readouterr().out.splitlines()[-4:-1] == [
+        "plain: the same weights as a, which so counts twice; leave one of them out",
+        "what is done to the masks afterwards is not taken over from a; segkit postprocess finds it for the ensemble",
+        "what tells good masks from bad ones is not taken over from a; segkit trust finds it for the ensemble",
+    ]
+    assert "trust" not in load("three").members[0].about
+    assert main(["ensemble", "runs/odd name/model", "runs/plain/model", "-o", "two"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2].startswith("plain ")
+
+
+def test_a_soup_is_written_and_told(models, capsys):
+    for seed in range(3):
+        about = {"ancestor": "one", "trained_on": {"dataset": "cells", "splits": "train"}}
+        save(single(seed, **about), models / f"m{seed}")
+    assert main(["ensemble", "soup", "m0", "m1", "m2", "--fit", "cells", "--split", "test", "-o", "soup"]) == 0
+    scores, kept, last = capsys.readouterr().out.splitlines()
+    assert scores.startswith("Dice of cell, pooled, alone: m")
+    assert kept.startswith("in the soup: m")
+    assert last == "model saved in soup"
+    assert load("soup").about["fitted_on"]["soup_of"] == kept[len("in the soup: ") :].split("; ")[0].split(", ")
+
+
+def test_figures_take_the_place_of_no_others(models, capsys):
+    commands = {
+        "inside": "ensemble inspect runs/demo/model cells",
+        "stress": "stress runs/demo/model cells --kind contrast",
+        "report": "evaluate runs/demo/model cells",
+    }
+    for out, command in commands.items():
+        for _ in range(2):
+            assert main([*command.split(), "-o", out]) == 0
+    capsys.readouterr()
+    for out, other in (("inside", "stress"), ("stress", "inside"), ("report", "inside"), ("inside", "report")):
+        table = (models / out / "table.txt").read_text()
+        assert main([*commands[other].split(), "-o", out]) == 2
+        found = capsys.readouterr().err
+        assert found.startswith(f"error: {out}: its table.txt is something else's, which a report would overwrite; ")
+        assert (models / out / "table.txt").read_text() == table

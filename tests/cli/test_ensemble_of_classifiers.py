@@ -64,7 +64,7 @@ def test_what_is_fitted_is_printed_and_evaluates(shapes, capsys, weights):
     assert printed["score"] == "top-1 on val"
     assert isinstance(load("fitted"), JointClassifier if weights == "early" else ClassifierEnsemble)
     if weights in ("member", "class", "early"):
-        assert printed["notes"][-1].startswith(f"{weights}: loss on ")
+        assert printed["notes"][0].startswith(f"{weights}: loss on ")
     assert main(["evaluate", "fitted", "shades", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 8
     assert main(["predict", "fitted", "shades/test/dark", "-o", "labels"]) == 0
@@ -91,7 +91,8 @@ def test_the_inside_of_an_ensemble_is_shown(shapes, capsys):
             "--mean-of: a joint head",
         ),
         ("ensemble masks masks --weights early --fit shades -o x", 2, "--weights early: a joint head on classifiers'"),
-        ("ensemble inspect runs/a/model", 3, "runs/a/model: a single model"),
+        ("ensemble inspect runs/a/model shades -o shades/inside", 2, "lies in the dataset, whose folders are classes"),
+        ("ensemble inspect runs/a/model", 3, "runs/a/model: no ensemble whose members can be looked at"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(shapes, capsys, command, code, message):

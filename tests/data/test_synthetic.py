@@ -65,6 +65,16 @@ def test_cells_differ_from_the_slide_but_no_threshold_finds_them(cells):
     assert 0.6 < np.mean(best) < 0.92
 
 
+def test_another_dataset_is_not_drawn_over(tmp_path):
+    draw_cells(tmp_path / "cells", images=3, size=32)
+    draw_cells(tmp_path / "cells", images=4, size=32)
+    (tmp_path / "cells" / "images" / "mine.png").touch()
+    before = (tmp_path / "cells" / "dataset.yaml").read_bytes()
+    with pytest.raises(UsageError, match="cells: holds a dataset that was not drawn here; choose another folder"):
+        draw_cells(tmp_path / "cells", images=3, size=32)
+    assert (tmp_path / "cells" / "dataset.yaml").read_bytes() == before
+
+
 def test_senseless_requests_are_refused(tmp_path):
     with pytest.raises(UsageError, match="3 pictures or more of side 32 or more, not 2 of 192"):
         draw_cells(tmp_path, images=2)

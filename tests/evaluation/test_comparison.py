@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from segkit import Segmenter
 from segkit.artifact import load
 from segkit.errors import ModelError, UsageError
 from segkit.evaluation import comparison as module
@@ -96,6 +97,9 @@ def test_what_can_not_be_compared(prepared):
     scored = []
     with pytest.raises(ModelError, match="no model there"):
         compare([masks, prepared / "nothing"], prepared / "cells", progress=lambda *call: scored.append(call))
+    other = Segmenter.create({"name": "stem", "width": 4}, neck="unet", classes=["background", "a", "b"]).eval()
+    with pytest.raises(ModelError, match="the model's task is multiclass, that of cells is binary"):
+        compare([masks, other], prepared / "cells", progress=lambda *call: scored.append(call))
     assert scored == []  # it is said before the first one is scored
 
 

@@ -10,6 +10,7 @@ import torch
 import segkit
 from segkit import Ensemble, Segmenter
 from segkit.cli.main import main
+from segkit.data.slices import Slices
 from segkit.errors import ModelError, UsageError
 
 SIZES = [(1, 33, 33), (2, 300, 301), (1, 97, 513), (3, 64, 96), (1, 35, 200)]
@@ -215,3 +216,23 @@ def test_what_is_done_around_the_graph_is_said(tmp_path, capsys):
         "the mean over views (flip), postprocessing"
     )
     assert said in capsys.readouterr().out.splitlines()
+
+
+def test_what_each_volume_needs_is_said_to_be_outside(tmp_path, capsys):
+    segkit.save(stem(slices=Slices(planes=("axial", "coronal")), window="picture"), tmp_path / "model")
+    assert main(["export", str(tmp_path / "model"), "-o", str(tmp_path / "a.pt2"), "--to", "torch-export"]) == 0
+    said = (
+        "not inside, for other programs to do: scaling each volume's own intensities to 0..1, the mean over planes "
+        "(axial, coronal)"
+    )
+    assert any(line.startswith(said) for line in capsys.readouterr().out.splitlines())
+
+
+def test_where_nothing_can_be_written_nothing_is_traced(tmp_path, monkeypatch):
+    monkeypatch.setattr("segkit.exporting.run.image_graph", lambda *_: pytest.fail("traced"))
+    (tmp_path / "m.onnx").mkdir()
+    with pytest.raises(UsageError, match=r"m\.onnx: a folder; name the file to write"):
+        segkit.export(stem(), tmp_path / "m.onnx")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"file: can't write there \(Not a directory\)"):
+        segkit.export(stem(), tmp_path / "file" / "m.onnx")

@@ -16,6 +16,8 @@ COMMANDS = {
     "init": "init cells --hours 0.001 -o {place}/cells.yaml",
     "check": "check cells --fix {place}/mended --yes",
     "demo": "demo --out {place}/demo",
+    "ensemble": "ensemble runs/demo/model --fit cells --split train -o {place}/fitted",
+    "stress": "stress runs/demo/model cells --kind noise -o {place}/stress",
 }
 
 

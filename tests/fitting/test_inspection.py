@@ -109,3 +109,9 @@ def test_a_temperature_and_its_moved_threshold_change_no_figure(spots, three):
     expected, found = (inspect(each, spots, **HOW) for each in (plain, sharp))
     assert (found.alone, found.agreement) == (expected.alone, expected.agreement)
     assert found.whole == pytest.approx(expected.whole, abs=1e-3)
+
+
+def test_it_is_said_where_the_pictures_are_known(spots, three):
+    three.about = {"fitted_on": {"dataset": "spots", "split": "test"}}
+    assert inspect(three, spots, **HOW).note == "the model was fitted on split 'test' of spots: these scores favour it"
+    assert inspect(three, spots, "val", **HOW).note is None

@@ -173,7 +173,8 @@ def test_maps_too_large_to_be_kept_whole_are_kept_in_windows_around_what_counts(
         with torch.no_grad():
             expected = three.members[0].probabilities(picture.image[None])[0]
         torch.testing.assert_close(picture.members[0], expected)
-    assert "of 4 of 4 pictures a window of about 32 x 32" in fit(three, spots, weights="uniform", **HOW).notes[-1]
+    notes = fit(three, spots, weights="uniform", **HOW).notes
+    assert any("of 4 of 4 pictures a window of about 32 x 32" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -264,3 +265,43 @@ def test_pictures_that_another_split_has_too_are_refused(spots, three, tmp_path)
             fit(model, data)
     finally:
         model.members[0].about = before
+
+
+def test_a_temperature_leaves_thresholds_that_tell_probabilities_apart(spots, three, monkeypatch):
+    monkeypatch.setattr(run, "kept_temperature", lambda *_: 0.05)
+    three.about = {"predict": {"threshold": 0.9}}
+    fitted = fit(three, spots, weights="uniform", **HOW)
+    found, notes = fitted.model, fitted.notes
+    assert found.temperature == pytest.approx(np.log(9) / run.SUREST)
+    assert found.about["predict"]["threshold"] < 1
+    assert any(note.startswith("the whole: its temperature is held at 0.220") for note in notes)
+    warm = Ensemble(list(three.members), temperatures=found.temperatures, names=three.names).eval()
+    for sample in open_dataset(spots).samples("test"):
+        labels = [
+            Predictor(model, **HOW).predict(sample.image, threshold=model_threshold).labels
+            for model, model_threshold in ((warm, 0.9), (found, found.about["predict"]["threshold"]))
+        ]
+        assert 0 < labels[0].mean() < 1
+        assert (labels[0] == labels[1]).all()
+
+
+def test_a_temperature_that_ends_where_the_search_does_is_told(spots, members, monkeypatch):
+    both = members((0,), (1,))
+    ends = iter([0.05, 20.0, 1.0])
+    monkeypatch.setattr(run, "kept_temperature", lambda *_: next(ends))
+    notes = fit(both, spots, weights="uniform", **HOW).notes
+    assert notes[0].startswith("good: its temperature ended at 0.05, the lowest that is tried: it is right nearly")
+    assert notes[1].startswith("fair: its temperature ended at 20, the highest that is tried: what it says here is")
+    assert len(notes) == 2
+
+
+def test_what_is_no_ensemble_is_refused(spots, three):
+    with pytest.raises(UsageError, match=r"str: expected a segkit\.Ensemble of trained models"):
+        fit("fitted", spots)
+    with pytest.raises(UsageError, match=r"OneChannel: expected a segkit\.Ensemble of trained models"):
+        fit(three.members[0], spots)
+
+
+def test_steps_that_a_member_has_by_itself_are_not_the_ensemble_s(spots, three):
+    three.members[0].about = {"postprocessed_on": {"dataset": "spots", "split": "val"}}
+    assert fit(three, spots, weights="uniform", temperature=False, **HOW).notes == ()

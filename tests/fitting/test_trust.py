@@ -223,3 +223,10 @@ def test_spacings_belong_to_what_a_volume_looks_like():
     ]
     nowhere = Case("flat", values, Geometry((2, 3, 4), np.eye(4)), Reader(channels=1), spaced=False)
     assert not any(name.startswith("millimetres") for name in properties_of(tall_scaled(nowhere)))
+
+
+def test_a_judge_of_other_settings_than_the_model_s_is_told(model, discs):
+    notes = segkit.trust(model, discs, tta="flip").notes
+    assert "found with tta=flip; by itself the model predicts with tta=None: give predict the same" in notes
+    with pytest.raises(UsageError, match=r"'there': expected a model that draws masks, as segkit\.load gives it"):
+        segkit.trust("there", discs)

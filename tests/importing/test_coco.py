@@ -146,6 +146,7 @@ def test_a_box_without_an_outline_is_ignored(source, out):
         (1, 7, {"bbox": [0, 0, 2, 2]}),
         (2, 7, {}),
         (3, 7, {"segmentation": [[1, 1, 9, 9]]}),
+        (4, 7, {"bbox": [1, 1, 8, 8], "segmentation": [[1, 1, 9, 9], []]}),
     ]
     instances(source / "annotations.json", NAMES, objects)
     report = import_dataset(source, out)
@@ -153,9 +154,10 @@ def test_a_box_without_an_outline_is_ignored(source, out):
     assert (mask(out / "masks/p1.png") == painted((0, 0, 2, 2, 255))).all()
     assert not mask(out / "masks/p2.png").any()
     assert not mask(out / "masks/p3.png").any()
+    assert (mask(out / "masks/p4.png") == painted((1, 1, 9, 9, 255))).all()
     assert set(report.notes) >= {
-        "objects with a box and no outline, whose box is ignored: 2",
-        "objects without an outline: 1",
+        "objects with a box and no outline, whose box is ignored: 3",
+        "objects without an outline: 2",
     }
 
 

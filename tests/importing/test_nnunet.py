@@ -435,3 +435,13 @@ def test_stacks_of_tiff_pages_are_volumes_and_their_spacings_are_left(source, ou
     assert folder.files["s1"].volume
     pages = folder.read_mask(folder.files["s1"]).reshape(6, 5, 4)  # columns, rows, pages
     assert (pages.transpose(2, 1, 0) == labels(1, 2)).all()
+
+
+def test_a_missing_channel_of_a_picture_is_named(source, out):
+    nnunet_pictures(source, cases=3, channel_names={"0": "DAPI", "1": "GFP"})
+    for number in range(3):
+        first = source / f"imagesTr/cell_{number}_0000.png"
+        (first.with_name(f"cell_{number}_0001.png")).write_bytes(first.read_bytes())
+    (source / "imagesTr/cell_1_0001.png").unlink()
+    with pytest.raises(DataError, match=r"cell_1_0001\.png"):
+        import_dataset(source, out)

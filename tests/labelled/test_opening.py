@@ -48,6 +48,8 @@ def test_what_is_no_labelled_data_is_refused(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     refused(tmp_path, "images/ and masks/ are a dataset for segmentation")
+    (tmp_path / "masks").rename(tmp_path / "depth")
+    refused(tmp_path, "images/ and depth/ are pictures and their depth, and images have no one label")
 
 
 @pytest.mark.skipif(not CIFAR10.is_dir(), reason="no CIFAR-10 beside the checkout")

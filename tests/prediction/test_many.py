@@ -332,3 +332,41 @@ def test_a_pipe_is_not_waited_for(binary, folder):
     assert run(binary, folder)[0] == 2
     (outcome,) = Predictor(binary, device="cpu").predict_files(folder / "in" / "pipe.png", folder / "out")
     assert outcome.error.endswith("pipe.png: neither a file nor a folder")
+
+
+def test_names_that_lead_to_nothing_leave_an_earlier_run_as_it_is(binary, folder):
+    run(binary, folder, report=True)
+    before = {path: path.read_bytes() for path in (folder / "out").iterdir()}
+    outcomes = Predictor(binary).predict_files([folder / "typo" / "*.png", folder / "no.png"], folder / "out")
+    assert all(outcome.error for outcome in outcomes)
+    assert {path: path.read_bytes() for path in (folder / "out").iterdir()} == before
+    Predictor(binary).predict_files(folder / "typo", folder / "new")
+    assert not (folder / "new").exists()
+
+
+def test_a_report_overwrites_no_page_of_something_else(binary, folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "index.html").write_text("mine")
+    with pytest.raises(UsageError, match=r"out: its index\.html is something else's, which a report would overwrite"):
+        run(binary, folder, report=True)
+    assert [path.name for path in (folder / "out").iterdir()] == ["index.html"]
+    run(binary, folder)
+    assert (folder / "out" / "index.html").read_text() == "mine"
+
+
+def test_sizes_in_millimetres_are_refused_before_anything_is_computed(binary, folder):
+    predictor = Predictor(binary, postprocess={"smallest": "5 mm2"})
+    (outcome,) = predictor.predict_files(folder / "in" / "a.png", folder / "out")
+    assert outcome.error.startswith(f"{folder / 'in' / 'a.png'}: predict.postprocess.smallest: 5 mm2, but nothing says")
+    assert [size for size in binary.sizes if size[-1] == SIZE] == []
+
+
+def test_results_that_do_not_fit_in_memory_end_no_run(binary, folder, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("segkit.prediction.prediction.Prediction.save", full)
+    run(binary, folder)
+    assert [line["error"] for line in lines(folder)][::2] == [
+        f"{folder / 'in' / name}: can't write its results (MemoryError)" for name in ("a.png", "c.png")
+    ]

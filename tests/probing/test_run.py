@@ -57,6 +57,16 @@ def test_what_the_backbone_was_trained_on_is_said(shores, classifier, tmp_path):
     said = "the backbone was trained on split 'val': these figures say little about new images"
     assert said in probe(known, shores, split="val", k=5).metrics["notes"]
     assert not any("was trained on" in note for note in probe(known, shores, k=5).metrics["notes"])
+    model.about["trained_on"] |= {"splits": "train", "chosen_on": "val"}
+    segkit.save(model, known)
+    notes = probe(known, shores, split="val", k=5).metrics["notes"]
+    assert "the backbone's weights were chosen by their score on split 'val': these figures favour them" in notes
+
+
+def test_a_cache_that_can_not_be_written_is_told_at_once(shores, classifier, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"file: can't write there \(Not a directory\)"):
+        probe(classifier[0], shores, cache=tmp_path / "file", progress=lambda *_: pytest.fail("computed"))
 
 
 def test_the_figures_are_those_of_scikit_learn(shores, classifier):

@@ -90,9 +90,11 @@ def ensemble():
 
 def test_curves_are_those_of_the_corrupted_pictures(ensemble, cells):
     found = segkit.stress(ensemble, cells, kinds=["contrast"], precision="fp32")
-    assert list(found.curves["contrast"]) == ["ensemble", "one", "two"]
+    assert list(found.curves["contrast"]) == ["the ensemble", "one", "two"]
     plain = segkit.evaluate(ensemble, cells, precision="fp32")
-    assert found.clean["contrast"]["ensemble"] == pytest.approx(plain.metrics["pooled"]["per_class"]["cell"]["dice"])
+    assert found.clean["contrast"]["the ensemble"] == pytest.approx(
+        plain.metrics["pooled"]["per_class"]["cell"]["dice"]
+    )
     alone = plain.members["two"]["pooled"]["per_class"]["cell"]["dice"]
     assert found.clean["contrast"]["two"] == pytest.approx(alone, nan_ok=True)
     assert [strength for strength, _ in found.curves["contrast"]["one"]] == list(KINDS["contrast"])
@@ -160,3 +162,21 @@ def test_a_model_without_a_gradient_is_not_attacked(cells):
     blind = segkit.Adapter(lambda x: x[:, :1].detach(), classes=["background", "cell"], gives="probabilities")
     with pytest.raises(UsageError, match="fgsm: a model here has no gradient"):
         segkit.stress(blind, cells, kinds=["fgsm"])
+
+
+@pytest.mark.parametrize("how", [{"tile": 32}, {"tta": "flip"}])
+def test_a_temperature_changes_no_score(ensemble, cells, how):
+    plain = segkit.Ensemble(list(ensemble.members), names=ensemble.names).eval()
+    sure = segkit.Ensemble(list(ensemble.members), names=ensemble.names, temperature=0.05).eval()
+    found = [segkit.stress(each, cells, kinds=["fgsm", "contrast"], **how).figures for each in (plain, sure)]
+    assert found[0] == found[1]
+
+
+def test_it_is_said_where_the_pictures_are_known(ensemble, cells):
+    known = segkit.Ensemble(list(ensemble.members), names=["ensemble", "two"]).eval()
+    known.about = {"trained_on": {"dataset": "cells", "splits": "train"}}
+    found = segkit.stress(known, cells, "train", kinds=["contrast"], most=1)
+    assert found.notes == ("the model was trained on split 'train' of cells: these scores say little about new images",)
+    assert found.table().endswith(f"\n\nnote: {found.notes[0]}")
+    assert list(found.curves["contrast"]) == ["the ensemble", "ensemble", "two"]  # one name is no other
+    assert segkit.stress(known, cells, kinds=["contrast"], most=1).notes == ()

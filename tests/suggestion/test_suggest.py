@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from segkit.cli.main import main
 from segkit.data.folder import open_dataset
 from segkit.data.synthetic import draw_cells
 from segkit.errors import DataError, UsageError
@@ -255,3 +256,14 @@ def test_reading_is_timed_on_whole_items(tmp_path, monkeypatch):
     data = DataRecipe(crop=32)
     found = speed.crops_cut_per_second(folder, samples, data, held=True, device=torch.device("cpu"))
     assert found == 4 * len(samples) / 2 * 3
+
+
+def test_where_no_recipe_can_be_written_nothing_is_measured(workplace, monkeypatch, capsys):
+    monkeypatch.setattr("segkit.suggestion.suggest.suggest", lambda *_, **__: pytest.fail("measured"))
+    (workplace / "cells.yaml").write_text("mine")
+    for command, message in (
+        ("init cells -o cells.txt", "cells.txt: a recipe's name ends in .yaml"),
+        ("init cells", "cells.yaml: there already; choose another name with -o, or say --overwrite"),
+    ):
+        assert main(command.split()) == 2
+        assert capsys.readouterr().err == f"error: {message}\n"

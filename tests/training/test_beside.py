@@ -330,3 +330,13 @@ def test_a_teacher_teaches_outside_the_region_of_interest_only_where_that_is_tra
     for maps in teach(model, folder.samples("train")[:2], folder, tmp_path / "kept", print, inside_roi=inside):
         assert bool((maps[:10] == 255).all()) is inside
         assert not (maps[10:] == 255).any()
+
+
+def test_what_a_teacher_has_seen_its_student_has_seen(teacher, student, cells, tmp_path):
+    members = list(segkit.load(teacher).members)
+    members[1].about = {"trained_on": {"dataset": "cells", "splits": "train, val"}}
+    segkit.save(segkit.Ensemble(members), tmp_path / "knows")
+    run = segkit.distill(tmp_path / "knows", cells, student, ["train.epochs=1"], out=tmp_path, console=False)
+    assert run.model.about["trained_on"]["splits"] == "train, val"
+    with pytest.raises(UsageError, match="the model was trained on split 'val' of cells"):
+        segkit.trust(run.model, cells)

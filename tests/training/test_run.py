@@ -1,10 +1,13 @@
 import csv
 import multiprocessing
 import os
+import shutil
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +15,7 @@ import segkit
 from segkit.data.dataset import SegmentationDataset
 from segkit.data.folder import open_dataset
 from segkit.data.synthetic import draw_cells
-from segkit.errors import NotFiniteError, RecipeError, UsageError
+from segkit.errors import DataError, NotFiniteError, RecipeError, UsageError
 from segkit.files import writing_to
 from segkit.recipe import Recipe
 from segkit.recipe_file import load_recipe
@@ -176,6 +179,7 @@ def test_a_late_divergence_keeps_the_best_weights(recipe, cells, tmp_path, monke
     run = quietly(recipe(members=("only",), train={"epochs": 9}), cells, tmp_path)
     assert all(tensor.isfinite().all() for tensor in run.model.state_dict().values())
     assert "training diverged" in (run.directory / "log.txt").read_text()
+    assert segkit.load(run.directory / "members/only/model").about["trained_on"]["finished"] is False
 
 
 def test_every_epoch_has_its_own_crops_in_its_own_order(recipe, cells, tmp_path, monkeypatch):
@@ -234,6 +238,11 @@ def test_what_cannot_be_trained_is_said_before_a_folder_is_made(recipe, cells, t
         quietly(recipe(loss={"dcie": 1.0}), cells, out)
     with pytest.raises(UsageError, match="did you mean 'resnet18'"):
         quietly(recipe(ensemble={"members": [{"name": "a", "backbone": "resnet19"}]}), cells, out)
+    wrong = Path(shutil.copytree(cells, tmp_path / "cells"))
+    mask = wrong / "masks" / f"{segkit.open_dataset(wrong).splits['val'][0]}.png"
+    cv2.imwrite(str(mask), np.full((48, 48), 7, np.uint8))
+    with pytest.raises(DataError, match=mask.name):
+        quietly(recipe(), wrong, out)
     readers = {
         "members": [{"name": "a", "backbone": "stem"}, {"name": "b", "backbone": "stem", "data": {"window": [0, 9]}}]
     }

@@ -1,15 +1,17 @@
 """Training on volumes: from a recipe to masks that lie where they should, with NIfTI and with DICOM."""
 
 import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 
 import segkit
 from segkit.errors import RecipeError
 from segkit.medical.synthetic_volumes import draw_study, draw_volumes
-from segkit.recipe import Recipe
+from segkit.recipe import PredictRecipe, Recipe
 from segkit.suggestion.suggest import suggest
 from segkit.training.run import train
 
@@ -145,3 +147,21 @@ def test_isotropic_volumes_are_looked_at_in_every_plane(tmp_path, monkeypatch):
     folder = draw_volumes(tmp_path, cases=3, shape=(16, 14, 12), spacing=(10, 10, 12))
     text = suggest(folder, hours=0.1).text
     assert "planes: [axial, coronal, sagittal]" in text
+
+
+def test_volumes_that_do_not_say_how_large_their_voxels_are(bodies, tmp_path):
+    data = Path(shutil.copytree(bodies, tmp_path / "bodies"))
+    for file in (*(data / "images").iterdir(), *(data / "masks").iterdir()):
+        values = np.asarray(nibabel.load(file).dataobj)
+        file.unlink()
+        tifffile.imwrite(file.with_name(file.name.replace(".nii.gz", ".tif")), np.ascontiguousarray(values.T))
+    recipe = recipe_of(data={"slices": {"planes": ["axial"], "spacing": 9.0}})
+    steps = recipe.model_copy(update={"predict": PredictRecipe.model_validate({"postprocess": {"smallest": "9 mm3"}})})
+    with pytest.raises(RecipeError, match=r"sizes in mm, but nothing says how large the voxels of .*\.tif are; give"):
+        train(steps, data, out=tmp_path, console=False)
+    run = train(recipe, data, out=tmp_path, console=False)
+    silent = len(segkit.open_dataset(data).splits["train"])
+    expected = f"{silent} of {silent} volumes don't say how large their voxels are; their slices are taken as they are"
+    assert expected in (run.directory / "log.txt").read_text()
+    outcomes = segkit.Predictor(run.model).predict_files(next((data / "images").iterdir()), tmp_path / "masks")
+    assert "slices are taken as they are, for 9 mm a pixel: nothing says how large the voxels are" in outcomes[0].notes
