@@ -61,12 +61,6 @@ class ClassifyRecipe(Strict):
     cutmix: float = Field(0.0, ge=0, description="alpha of CutMix's Beta distribution; 0: no CutMix")
     mix: float = Field(1.0, ge=0, le=1, description="share of the batches that are mixed, where mixup or cutmix are on")
 
-    @model_validator(mode="after")
-    def _mixes(self) -> "ClassifyRecipe":
-        if self.mix != 1.0 and not self.mixup and not self.cutmix:
-            raise ValueError("mix is the share of batches that mixup or cutmix mix, and both are 0; leave it out")
-        return self
-
 
 class PretrainTrainRecipe(OptimisationRecipe):
     """How the weights are found."""

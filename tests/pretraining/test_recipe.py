@@ -144,9 +144,3 @@ def test_a_hugging_face_encoder_has_its_own_words(write, key):
     assert load_as(PretrainRecipe, write(recipe.to_yaml())) == recipe
     with pytest.raises(RecipeError, match=f"captions.{key} is of the transformer; hugging_face has its own words"):
         load_as(PretrainRecipe, write(values), [f"captions.{key}=0"])
-
-
-def test_a_share_of_mixed_batches_needs_something_that_mixes(write):
-    with pytest.raises(RecipeError, match="mix is the share of batches that mixup or cutmix mix, and both are 0"):
-        load_as(PretrainRecipe, write({**MINIMAL, "classify": {"mix": 0.5}}))
-    assert load_as(PretrainRecipe, write({**MINIMAL, "classify": {"mix": 0.5, "mixup": 0.2}})).classify.mix == 0.5
